@@ -1,0 +1,48 @@
+# Tidemill: `make help` lists what there is. Everything generated lies under build/ and .venv/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+DATA ?=
+# Airflow and MLflow import twice as slowly without compiled bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONWARNINGS ?= ignore
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test check up down clean gateway lock
+
+help:  ## What each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## Create .venv with the locked dependencies and the compiled kernel
+
+$(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/kernel/pane.c features/kernel/pane.h features/kernel/binding.c
+	@$(PYTHON) infra/setup.py
+
+demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
+	@$(BIN)/tidemill demo $(if $(DATA),--data "$(DATA)")
+
+test: $(READY)  ## All tests
+	@$(BIN)/python -m pytest -q
+
+check: $(READY)  ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+up: $(READY)  ## Start MLflow, Airflow, the cloud server and three gateways; Ctrl-C stops them
+	@$(BIN)/tidemill up
+
+down: $(READY)  ## Stop what `make up` started
+	@$(BIN)/tidemill down
+
+gateway: $(READY)  ## A gateway environment of its own in build/gateway-env, from the base dependencies alone
+	@$(BIN)/python infra/gateway_environment.py build/gateway-env
+
+lock: $(READY)  ## Resolve the dependencies anew into infra/*.lock
+	@$(BIN)/python infra/lock.py
+
+clean:  ## Remove everything generated
+	@rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis features/kernel/*.so
