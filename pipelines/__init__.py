@@ -1,1 +1,1 @@
-"""pipelines."""
+"""From stored telemetry to a registered, gated version."""

@@ -1,0 +1,88 @@
+"""Everything that can go wrong between stored telemetry and a registered version.
+
+Codes are given by room, so that two rooms never take the same one: 301-319 settings, store, lake, ingest and features;
+320-339 data sets, training and gate; 340-349 registry; 350-359 monitoring; 360-369 importers.
+"""
+
+from typing import ClassVar
+
+from features.errors import TidemillError
+
+
+class PipelineError(TidemillError):
+    """A step between stored telemetry and a registered version could not be done."""
+
+    code: ClassVar[str] = "TM-300"
+
+
+class SettingsError(PipelineError):
+    """A setting is unknown or cannot be used.
+
+    Settings come from a flag, a TIDEMILL_* variable, the project file tidemill.toml or a default, in this order.
+    A misspelt name would silently leave the default in force, so unknown names are errors; all are listed at once.
+    """
+
+    code: ClassVar[str] = "TM-301"
+    exit_code: ClassVar[int] = 2
+
+
+class NothingStoredError(PipelineError):
+    """There is nothing to read under the prefix of this fleet.
+
+    Either no device has written yet, or the store or the fleet is not the one that was meant.
+    """
+
+    code: ClassVar[str] = "TM-302"
+
+
+class IngestRunningError(PipelineError):
+    """Another ingest of the same fleet is at work.
+
+    Nothing is lost: what this run would have taken, the other one or the next one takes. The lock belongs to the
+    process that holds it and goes with it, so it never has to be removed by hand.
+    """
+
+    code: ClassVar[str] = "TM-303"
+
+
+class LakeError(PipelineError):
+    """A table of the lake could not be opened, read or written.
+
+    The sentence carries what the table engine said. Tables change only by whole commits, so a failed write left the
+    table as it was and the run can be repeated.
+    """
+
+    code: ClassVar[str] = "TM-304"
+    exit_code: ClassVar[int] = 3
+
+
+class TableMissingError(PipelineError):
+    """A table is asked for that no run has written yet, or a version of it that does not exist."""
+
+    code: ClassVar[str] = "TM-305"
+
+
+class CommitConflictError(PipelineError):
+    """Two writers changed the same table at the same time and this one came second.
+
+    The table holds the work of the first, whole; this run wrote nothing. Run it again.
+    """
+
+    code: ClassVar[str] = "TM-306"
+
+
+class LedgerError(PipelineError):
+    """The ledger of ingested objects does not fit the table.
+
+    The ledger says which objects each commit of the table was made from. An intent that cannot be read, that is missing
+    in the middle, or whose objects are gone before they were ingested, means somebody changed the store by hand:
+    restore the object from a backup or a former version. The run stops before it could lose or double a reading.
+    """
+
+    code: ClassVar[str] = "TM-307"
+
+
+class QuarantineError(PipelineError):
+    """A quarantined batch was named that does not exist or cannot be read."""
+
+    code: ClassVar[str] = "TM-308"
