@@ -1,0 +1,45 @@
+"""Machines of Microsoft's Azure Predictive Maintenance data set: hourly telemetry and error codes, a row per 3 h.
+
+An error is a reading of value 1 of the signal named like it, in the record of its hour, so that ``count`` counts it.
+
+To add a feature, add a line to ``FEATURES``: for one, ``Feature("volt", "slope", DAY),``; for a family of them, a
+``*grid(signals, statistics, windows),``. The statistics there are stand in ``features.statistic.STATISTICS``.
+"""
+
+from datetime import timedelta
+
+from features.featureset import FeatureSet, grid
+from features.schema import Fleet, Mapping, Signal
+
+HOUR = timedelta(hours=1)
+DAY = 24 * HOUR
+
+MEASURED = ("volt", "rotate", "pressure", "vibration")
+ERRORS = ("error1", "error2", "error3", "error4", "error5")
+
+FLEET = Fleet(
+    name="azure_pdm",
+    description="Machines of the Azure Predictive Maintenance data set; the data set names no units",
+    signals=(
+        Signal("volt", "V", 0, 400, "Voltage"),
+        Signal("rotate", "rpm", 0, 1000, "Rotation"),
+        Signal("pressure", "1", 0, 300, "Pressure"),
+        Signal("vibration", "1", 0, 150, "Vibration"),
+        *(Signal(name, "1", 0, 1, f"The machine reported {name} without stopping") for name in ERRORS),
+    ),
+    sampling=HOUR,
+    late_after=HOUR,
+    max_future=HOUR,
+    max_age=timedelta(days=36_500),  # the data set is from 2015 and is replayed today
+    mapping=Mapping(device="device", time="ts", time_unit="ms", received="received", signals="values"),
+)
+
+FEATURES = FeatureSet(
+    fleet=FLEET,
+    pane=HOUR,
+    every=3 * HOUR,
+    features=(
+        *grid(MEASURED, ["mean", "std", "min", "max"], [3 * HOUR, DAY]),
+        *grid(ERRORS, ["count"], [DAY, 3 * DAY]),
+    ),
+)

@@ -1,0 +1,142 @@
+"""Statistics: what is read off a merged pane.
+
+A statistic is a small pure function from pane states to numbers. It works on any leading shape, so one definition
+serves a single window on a gateway and a million windows in the batch job.
+
+How to add one:
+    1. Write ``_<name>(state)``: states of shape ``(..., FIELDS)`` in, an array of shape ``(...)`` out, NaN where the
+       state holds too little to say anything. ``field(state, "sum")`` reads a field; sums are about the first reading.
+    2. Enter it in ``STATISTICS`` with one sentence that defines it and the rule for its unit.
+    3. Give it an oracle on raw readings in ``tests/parity/oracle.py``; a statistic without one fails the suite.
+If the fields of a pane do not suffice, the pane itself has to grow: raise ``PANE_VERSION`` in ``features.pane``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.pane import PANE_FIELDS
+
+State = NDArray[np.float64]
+
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One way to sum up the readings of a signal in a window.
+
+    Args:
+        name: The word that stands in feature names.
+        function: Pane states of shape ``(..., FIELDS)`` to values of shape ``(...)``.
+        definition: What the value says, one sentence.
+        unit: The unit of the value, from the unit of the signal.
+    """
+
+    name: str
+    function: Callable[[State], State]
+    definition: str
+    unit: Callable[[str], str]
+
+
+def field(state: State, name: str) -> State:
+    """One field of pane states, shape ``(...)``.
+
+    Example:
+        >>> from features.pane import summarize
+        >>> float(field(summarize([0.0, 60.0], [20.0, 22.0]), "high"))
+        22.0
+    """
+    column: State = state[..., PANE_FIELDS.index(name)]
+    return column
+
+
+def _count(state: State) -> State:
+    return field(state, "count").copy()
+
+
+def _missing_share(state: State) -> State:
+    return _ratio(field(state, "nulls"), field(state, "count") + field(state, "nulls"))
+
+
+def _mean(state: State) -> State:
+    return field(state, "first") + _ratio(field(state, "sum"), field(state, "count"))
+
+
+def _std(state: State) -> State:
+    count = field(state, "count")
+    deviations = field(state, "square") - _ratio(field(state, "sum") ** 2, count)
+    # Rounding can leave a constant signal a hair below zero.
+    return np.sqrt(_ratio(np.maximum(deviations, 0.0), count - 1.0))
+
+
+def _low(state: State) -> State:
+    return field(state, "low").copy()
+
+
+def _high(state: State) -> State:
+    return field(state, "high").copy()
+
+
+def _range(state: State) -> State:
+    return field(state, "high") - field(state, "low")
+
+
+def _first(state: State) -> State:
+    return field(state, "first").copy()
+
+
+def _last(state: State) -> State:
+    return field(state, "last").copy()
+
+
+def _delta(state: State) -> State:
+    return field(state, "last") - field(state, "first")
+
+
+def _slope(state: State) -> State:
+    count, time = field(state, "count"), field(state, "time")
+    spread = count * field(state, "time_square") - time**2
+    together = count * field(state, "time_value") - time * field(state, "sum")
+    return _ratio(together, spread) * SECONDS_PER_HOUR
+
+
+def _rms(state: State) -> State:
+    first, count = field(state, "first"), field(state, "count")
+    about_first = field(state, "square") + 2.0 * first * field(state, "sum")
+    return np.sqrt(np.maximum(first**2 + _ratio(about_first, count), 0.0))
+
+
+def _ratio(above: State, below: State) -> State:
+    """``above / below``, NaN where ``below`` is not positive: there is nothing to divide among."""
+    ratio: State = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0.0)
+    return ratio
+
+
+def _same(unit: str) -> str:
+    return unit
+
+
+def _per_hour(unit: str) -> str:
+    return f"{unit}/h"
+
+
+STATISTICS: dict[str, Statistic] = {
+    statistic.name: statistic
+    for statistic in (
+        Statistic("count", _count, "Readings with a value; 0 where there are none.", lambda _: "1"),
+        Statistic("missing_share", _missing_share, "Share of the records that lack the signal.", lambda _: "1"),
+        Statistic("mean", _mean, "Arithmetic mean.", _same),
+        Statistic("std", _std, "Sample standard deviation (n - 1); needs two readings.", _same),
+        Statistic("min", _low, "Smallest value.", _same),
+        Statistic("max", _high, "Largest value.", _same),
+        Statistic("range", _range, "Largest minus smallest value.", _same),
+        Statistic("first", _first, "Earliest value.", _same),
+        Statistic("last", _last, "Latest value.", _same),
+        Statistic("delta", _delta, "Latest minus earliest value.", _same),
+        Statistic("slope", _slope, "Least-squares trend over event time; needs two different times.", _per_hour),
+        Statistic("rms", _rms, "Root of the mean of the squares (energy).", _same),
+    )
+}
