@@ -1,0 +1,94 @@
+"""Stores for tests: small true implementations of the port, without a disk."""
+
+import threading
+from collections.abc import Iterator
+
+from serving.errors import MissingObjectError, StoreUnreachableError
+from serving.store import Entry, check_key
+
+
+class MemoryStore:
+    """A store in memory that keeps every law of the port; safe to use from several threads.
+
+    Set ``reachable`` to False and every call fails as a store behind a cut cable does. ``writes`` lists the keys of
+    ``put`` and successful ``put_if_absent`` in order.
+    """
+
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[str, tuple[bytes, int]] = {}
+        self._writes = 0
+        self.reachable = True
+        self.writes: list[str] = []
+        for key, data in (objects or {}).items():
+            self.put(key, data)
+
+    @property
+    def uri(self) -> str:
+        return f"memory://{id(self):x}"
+
+    @property
+    def objects(self) -> dict[str, bytes]:
+        """A copy of what is stored."""
+        with self._lock:
+            return {key: data for key, (data, _) in sorted(self._objects.items())}
+
+    def get(self, key: str) -> bytes:
+        self._answer()
+        with self._lock:
+            if check_key(key) not in self._objects:
+                raise MissingObjectError("no such object", where=f"{key} in {self.uri}")
+            return self._objects[key][0]
+
+    def put(self, key: str, data: bytes) -> None:
+        self._answer()
+        with self._lock:
+            self._write(key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._answer()
+        with self._lock:
+            if check_key(key) in self._objects:
+                return False
+            self._write(key, data)
+            return True
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        self._answer()
+        with self._lock:
+            found = sorted((key, *value) for key, value in self._objects.items() if key.startswith(prefix))
+        return (Entry(key, len(data), f"{write:x}", write) for key, data, write in found if key > after)
+
+    def delete(self, key: str) -> None:
+        self._answer()
+        with self._lock:
+            self._objects.pop(check_key(key), None)
+
+    def _write(self, key: str, data: bytes) -> None:
+        self._writes += 1
+        self._objects[check_key(key)] = (bytes(data), self._writes)
+        self.writes.append(key)
+
+    def _answer(self) -> None:
+        if not self.reachable:
+            raise StoreUnreachableError("the store does not answer", where=self.uri)
+
+
+class RacyStore(MemoryStore):
+    """A store that only claims to write conditionally: it looks, lets others run, and then writes.
+
+    Some S3 look-alikes do this. Of two concurrent writers of one key both may win.
+    """
+
+    def __init__(self, objects: dict[str, bytes] | None = None, pause: float = 0.002) -> None:
+        super().__init__(objects)
+        self._pause = threading.Event()
+        self._pause_s = pause
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        self._answer()
+        if key in self.objects:
+            return False
+        self._pause.wait(self._pause_s)
+        self.put(key, data)
+        return True
