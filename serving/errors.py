@@ -268,7 +268,7 @@ class TrustError(TidemillError):
 class UnreachableError(TrustError):
     """The store that holds the updates did not answer, or it holds none.
 
-    Nothing is wrong with what was installed before. The next poll tries again; check the store's address and the network.
+    What was installed before is not affected. The next poll tries again; check the store's address and the network.
     """
 
     code = "TM-251"
@@ -278,8 +278,8 @@ class UnreachableError(TrustError):
 class ExpiredMetadataError(TrustError):
     """The signed metadata in the store is too old: whoever signs it has stopped, or somebody withholds newer ones.
 
-    Updates stop, predictions go on with the bundle that is installed. Run `tidemill publish` (or look why the release run
-    does not), and check the clock of this machine.
+    Updates stop, predictions go on with the bundle that is installed. Run `tidemill publish` (or look why the release
+    run does not), and check the clock of this machine.
     """
 
     code = "TM-252"
@@ -328,8 +328,8 @@ class KeysError(TrustError):
 class WrongKeysError(TrustError):
     """The keys in the folder are not the keys of the repository in the store.
 
-    Use the folder that the repository was initialised with. A store that must change hands needs a new root, signed with
-    the old root keys.
+    Use the folder that the repository was initialised with. A store that must change hands needs a new root, signed
+    with the old root keys.
     """
 
     code = "TM-257"
