@@ -86,3 +86,69 @@ class QuarantineError(PipelineError):
     """A quarantined batch was named that does not exist or cannot be read."""
 
     code: ClassVar[str] = "TM-308"
+
+
+class TooLittleDataError(PipelineError):
+    """There is not enough labelled history to learn from and to judge with.
+
+    Training needs failures before the split on some devices and after it on devices that were held out. Give it a
+    longer period, or a smaller share of devices and time for the test in the use case.
+    """
+
+    code: ClassVar[str] = "TM-320"
+
+
+class UnknownNameError(PipelineError):
+    """A use case or an estimator was named that does not exist. The message suggests the nearest one."""
+
+    code: ClassVar[str] = "TM-321"
+    exit_code: ClassVar[int] = 2
+
+
+class ExportError(PipelineError):
+    """A fitted model cannot be written as an ONNX graph that gives the same scores.
+
+    The exporter refuses what it does not know to be exact, because a model that differs only on missing values or on
+    values near a split would pass every casual test.
+    """
+
+    code: ClassVar[str] = "TM-322"
+
+
+class UseCaseError(PipelineError):
+    """A use case contradicts itself or its fleet. The message names the field and what is allowed."""
+
+    code: ClassVar[str] = "TM-323"
+    exit_code: ClassVar[int] = 2
+
+
+class ReportError(PipelineError):
+    """A training report came out larger than one page may be, or without one of its parts."""
+
+    code: ClassVar[str] = "TM-324"
+
+
+class RegistryUnreachableError(PipelineError):
+    """The MLflow server does not answer.
+
+    Nothing was registered; stored data and releases are untouched. Start the server (`tidemill up`) or correct
+    MLFLOW_TRACKING_URI, then run the command again: a repeated training finds its own traces and goes on from them.
+    """
+
+    code: ClassVar[str] = "TM-340"
+    exit_code: ClassVar[int] = 3
+
+
+class RegistryError(PipelineError):
+    """The MLflow server answered, but refused what was asked. The message carries its words."""
+
+    code: ClassVar[str] = "TM-341"
+
+
+class VersionMissingError(PipelineError):
+    """A version is asked for that the registry does not hold, or that carries no bundle.
+
+    Versions registered by hand in the MLflow UI have no bundle and can be neither compared nor released.
+    """
+
+    code: ClassVar[str] = "TM-342"

@@ -1,0 +1,96 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pipelines import estimator
+from pipelines.dataset import Windows
+from pipelines.errors import UnknownNameError
+from pipelines.estimator import ESTIMATORS, calibrate, create
+from pipelines.export import Sigmoid
+
+NAMES = list(ESTIMATORS)
+
+
+def rows(count=600, width=5, seed=0, missing=0.05):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(count, width))
+    label = (values[:, 0] + values[:, 1] * values[:, 2] + random.normal(size=count) * 0.5 > 1.2).astype(np.int8)
+    values[random.random(values.shape) < missing] = np.nan
+    return values.astype(np.float32).astype(np.float64), label
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fitted_estimator_ranks_danger_above_calm(name):
+    values, label = rows()
+    fitted = create(name)
+    fitted.fit(values, label, {}, seed=1)
+    unseen, truth = rows(seed=2)
+    margin = fitted.margin(unseen)
+    assert margin[truth == 1].mean() > margin[truth == 0].mean() + 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_fit_gives_the_same_bytes(name):
+    values, label = rows()
+    sigmoid = Sigmoid(1.5, -0.25)
+    written = []
+    for _ in range(2):
+        fitted = create(name)
+        fitted.fit(values, label, {}, seed=1)
+        written.append(fitted.onnx(sigmoid))
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_default_parameters_lie_where_the_search_looks(name):
+    kind = ESTIMATORS[name]
+    for key, where in kind.space.items():
+        inside = kind.defaults[key] in where if isinstance(where, list) else where[0] <= kind.defaults[key] <= where[1]
+        assert inside, key
+
+
+def test_split_points_are_sorted_and_single():
+    values, label = rows()
+    fitted = create("hist_gradient_boosting")
+    fitted.fit(values, label, {"max_iter": 20}, seed=1)
+    points = fitted.thresholds()
+    assert len(points) > 20
+    assert all(left < right for left, right in pairwise(points))
+
+
+def test_a_misspelt_estimator_is_answered_with_a_suggestion():
+    with pytest.raises(UnknownNameError, match="did you mean random_forest"):
+        create("random_forrest")
+
+
+def test_calibration_turns_margins_into_shares():
+    random = np.random.default_rng(3)
+    margin = random.normal(size=20_000) * 3
+    label = (random.random(20_000) < 1 / (1 + np.exp(-(0.5 * margin - 1)))).astype(np.int8)
+    sigmoid = calibrate(margin * 100, label)
+    assert sigmoid.slope * 100 == pytest.approx(0.5, abs=0.03)
+    assert sigmoid.offset == pytest.approx(-1, abs=0.05)
+
+
+def test_calibration_of_a_perfect_separation_stays_finite():
+    margin, label = np.repeat([-1.0, 1.0], 50), np.repeat([0, 1], 50).astype(np.int8)
+    low, high = calibrate(margin, label)(np.array([-1.0, 1.0]))
+    assert low == pytest.approx(1 / 52, abs=1e-3)
+    assert high == pytest.approx(51 / 52, abs=1e-3)
+
+
+def test_a_margin_against_the_truth_scores_the_base_rate():
+    label = np.repeat([1, 0], [20, 80]).astype(np.int8)
+    sigmoid = calibrate(np.linspace(-1, 1, 100), label)
+    assert sigmoid.slope == 0
+    assert sigmoid(np.array([-9.0, 9.0])) == pytest.approx([0.2, 0.2], abs=0.02)
+
+
+def test_a_score_depends_only_on_what_float32_holds():
+    values, label = rows()
+    windows = Windows(np.full(600, "a"), np.arange(600), values, label)
+    fitted = estimator.fit("hist_gradient_boosting", {"max_iter": 10}, windows, windows, seed=0)
+    nudged = values * (1 + 1e-9)
+    assert not np.array_equal(nudged, values, equal_nan=True)
+    assert np.array_equal(fitted.score(values), fitted.score(nudged))
