@@ -14,6 +14,7 @@ from features.errors import FeatureSetError, FleetError
 from features.pane import PANE_VERSION
 from features.schema import MICROSECOND, Fleet, digest_of
 from features.statistic import STATISTICS
+from features.window import Request, WindowPlan
 
 _SECOND = timedelta(seconds=1)
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", _SECOND))
@@ -142,6 +143,15 @@ class FeatureSet:
     def digest(self) -> str:
         """``sha256:…`` over every parameter, the fleet and the version of the pane included; descriptions are not."""
         return digest_of({"pane_version": PANE_VERSION, **self.to_json()})
+
+    def plan(self) -> WindowPlan:
+        """How panes become rows of these features; what batch and online compute with."""
+        signals = self.fleet.signal_names
+        return WindowPlan(
+            self.pane_us,
+            self.every_us,
+            [Request(signals.index(f.signal), f.statistic, f.window // MICROSECOND) for f in self.features],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The feature set as JSON-ready dictionary; durations are whole microseconds."""

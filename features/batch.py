@@ -1,0 +1,133 @@
+"""Features of stored telemetry: readings to panes, panes to feature rows, for a whole fleet at once.
+
+    >>> from features.catalog import load
+    >>> features = load("pumps").features
+    >>> minutes = np.arange(0, 26 * 60) * 60_000_000  # a reading a minute for 26 hours
+    >>> values = np.full((len(minutes), 6), 5.0)
+    >>> panes = panes_of(features, np.zeros(len(minutes), np.int32), minutes, values)
+    >>> table = feature_rows(features, panes)
+    >>> (table.end // 3_600_000_000).tolist(), table.values.shape  # the first row comes with the first whole day
+    ([24, 25, 26], (3, 55))
+
+Both stages are maps over devices and take slices: panes of some days, rows of some devices. Panes of one interval from
+two sources merge with ``features.pane.merge``. Duplicates are the caller's matter: who stores readings knows which of
+two records of one device and time is to be believed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import kernel
+from features.errors import ReadingsShapeError
+from features.featureset import FeatureSet
+from features.pane import empty, pane_starts
+
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PaneTable:
+    """Panes with at least one record, sorted by device and start.
+
+    Args:
+        device: Device codes, shape ``(rows,)``.
+        start: Starts of the panes, shape ``(rows,)``, UTC microseconds.
+        state: Pane states, shape ``(rows, signals, FIELDS)``.
+    """
+
+    device: NDArray[np.int32]
+    start: NDArray[np.int64]
+    state: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureTable:
+    """Feature rows, sorted by device and end.
+
+    Args:
+        device: Device codes, shape ``(rows,)``.
+        end: Ends of the windows, shape ``(rows,)``, UTC microseconds; a reading at the end itself is not inside.
+        values: Features in the order of the feature set, shape ``(rows, features)``; NaN where there is nothing to say.
+    """
+
+    device: NDArray[np.int32]
+    end: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def panes_of(
+    features: FeatureSet, device: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
+) -> PaneTable:
+    """Sum up readings in panes.
+
+    Args:
+        features: Says how long a pane is.
+        device: Codes of the devices, shape ``(n,)``, zero or more.
+        times: Event times, shape ``(n,)``, UTC microseconds, in any order.
+        values: Readings, shape ``(n, signals)`` in the fleet's order; NaN marks a missing value. No two rows share
+            device and time.
+
+    Raises:
+        ReadingsShapeError: The arrays do not fit together or the fleet.
+    """
+    signals = len(features.fleet.signals)
+    if device.ndim != 1 or times.shape != device.shape or values.shape != (len(device), signals):
+        raise ReadingsShapeError(
+            f"device {device.shape}, times {times.shape} and values {values.shape} do not fit together",
+            where=f"fleet {features.fleet.name}",
+            why=f"expected (n,), (n,) and (n, {signals})",
+        )
+    if not len(times):
+        return PaneTable(np.zeros(0, np.int32), np.zeros(0, np.int64), empty((0, signals)))
+    start = pane_starts(times, features.pane_us)
+    order = np.lexsort((start, device))
+    begins = (np.diff(start[order], prepend=start[order[0]] - 1) != 0) | (
+        np.diff(device[order], prepend=device[order[0]]) != 0
+    )
+    group = np.empty(len(order), np.int64)
+    group[order] = np.cumsum(begins) - 1
+    first = order[begins]
+    state = empty((len(first), signals))
+    kernel.add(state, group, (times - start) / _SECOND_US, np.ascontiguousarray(values, np.float64))
+    return PaneTable(device[first].astype(np.int32), start[first], state)
+
+
+def feature_rows(features: FeatureSet, panes: PaneTable, first_start: NDArray[np.int64] | None = None) -> FeatureTable:
+    """Compute the feature rows of panes.
+
+    A device has a row for each multiple of ``features.every`` at which its longest window is behind it since its first
+    pane, up to the end of its last pane, unless the longest window holds no record at all.
+
+    Args:
+        features: The features.
+        panes: Panes sorted by device and start. For rows of some days, the panes of the longest window before them too.
+        first_start: For each device code the start of its first pane, when ``panes`` is a slice that lacks it.
+
+    Returns:
+        The rows; ``values`` is NaN where a statistic has nothing to work on.
+
+    Raises:
+        ReadingsShapeError: The panes are of another fleet.
+    """
+    signals = len(features.fleet.signals)
+    if panes.state.shape[1:] != (signals, kernel.FIELDS):
+        raise ReadingsShapeError(
+            f"panes of shape {panes.state.shape} do not belong to fleet {features.fleet.name}",
+            why=f"expected (rows, {signals}, {kernel.FIELDS})",
+        )
+    plan = features.plan()
+    codes, begins = np.unique(panes.device, return_index=True)
+    devices = [np.zeros(0, np.int32)]
+    ends = [np.zeros(0, np.int64)]
+    values = [np.zeros((0, len(features.features)))]
+    for code, begin, end in zip(codes, begins, [*begins[1:], len(panes.device)], strict=True):
+        start = panes.start[begin:end]
+        first = int(start[0] if first_start is None else first_start[code])
+        last_end = int(start[-1]) + features.pane_us
+        rows, row_values = plan.rows(start, panes.state[begin:end], first, (int(start[0]), last_end))
+        devices.append(np.full(len(rows), code, np.int32))
+        ends.append(rows)
+        values.append(row_values)
+    return FeatureTable(np.concatenate(devices), np.concatenate(ends), np.concatenate(values))

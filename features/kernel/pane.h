@@ -1,0 +1,91 @@
+/* The pane kernel: mergeable summaries of readings.
+ *
+ * A pane sums up the readings of one signal of one device in one fixed interval. It holds enough to be merged with its
+ * neighbours and to give count, mean, standard deviation, extremes, first, last, trend and energy of the union.
+ *
+ * All sums are taken about the first reading: its value (`first`) and its time (`first_at`). Raw sums of a counter at
+ * 1e8 lose every digit of its noise; about a member of the data the loss stays near the rounding of one addition,
+ * because the distances that are squared are never longer than the spread that is asked for. Times are seconds after
+ * the start of the pane; the caller that merges says how much later the right pane starts.
+ *
+ * Laws (tested): an empty pane changes nothing; grouping does not matter; order of arrival does not matter; merging
+ * the parts equals summing up the whole. Where two readings share the earliest (latest) time, `first` is the smaller
+ * and `last` the larger value, so that the laws hold there too.
+ *
+ * C99, no allocation, no state, nothing of the standard library but memcpy, NAN and sqrt. The same source serves in the
+ * Python extension (double) and on microcontrollers (compile with -DTM_REAL=float). Do not compile with -ffast-math:
+ * missing readings are NaN.
+ */
+#ifndef TIDEMILL_PANE_H
+#define TIDEMILL_PANE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef TM_REAL
+#define TM_REAL double
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes whenever the fields or their meaning change; panes of different versions must not be merged. */
+#define TM_PANE_VERSION 1
+#define TM_PANE_FIELDS 13
+
+typedef TM_REAL tm_real;
+
+/* Only tm_real members: an array of panes is a matrix with TM_PANE_FIELDS columns. */
+typedef struct {
+    tm_real count;       /* readings with a value */
+    tm_real nulls;       /* records that lacked the signal */
+    tm_real sum;         /* of (x - first) */
+    tm_real square;      /* of (x - first)^2 */
+    tm_real time;        /* of (t - first_at), seconds */
+    tm_real time_square; /* of (t - first_at)^2 */
+    tm_real time_value;  /* of (t - first_at) (x - first) */
+    tm_real low;         /* this and the following are NaN while count is 0 */
+    tm_real high;
+    tm_real first;
+    tm_real first_at; /* seconds after the start of the pane */
+    tm_real last;
+    tm_real last_at;
+} tm_pane;
+
+/* Makes the pane empty. */
+void tm_pane_clear(tm_pane *pane);
+
+/* Adds a reading taken `at` seconds after the start of the pane, in any order; NaN counts as missing. */
+void tm_pane_add(tm_pane *pane, tm_real at, tm_real value);
+
+/* Merges `right`, whose pane starts `shift` seconds after the one of `left` (negative: before), into `left`. */
+void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift);
+
+/* Statistics of a pane; NaN where it holds too little to say anything. Slope is per second. */
+tm_real tm_pane_mean(const tm_pane *pane);
+tm_real tm_pane_std(const tm_pane *pane);
+tm_real tm_pane_slope(const tm_pane *pane);
+tm_real tm_pane_rms(const tm_pane *pane);
+
+/* Adds rows of readings to panes.
+ *
+ * panes    matrix [groups][signals]
+ * group    the group of each row
+ * at       seconds after the start of the row's pane
+ * values   matrix [rows][signals], NaN = missing
+ *
+ * Returns `rows`, or the number of the first row whose group does not exist; then no pane was changed.
+ */
+size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t *group, const tm_real *at,
+                    const tm_real *values, size_t rows);
+
+/* Merges right[i] into left[i]. `shift` holds `count` shifts, or one for all when `shifts` is 1.
+ * The arrays may overlap when `right` lies at or behind `left`: panes are read before they are overwritten. */
+void tm_panes_merge(tm_pane *left, const tm_pane *right, size_t count, const tm_real *shift, size_t shifts);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
