@@ -1,0 +1,1 @@
+"""The place kept for prediction on the device itself; nothing here yet."""

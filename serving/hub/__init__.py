@@ -1,0 +1,1 @@
+"""The place kept for prediction in an IoT platform's stream; nothing here yet."""
