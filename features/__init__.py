@@ -1,1 +1,32 @@
-"""features."""
+"""What a model sees: telemetry of a fleet becomes features, the same in the batch job, on late data and on a gateway.
+
+    >>> from datetime import timedelta
+    >>> import numpy as np
+    >>> from features import batch, catalog, online
+    >>> features = catalog.load("pumps").features
+    >>> times = np.arange(1500) * 60_000_000
+    >>> values = np.random.default_rng(7).uniform(1.0, 20.0, (1500, 6))
+    >>> stored = batch.feature_rows(features, batch.panes_of(features, np.zeros(1500, np.int32), times, values))
+    >>> stream = online.OnlineFeatures(features, timedelta(0)).update(["P-1"] * 1500, times, values)
+    >>> np.allclose(stored.values[:1], stream.values, rtol=1e-9, equal_nan=True)
+    True
+
+Floor plan, from the ground up; each module imports only from those before it:
+    errors.py       what can go wrong, with codes (the root of every error of the project lives here)
+    schema.py       fleets and signals, and the one judge of which readings are believed
+    kernel/         panes in C99, its Python binding, and the numpy reference beside it
+    pane.py         mergeable summaries of readings, and their laws
+    statistic.py    what is read off a pane; the recipe for a new statistic
+    window.py       panes merged to windows, windows to feature rows
+    featureset.py   which features, with names and a digest over every parameter
+    batch.py        features of stored telemetry
+    online.py       features of a stream
+    catalog/        the fleets and feature sets in use: what a data scientist edits
+
+Why so:
+    * Panes between readings and windows. Status: accepted. Panes merge, so a file, a day or a late reading is summed up
+      on its own, and every window is made of the same panes wherever it is computed. Cost: windows are whole panes, and
+      statistics that do not merge (median, spectrum) are not offered.
+    * numpy and C only. Status: accepted. The same package runs on a gateway of 130 MB. Cost: frames are converted at
+      the border, in ``pipelines``.
+"""

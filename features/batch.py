@@ -90,7 +90,7 @@ def panes_of(
     group[order] = np.cumsum(begins) - 1
     first = order[begins]
     state = empty((len(first), signals))
-    kernel.add(state, group, (times - start) / _SECOND_US, np.ascontiguousarray(values, np.float64))
+    kernel.add(state, group, (times - start) / _SECOND_US, np.require(values, np.float64, ["C", "A"]))
     return PaneTable(device[first].astype(np.int32), start[first], state)
 
 

@@ -109,7 +109,7 @@ def merge(left: State, right: State, shift_s: float | NDArray[np.float64]) -> St
     shifts = np.atleast_1d(np.asarray(shift_s, np.float64))
     if shifts.size > 1:
         shifts = np.broadcast_to(shifts, left.shape[:-1])
-    kernel.merge(merged, np.ascontiguousarray(right, np.float64), np.ascontiguousarray(shifts).ravel())
+    kernel.merge(merged, np.require(right, np.float64, ["C", "A"]), np.ascontiguousarray(shifts).ravel())
     return merged
 
 
