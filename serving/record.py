@@ -1,7 +1,6 @@
-"""Predictions as records, and the spool that brings them to object storage.
+"""Predictions as records (``serving.prediction``), and the spool that brings them to object storage.
 
-A prediction is one JSON line; its id follows from what it is about, so that a record which arrives twice is recognised.
-The ``Spool`` keeps them on the local disk until the store has them:
+The ``Spool`` keeps predictions on the local disk until the store has them:
 
 - ``append`` returns after an fsync: what it took survives a power cut;
 - ``forward`` closes the running segment and writes each closed one as
@@ -17,122 +16,21 @@ import errno
 import fcntl
 import gzip
 import hashlib
-import io
-import json
-import math
 import os
 import threading
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from serving.errors import DiskFullError, RecordError, SpoolBusyError, StoreError
+from serving.prediction import Prediction, decode, decode_line, encode, moment, prediction_id
 from serving.store import Store, check_key, sync_folder
+
+__all__ = ["SEGMENT_BYTES", "SPOOL_BYTES", "Prediction", "Spool", "decode", "encode", "prediction_id"]
 
 SEGMENT_BYTES = 1024 * 1024
 SPOOL_BYTES = 256 * 1024 * 1024
-_DECODED_BYTES = 256 * 1024 * 1024
-_GZIP = b"\x1f\x8b"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIELDS: dict[str, type] = {
-    "id": str,
-    "usecase": str,
-    "placement": str,
-    "instance": str,
-    "device": str,
-    "window_end_us": int,
-    "predicted_at_us": int,
-    "version": str,
-    "bundle": str,
-    "feature_digest": str,
-    "score": float,
-    "alert": bool,
-    "features": tuple,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answer of a model.
-
-    Attributes:
-        id: See ``prediction_id``.
-        usecase: Name of the use case.
-        placement: Where the model ran.
-        instance: Which gateway or server it was.
-        device: Whom it is about.
-        window_end_us: End of the window that the features describe, UTC microseconds.
-        predicted_at_us: When the model answered, UTC microseconds.
-        version: Registered version, for humans.
-        bundle: Digest of the bundle.
-        feature_digest: Digest of the feature set.
-        score: Probability of the label.
-        alert: Whether the score reached the threshold.
-        features: What the model saw, in the order of the feature set; NaN is missing (null in JSON).
-    """
-
-    id: str
-    usecase: str
-    placement: Literal["gateway", "cloud"]
-    instance: str
-    device: str
-    window_end_us: int
-    predicted_at_us: int
-    version: str
-    bundle: str
-    feature_digest: str
-    score: float
-    alert: bool
-    features: tuple[float, ...]
-
-
-def prediction_id(  # noqa: PLR0917 - the parts of the question, in the order of a record
-    usecase: str, placement: str, instance: str, device: str, window_end_us: int, bundle: str
-) -> str:
-    """The id of a prediction: the same question to the same model at the same place has the same id.
-
-    Example:
-        >>> prediction_id("pump_failure", "gateway", "gw-1", "pump-7", 0, "sha256:00")
-        '80c584285c48189f9b34d508d0df4151'
-    """
-    question = json.dumps([usecase, placement, instance, device, window_end_us, bundle], separators=(",", ":"))
-    return hashlib.sha256(question.encode()).hexdigest()[:32]
-
-
-def encode(predictions: Iterable[Prediction]) -> bytes:
-    """Predictions as JSON lines, one per line, each ended by a newline.
-
-    Raises:
-        RecordError: A score is not finite or a feature infinite.
-    """
-    lines = []
-    for prediction in predictions:
-        values = {name: getattr(prediction, name) for name in _FIELDS}
-        values["features"] = [None if math.isnan(value) else value for value in prediction.features]
-        try:
-            lines.append(json.dumps(values, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        except (TypeError, ValueError) as error:
-            raise RecordError(
-                "a prediction cannot be written", where=f"device {prediction.device}", why=str(error)
-            ) from error
-    return b"".join(lines)
-
-
-def decode(data: bytes) -> list[Prediction]:
-    """Read what ``encode`` wrote, gzipped or not.
-
-    Raises:
-        RecordError: A line is no prediction; the message names it.
-
-    Example:
-        >>> decode(b"")
-        []
-    """
-    return [_decode_line(line, number) for number, line in enumerate(_expanded(data).splitlines(), start=1) if line]
 
 
 class Spool:
@@ -283,16 +181,16 @@ class Spool:
         first: dict[str, int] = {}
         for line in segment.path.read_bytes().splitlines(keepends=True):
             try:
-                prediction = _decode_line(line, 1)
+                prediction = decode_line(line, 1)
             except RecordError:
                 self.damaged += 1
                 continue
-            folder = f"{self._folder_of(prediction)}/{_time(prediction.predicted_at_us):%Y-%m-%d}"
+            folder = f"{self._folder_of(prediction)}/{moment(prediction.predicted_at_us):%Y-%m-%d}"
             objects[folder].append(line)
             first.setdefault(folder, prediction.predicted_at_us)
         for folder, lines in objects.items():
             data = b"".join(lines)
-            name = f"{_time(first[folder]):%Y%m%dT%H%M%SZ}-{hashlib.sha256(data).hexdigest()[:16]}"
+            name = f"{moment(first[folder]):%Y%m%dT%H%M%SZ}-{hashlib.sha256(data).hexdigest()[:16]}"
             self._store.put(f"{folder}/{name}.jsonl.gz", gzip.compress(data, mtime=0))
         return sum(len(lines) for lines in objects.values())
 
@@ -352,34 +250,3 @@ def _extend(segment: _Segment, data: bytes) -> None:
         raise StoreError("predictions cannot be kept", where=str(segment.path), why=str(error)) from error
     segment.size += len(data)
     segment.count += data.count(b"\n")
-
-
-def _expanded(data: bytes) -> bytes:
-    if not data.startswith(_GZIP):
-        return data
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            expanded = file.read(_DECODED_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise RecordError("a prediction log cannot be unpacked", why=str(error)) from error
-    if len(expanded) > _DECODED_BYTES:
-        raise RecordError("a prediction log is too large", why=f"it unpacks to more than {_DECODED_BYTES} bytes")
-    return expanded
-
-
-def _decode_line(line: bytes, number: int) -> Prediction:
-    try:
-        values = json.loads(line)
-        features = tuple(math.nan if value is None else float(value) for value in values["features"])
-        prediction = Prediction(**{**values, "features": features})
-        for name, kind in _FIELDS.items():
-            if type(getattr(prediction, name)) is not kind:
-                raise TypeError(f"{name} is no {kind.__name__}")  # noqa: TRY301 - one sentence for every misread
-        _time(prediction.window_end_us), _time(prediction.predicted_at_us)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise RecordError("a line is no prediction", where=f"line {number}", why=str(error)[:200]) from error
-    return prediction
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)

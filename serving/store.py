@@ -11,13 +11,10 @@ Laws every store keeps (``tests/unit/serving/test_store.py`` holds them against 
 
 import contextlib
 import errno
-import http.client
 import importlib
 import os
 import secrets
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +27,13 @@ from serving.errors import (
     MissingExtraError,
     MissingObjectError,
     MissingStoreError,
-    ReadOnlyStoreError,
     StoreDeniedError,
     StoreError,
-    StoreUnreachableError,
 )
 
 _TEMPORARY = ".tidemill-"  # prefix of files that are not objects yet; no key may use it
 _KEY_BYTES = 1024  # S3's limit
 _SEGMENT_BYTES = 255  # the limit of a file name
-_HTTP_BYTES = 256 * 1024 * 1024
 _FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
 
 
@@ -122,10 +116,8 @@ def open_store(uri: str, *, create: bool = False) -> Store:
                 _make_folder(store.root)
             store.require_root()
             return store
-        case "http" | "https":
-            return HttpStore(uri)
-        case "s3":
-            return _open_s3(uri)
+        case "http" | "https" | "s3":
+            return _open_adapter(scheme.lower(), uri)
     raise InvalidStoreUriError(
         f"no store is opened by {scheme}://", where=uri, fix="use a path, file:///…, s3://bucket/prefix or http(s)://…"
     )
@@ -138,26 +130,36 @@ def check_key(key: str) -> str:
         >>> check_key("raw/pumps/2026/11/22/00/a.json.gz")
         'raw/pumps/2026/11/22/00/a.json.gz'
     """
-    segments = key.split("/")
+    why = ""
+    if any(ord(letter) < _FIRST_PRINTABLE or ord(letter) == _DELETE for letter in key):
+        why = "it holds control characters"
+    elif "\\" in key:
+        why = "it holds a backslash"
+    else:
+        try:
+            encoded = key.encode()
+            if len(encoded) > _KEY_BYTES or max(map(len, encoded.split(b"/"))) > _SEGMENT_BYTES:
+                why = f"it is longer than {_KEY_BYTES} bytes, or a segment than {_SEGMENT_BYTES}"
+        except UnicodeEncodeError:
+            why = "it is not valid Unicode"
+    if why:
+        raise InvalidKeyError("a key was refused", where=ascii(key)[:200], why=why, fix="use relative/keys/like.this")
+    return check_readable(key)
+
+
+def check_readable(key: str) -> str:
+    """The key itself when it stays within the store; looser than ``check_key``, because others write odd names too."""
     why = ""
     if not key:
         why = "it is empty"
     elif key.startswith("/"):
         why = "it is absolute"
-    elif any(ord(letter) < _FIRST_PRINTABLE or ord(letter) == _DELETE for letter in key):
-        why = "it holds control characters"
-    elif "\\" in key:
-        why = "it holds a backslash"
-    elif any(segment in ("", ".", "..") for segment in segments):
+    elif "\0" in key:
+        why = "it holds a NUL"
+    elif any(segment in ("", ".", "..") for segment in key.split("/")):
         why = "it has an empty, '.' or '..' segment"
-    elif any(segment.startswith(_TEMPORARY) for segment in segments):
+    elif any(segment.startswith(_TEMPORARY) for segment in key.split("/")):
         why = f"names that start with {_TEMPORARY!r} are reserved for unfinished writes"
-    else:
-        try:
-            if len(key.encode()) > _KEY_BYTES or max(len(segment.encode()) for segment in segments) > _SEGMENT_BYTES:
-                why = f"it is longer than {_KEY_BYTES} bytes, or a segment than {_SEGMENT_BYTES}"
-        except UnicodeEncodeError:
-            why = "it is not valid Unicode"
     if why:
         raise InvalidKeyError("a key was refused", where=ascii(key)[:200], why=why, fix="use relative/keys/like.this")
     return key
@@ -201,7 +203,7 @@ class FolderStore:
 
     def get(self, key: str) -> bytes:
         """The object; see ``Store``."""
-        path = self.root / check_key(key)
+        path = self.root / check_readable(key)
         try:
             return path.read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -233,7 +235,7 @@ class FolderStore:
         self.require_root()
         folder = prefix.rpartition("/")[0]
         if folder:
-            check_key(folder)
+            check_readable(folder)
         return self._walk(f"{folder}/" if folder else "", prefix, after)
 
     def delete(self, key: str) -> None:
@@ -289,73 +291,6 @@ class FolderStore:
                     yield _entry(name, item.stat())
 
 
-class HttpStore:
-    """A store behind a static web server: ``get`` only.
-
-    Meant for gateways that fetch signed updates. There is no retry here: callers poll anyway. Proxies are taken from
-    the environment as everywhere in Python.
-
-    Args:
-        base: ``http(s)://host/path``; keys are appended to it.
-        timeout: Seconds that the server may stay silent.
-        limit: Largest object in bytes that is accepted.
-    """
-
-    def __init__(self, base: str, timeout: float = 20.0, limit: int = _HTTP_BYTES) -> None:
-        self._base = base.rstrip("/")
-        self._timeout = timeout
-        self._limit = limit
-
-    @property
-    def uri(self) -> str:
-        """The base address."""
-        return self._base
-
-    def get(self, key: str) -> bytes:
-        """The object; see ``Store``. Cut-off answers are errors, never short objects."""
-        address = f"{self._base}/{urllib.parse.quote(check_key(key))}"
-        try:
-            with urllib.request.urlopen(address, timeout=self._timeout) as answer:  # noqa: S310 - http(s) by open_store
-                data: bytes = answer.read(self._limit + 1)
-                promised = answer.headers.get("Content-Length")
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _http_error(error.code, address) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise StoreUnreachableError(
-                "the web store cannot be reached",
-                where=address,
-                why=str(error),
-                fix="check the address and the network",
-            ) from error
-        if len(data) > self._limit:
-            raise StoreError("the object is larger than accepted", where=address, why=f"limit {self._limit} bytes")
-        if promised is not None and promised.isdigit() and int(promised) != len(data):
-            raise StoreUnreachableError("the answer was cut off", where=address, why=f"{len(data)} of {promised} bytes")
-        return data
-
-    def put(self, key: str, data: bytes) -> None:
-        """Refused with ``ReadOnlyStoreError``."""
-        self._refuse(f"cannot write {key} ({len(data)} bytes)")
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Refused with ``ReadOnlyStoreError``."""
-        self._refuse(f"cannot write {key} ({len(data)} bytes)")
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Refused with ``ReadOnlyStoreError``."""
-        self._refuse(f"cannot list {prefix!r} after {after!r}")
-
-    def delete(self, key: str) -> None:
-        """Refused with ``ReadOnlyStoreError``."""
-        self._refuse(f"cannot delete {key}")
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise ReadOnlyStoreError(
-            what, where=self._base, why="a web store is read by key only", fix="use a folder or s3:// here"
-        )
-
-
 def _folder_of(uri: str) -> Path:
     if "://" not in uri:
         if not uri.strip():
@@ -369,16 +304,18 @@ def _folder_of(uri: str) -> Path:
     return Path(urllib.parse.unquote(parts.path))
 
 
-def _open_s3(uri: str) -> Store:
+def _open_adapter(scheme: str, uri: str) -> Store:
+    """Load the adapter only now: boto3 is not everywhere, and a web client costs time and memory of its own."""
+    name, kind = ("serving.s3", "S3Store") if scheme == "s3" else ("serving.web", "HttpStore")
     try:
-        module = importlib.import_module("serving.s3")
+        adapter = getattr(importlib.import_module(name), kind)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
             raise
         raise MissingExtraError(
             "s3:// needs boto3", where=uri, why="the base installation leaves it out", fix="pip install 'tidemill[s3]'"
         ) from error
-    opened: Store = module.S3Store.open(uri)
+    opened: Store = adapter.open(uri)
     return opened
 
 
@@ -418,13 +355,3 @@ def _raise_for(error: OSError, key: str, uri: str) -> NoReturn:
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         why = "one key would have to be an object and a folder at once"
     raise StoreError("the folder store failed", where=where, why=why) from error
-
-
-def _http_error(status: int, address: str) -> StoreError:
-    match status:
-        case 404 | 410:
-            return MissingObjectError("no such object", where=address)
-        case 401 | 403:
-            return StoreDeniedError("the web store refuses this", where=address, why=f"HTTP {status}")
-        case _:
-            return StoreUnreachableError("the web store failed", where=address, why=f"HTTP {status}")
