@@ -6,6 +6,7 @@ knows is an error, because a misspelt setting that is silently ignored leaves th
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -124,6 +125,25 @@ def load(
         shown.append(Shown(known.name, masked(known.name, value), source))
     shown += [Shown(n, masked(n, environ[n]), f"environment {n}") for n in STANDARD if environ.get(n)]
     return Settings(values["store"], values["tracking"], Path(values["work"]), Path(values["keys"]), shown=tuple(shown))
+
+
+def storage_options(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The options of the table engine for S3, from the same variables that boto3 reads.
+
+    Credentials are not copied: the engine finds them by itself, in the environment, the profile or the instance role.
+
+    Example:
+        >>> storage_options({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000", "AWS_DEFAULT_REGION": "eu-west-1"})
+        {'AWS_REGION': 'eu-west-1', 'AWS_ENDPOINT_URL': 'http://127.0.0.1:9000', 'AWS_ALLOW_HTTP': 'true'}
+    """
+    environ = os.environ if environ is None else environ
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    options = {"AWS_REGION": region}
+    if endpoint := environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"):
+        options["AWS_ENDPOINT_URL"] = endpoint
+        if endpoint.startswith("http://"):
+            options["AWS_ALLOW_HTTP"] = "true"
+    return options
 
 
 def masked(name: str, value: str) -> str:

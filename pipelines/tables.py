@@ -1,0 +1,92 @@
+"""What each table of the lake holds, and where it lies.
+
+Times are int64 microseconds in UTC, because engines differ in what a timestamp means; ``date`` is the UTC day of a row
+as ``yyyy-mm-dd`` and the partition.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from features.featureset import FeatureSet
+from features.pane import PANE_FIELDS, PANE_VERSION
+from features.schema import Fleet, digest_of
+
+DAY_US = 86_400_000_000
+_TEXT, _NUMBER, _REAL = pa.string(), pa.int64(), pa.float64()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One table: its path below ``lake/``, its columns, and how its files are cut.
+
+    Attributes:
+        path: Path below ``lake/``.
+        schema: The columns.
+        statistics: Columns whose range each file states, so that reading can skip files.
+        partitioned: Whether it is partitioned by ``date``.
+    """
+
+    path: str
+    schema: pa.Schema
+    statistics: tuple[str, ...]
+    partitioned: bool = True
+
+
+def telemetry(fleet: Fleet) -> Layout:
+    """Accepted readings: date, device, time, received, batch (number of the ingest batch), a column per signal."""
+    columns = [("date", _TEXT), ("device", _TEXT), ("time", _NUMBER), ("received", _NUMBER), ("batch", _NUMBER)]
+    return Layout(f"{fleet.name}/telemetry", _schema(columns, fleet.signal_names), ("device", "time", "batch"))
+
+
+def events(fleet: Fleet) -> Layout:
+    """What happened to devices: device, time, kind, detail, known_at (when it became known)."""
+    columns = [("device", _TEXT), ("time", _NUMBER), ("kind", _TEXT), ("detail", _TEXT), ("known_at", _NUMBER)]
+    return Layout(f"{fleet.name}/events", _schema(columns), ("device", "time", "known_at"), partitioned=False)
+
+
+def panes(features: FeatureSet) -> Layout:
+    """Panes: date, device, start, and ``<signal>.<field>`` for each field of a pane.
+
+    The path names everything a pane depends on, so feature sets share panes exactly when they may.
+    """
+    signals = features.fleet.signal_names
+    kind = digest_of([PANE_VERSION, features.pane_us, list(signals)]).removeprefix("sha256:")[:12]
+    fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
+    path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
+    return Layout(path, _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields), ("device", "start"))
+
+
+def features(features: FeatureSet) -> Layout:
+    """Feature rows: date, device, end (of the windows), and a column per feature."""
+    columns = [("date", _TEXT), ("device", _TEXT), ("end", _NUMBER)]
+    path = f"{features.fleet.name}/features-{short(features.digest)}"
+    return Layout(path, _schema(columns, features.names), ("device", "end"))
+
+
+def predictions(usecase: str) -> Layout:
+    """Predictions of every placement: date (of the window's end) and the fields of `serving.record.Prediction`."""
+    columns = [
+        *((name, _TEXT) for name in ("date", "id", "placement", "instance", "device")),
+        *((name, _NUMBER) for name in ("window_end", "predicted_at")),
+        *((name, _TEXT) for name in ("version", "bundle", "feature_digest")),
+        ("score", _REAL),
+        ("alert", pa.bool_()),
+        ("features", pa.list_(_REAL)),
+    ]
+    return Layout(f"{usecase}/predictions", _schema(columns), ("device", "window_end", "predicted_at"))
+
+
+def short(digest: str) -> str:
+    """The first twelve digits of a digest, enough to tell the feature sets of a fleet apart in paths.
+
+    Example:
+        >>> short("sha256:0123456789abcdef")
+        '0123456789ab'
+    """
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _schema(columns: list[tuple[str, pa.DataType]], reals: Iterable[str] = ()) -> pa.Schema:
+    return pa.schema([*columns, *((name, _REAL) for name in reals)])

@@ -1,0 +1,205 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.catalog import load
+from features.schema import Fleet, Signal
+from pipelines import tables
+from pipelines.errors import CommitConflictError, LakeError, SettingsError, TableMissingError
+from pipelines.lake import Lake, Table
+
+HOUR = timedelta(hours=1)
+FLEET = Fleet("vans", "", (Signal("speed", "km/h", 0, 130),), HOUR, HOUR, HOUR, HOUR)
+WRITER = "ingest:vans"
+
+
+def rows(*times: int, batch: int = 1, date: str = "2025-11-24", speed: float = 50.0) -> pa.Table:
+    count = len(times)
+    columns = [[date] * count, ["van-1"] * count, list(times), list(times), [batch] * count, [speed] * count]
+    return pa.table(columns, schema=tables.telemetry(FLEET).schema)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Lake(str(tmp_path)).telemetry(FLEET)
+
+
+def test_a_table_that_nobody_wrote_says_so(table):
+    assert not table.exists()
+    with pytest.raises(TableMissingError, match="not been written"):
+        table.open()
+
+
+def test_appended_rows_are_read_back_with_their_transaction(table):
+    snapshot = table.create()
+    assert snapshot.transaction(WRITER) == 0
+    version = snapshot.append(rows(1, 2), transaction=(WRITER, 1), metadata={"objects": 3})
+    opened = table.open()
+    assert opened.version == version
+    assert opened.transaction(WRITER) == 1
+    assert opened.read(["time"])["time"].to_pylist() == [1, 2]
+    assert opened.history(1)[0]["objects"] == 3
+
+
+def test_an_append_without_rows_still_counts(table):
+    table.create().append(rows(), transaction=(WRITER, 1))
+    assert table.open().transaction(WRITER) == 1
+
+
+def test_a_number_is_committed_once_even_from_a_snapshot_opened_before(table):
+    early, late = table.create(), table.open()
+    early.append(rows(1), transaction=(WRITER, 1))
+    with pytest.raises(CommitConflictError):
+        late.append(rows(1), transaction=(WRITER, 1))
+    with pytest.raises(CommitConflictError, match="already committed"):
+        table.open().append(rows(1), transaction=(WRITER, 1))
+    assert table.open().read().num_rows == 1
+
+
+def test_a_later_number_on_an_old_snapshot_is_refused(table):
+    early, late = table.create(), table.open()
+    early.append(rows(1), transaction=(WRITER, 1))
+    with pytest.raises(CommitConflictError):
+        late.append(rows(1), transaction=(WRITER, 2))
+
+
+def test_of_writers_that_commit_one_number_at_once_exactly_one_wins(table):
+    table.create()
+    start = threading.Barrier(4)
+
+    def commit(_: int) -> bool:
+        snapshot = table.open()
+        start.wait()
+        try:
+            snapshot.append(rows(1), transaction=(WRITER, 1))
+        except CommitConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(commit, range(4)))
+    assert sum(won) == 1
+    assert table.open().read().num_rows == 1
+
+
+def test_writers_that_make_the_table_at_once_agree_on_one(table):
+    start = threading.Barrier(4)
+
+    def make(_: int) -> list[str]:
+        start.wait()
+        return table.create().columns
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len({tuple(columns) for columns in pool.map(make, range(4))}) == 1
+    table.open().append(rows(1), transaction=(WRITER, 1))
+    assert table.open().read().num_rows == 1
+
+
+def test_replacing_dates_leaves_other_dates_alone(table):
+    table.create().append(pa.concat_tables([rows(1), rows(2, date="2025-11-25")]), transaction=(WRITER, 1))
+    table.open().replace(rows(7, 8, date="2025-11-25"), ["2025-11-25", "2025-11-26"], transaction=("other", 4))
+    opened = table.open()
+    assert sorted(opened.read(["time"])["time"].to_pylist()) == [1, 7, 8]
+    assert opened.dates() == ["2025-11-24", "2025-11-25"]
+    assert (opened.transaction(WRITER), opened.transaction("other")) == (1, 4)
+    opened.replace(rows(), ["2025-11-25"])
+    assert table.open().read(["time"])["time"].to_pylist() == [1]
+
+
+def test_replacing_no_dates_counts_the_transaction_and_changes_nothing(table):
+    table.create().append(rows(1), transaction=(WRITER, 1))
+    table.open().replace(rows(), [], transaction=(WRITER, 2))
+    assert table.open().transaction(WRITER) == 2
+    assert table.open().read().num_rows == 1
+
+
+def test_rows_outside_the_replaced_dates_are_refused(table):
+    with pytest.raises(LakeError):
+        table.create().replace(rows(1, date="2025-11-25"), ["2025-11-24"])
+    assert table.open().read().num_rows == 0
+
+
+def test_reading_filters_by_date_device_and_range(table):
+    table.create().append(rows(1, 2, 3), transaction=(WRITER, 1))
+    table.open().append(rows(4, batch=2, date="2025-11-25"), transaction=(WRITER, 2))
+    opened = table.open()
+
+    def times(**conditions: Any) -> list[int]:
+        return sorted(opened.read(["time"], **conditions)["time"].to_pylist())
+
+    assert times(dates=["2025-11-25"]) == [4]
+    assert times(after={"batch": 1}) == [4]
+    assert times(after={"time": 1}, before={"time": 3}) == [2]
+    assert times(devices=["van-2"]) == []
+    assert times(dates=[]) == []
+
+
+def test_an_earlier_version_can_be_read_again(table):
+    version = table.create().append(rows(1), transaction=(WRITER, 1))
+    table.open().append(rows(2), transaction=(WRITER, 2))
+    assert table.open(version).read().num_rows == 1
+    with pytest.raises(TableMissingError, match="no version 99"):
+        table.open(99)
+
+
+def test_a_fleet_that_gains_a_signal_widens_its_table(tmp_path):
+    Lake(str(tmp_path)).telemetry(FLEET).create().append(rows(1), transaction=(WRITER, 1))
+    wider = Fleet("vans", "", (*FLEET.signals, Signal("load", "kg", 0, 900)), HOUR, HOUR, HOUR, HOUR)
+    snapshot = Lake(str(tmp_path)).telemetry(wider).create()
+    assert snapshot.read(["load"])["load"].to_pylist() == [None]
+    row = rows(2).append_column("load", [[5.0]])
+    snapshot.append(row, transaction=(WRITER, 2))
+    assert sorted(Lake(str(tmp_path)).telemetry(wider).open().read(["load"])["load"].to_pylist(), key=str) == [
+        5.0,
+        None,
+    ]
+
+
+def test_many_small_files_are_merged_without_changing_rows(table):
+    snapshot = table.create()
+    for number in range(1, 35):
+        snapshot.append(rows(number, batch=number), transaction=(WRITER, number))
+        snapshot = table.open()
+    assert snapshot.compact(["2025-11-24", "2025-11-25"]) == 1
+    opened = table.open()
+    assert sorted(opened.read(["time"])["time"].to_pylist()) == list(range(1, 35))
+    assert opened.transaction(WRITER) == 34
+    assert opened.compact(["2025-11-24"]) == 0
+
+
+def test_nan_and_column_names_with_a_dot_survive(tmp_path):
+    features = load("pumps").features
+    table = Lake(str(tmp_path)).panes(features)
+    schema = tables.panes(features).schema
+    columns: list[object] = [["2025-11-24"], ["pump-1"], [5]]
+    table.create().replace(pa.table(columns + [[np.nan]] * (len(schema) - 3), schema=schema), ["2025-11-24"])
+    read = table.open().read(["start", "flow.low"], before={"start": 6})
+    assert read["start"].to_pylist() == [5]
+    assert np.isnan(read["flow.low"][0].as_py())
+
+
+def test_a_damaged_table_is_an_error_that_names_it(table):
+    table.create()
+    (Path(table.uri) / "_delta_log" / f"{0:020d}.json").write_text("{")
+    with pytest.raises(LakeError, match="telemetry"):
+        table.open()
+
+
+def test_stores_without_tables_are_refused():
+    with pytest.raises(SettingsError, match="cannot hold tables"):
+        Lake("https://plant.example/raw")
+
+
+def test_panes_are_shared_by_feature_sets_only_when_they_are_the_same_panes():
+    pumps = load("pumps").features
+    fewer = type(pumps)(pumps.fleet, pumps.pane, pumps.every, pumps.features[:3])
+    longer = type(pumps)(pumps.fleet, 2 * pumps.pane, pumps.every, pumps.features[:3])
+    assert tables.panes(pumps).path == tables.panes(fewer).path
+    assert tables.panes(pumps).path != tables.panes(longer).path
+    assert tables.features(pumps).path != tables.features(fewer).path
