@@ -49,7 +49,7 @@ def spoil(line: str, how: int) -> str:
     Example:
         >>> sound = '{"device":"pump-001","ts":5,"received":9,"values":{"vibration":1.0}}\n'
         >>> spoil(sound, 0)
-        '{"device":"pump-001","ts":5,"rec\n'
+        '{"device":"pump-001","ts":5,"re\n'
         >>> spoil(sound, 3)
         '{"ts":5,"received":9,"values":{"vibration":1.0}}\n'
     """
