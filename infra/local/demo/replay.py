@@ -1,0 +1,107 @@
+"""Feed stored raw telemetry to gateways, as their devices would have sent it to them.
+
+A gateway stands beside its devices, so nothing is late there as it is at the hub: records are put back into event
+order, then disturbed a little. Duplicates and broken records stay in.
+"""
+
+import gzip
+import http.client
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from features.schema import Fleet
+from serving.store import Store
+
+BATCH = 2_000
+"""Records in one request."""
+
+DISORDER = 20
+"""How many places a record may move: far less than a gateway's allowed lateness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Raw records of one stretch of time, in event order: ``(device, line)``."""
+
+    lines: tuple[tuple[str, bytes], ...]
+
+    def of(self, devices: Sequence[str]) -> list[bytes]:
+        """Return the lines of some devices; lines that name no device go to whoever asks for the empty name."""
+        wanted = set(devices)
+        return [line for device, line in self.lines if device in wanted]
+
+    @property
+    def devices(self) -> list[str]:
+        """The devices that appear, sorted."""
+        return sorted({device for device, _ in self.lines if device})
+
+
+def record(store: Store, fleet: Fleet, since_ms: int, until_ms: int) -> Recorded:
+    """Read the raw records of a fleet whose event time lies in ``[since_ms, until_ms)``.
+
+    A record that cannot be read has no event time: it keeps the place of the record before it.
+    """
+    timed: list[tuple[int, int, str, bytes]] = []
+    latest = since_ms
+    for entry in store.list(f"raw/{fleet.name}/telemetry/"):
+        if not _overlaps(entry.key, since_ms, until_ms):
+            continue
+        for line in gzip.decompress(store.get(entry.key)).splitlines():
+            device, at = _device_and_time(fleet, line)
+            latest = at if at is not None else latest
+            if since_ms <= latest < until_ms:
+                timed.append((latest, len(timed), device, line))
+    timed.sort(key=lambda row: (row[0], row[1]))
+    return Recorded(tuple((device, line) for _, _, device, line in timed))
+
+
+def disturbed(lines: Sequence[bytes], seed: int) -> list[bytes]:
+    """Return the lines slightly out of order, as a busy network delivers them."""
+    generator = random.Random(seed)  # noqa: S311 - a reproducible disturbance, not a secret
+    order = sorted(range(len(lines)), key=lambda place: place + generator.uniform(0, DISORDER))
+    return [lines[place] for place in order]
+
+
+def feed(url: str, lines: Sequence[bytes], progress: Callable[[int], None]) -> dict[str, Any]:
+    """Post lines to a gateway's local endpoint in batches and add up what it answered."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
+    totals = {"accepted": 0, "rejected": 0, "duplicates": 0, "late": 0, "predictions": 0}
+    for batch in _batches(lines):
+        connection.request("POST", "/telemetry", b"\n".join(batch), {"Content-Type": "application/x-ndjson"})
+        response = connection.getresponse()
+        content = json.loads(response.read())
+        if response.status != http.HTTPStatus.OK:
+            raise ConnectionError(f"the gateway at {url} answered {response.status}: {content}")
+        for name in totals:
+            value = content[name]
+            totals[name] += sum(value.values()) if isinstance(value, dict) else value
+        progress(len(batch))
+    connection.close()
+    return totals
+
+
+def _batches(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(lines), BATCH):
+        yield lines[start : start + BATCH]
+
+
+def _overlaps(key: str, since_ms: int, until_ms: int) -> bool:
+    """Whether an object's arrival day, written in its key, can hold records of the stretch; late ones come after it."""
+    year, month, day = key.split("/telemetry/", 1)[1].split("/")[:3]
+    arrived = datetime(int(year), int(month), int(day), tzinfo=UTC).timestamp() * 1000
+    day_ms = 86_400_000
+    return since_ms - day_ms <= arrived < until_ms + day_ms
+
+
+def _device_and_time(fleet: Fleet, line: bytes) -> tuple[str, int | None]:
+    try:
+        content = json.loads(line)
+        return str(content[fleet.mapping.device]), int(content[fleet.mapping.time])
+    except (ValueError, KeyError, TypeError):
+        return "", None

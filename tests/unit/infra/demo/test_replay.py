@@ -1,0 +1,52 @@
+"""Stored telemetry is fed to gateways in event order, a little disturbed, with all its faults."""
+
+import gzip
+import json
+
+from features import catalog
+from infra.local.demo.replay import DISORDER, disturbed, record
+from serving.store import open_store
+
+DAY_MS = 86_400_000
+START_MS = 1_767_571_200_000  # 2026-01-05T00:00Z
+
+
+def _line(device, ts):
+    return json.dumps({"device": device, "ts": ts, "values": {"flow": 1.0}}).encode()
+
+
+def _store(tmp_path, objects):
+    store = open_store(str(tmp_path))
+    for key, lines in objects.items():
+        store.put(f"raw/pumps/telemetry/{key}", gzip.compress(b"\n".join(lines)))
+    return store
+
+
+def test_late_records_take_their_place_and_broken_ones_keep_theirs(tmp_path):
+    store = _store(
+        tmp_path,
+        {
+            "2026/01/05/00/a.json.gz": [_line("p1", START_MS), b"{broken", _line("p1", START_MS + 2000)],
+            "2026/01/05/07/late.json.gz": [_line("p2", START_MS + 1000)],
+            "2026/01/09/00/other.json.gz": [_line("p1", START_MS + 4 * DAY_MS)],
+        },
+    )
+    recorded = record(store, catalog.load("pumps").fleet, START_MS, START_MS + DAY_MS)
+
+    assert [line for _, line in recorded.lines] == [
+        _line("p1", START_MS),
+        b"{broken",
+        _line("p2", START_MS + 1000),
+        _line("p1", START_MS + 2000),
+    ]
+    assert recorded.devices == ["p1", "p2"]
+    assert recorded.of(["", "p2"]) == [b"{broken", _line("p2", START_MS + 1000)]
+
+
+def test_disturbing_keeps_every_line_near_its_place():
+    lines = [str(number).encode() for number in range(500)]
+    moved = disturbed(lines, seed=3)
+
+    assert sorted(moved) == sorted(lines)
+    assert moved != lines
+    assert max(abs(place - int(line)) for place, line in enumerate(moved)) <= DISORDER
