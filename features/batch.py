@@ -94,7 +94,12 @@ def panes_of(
     return PaneTable(device[first].astype(np.int32), start[first], state)
 
 
-def feature_rows(features: FeatureSet, panes: PaneTable, first_start: NDArray[np.int64] | None = None) -> FeatureTable:
+def feature_rows(
+    features: FeatureSet,
+    panes: PaneTable,
+    first_start: NDArray[np.int64] | None = None,
+    after_us: int | None = None,
+) -> FeatureTable:
     """Compute the feature rows of panes.
 
     A device has a row for each multiple of ``features.every`` at which its longest window is behind it since its first
@@ -102,8 +107,10 @@ def feature_rows(features: FeatureSet, panes: PaneTable, first_start: NDArray[np
 
     Args:
         features: The features.
-        panes: Panes sorted by device and start. For rows of some days, the panes of the longest window before them too.
-        first_start: For each device code the start of its first pane, when ``panes`` is a slice that lacks it.
+        panes: Panes sorted by device and start. When they are a slice of the stored ones, it must reach back the
+            longest window before ``after_us``.
+        first_start: For each device code the start of its first pane ever, when ``panes`` is a slice that lacks it.
+        after_us: Only rows that end after it; all rows when left out.
 
     Returns:
         The rows; ``values`` is NaN where a statistic has nothing to work on.
@@ -122,11 +129,12 @@ def feature_rows(features: FeatureSet, panes: PaneTable, first_start: NDArray[np
     devices = [np.zeros(0, np.int32)]
     ends = [np.zeros(0, np.int64)]
     values = [np.zeros((0, len(features.features)))]
-    for code, begin, end in zip(codes, begins, [*begins[1:], len(panes.device)], strict=True):
+    for code, begin, end in zip(codes, begins, np.append(begins, len(panes.device))[1:], strict=True):
         start = panes.start[begin:end]
         first = int(start[0] if first_start is None else first_start[code])
         last_end = int(start[-1]) + features.pane_us
-        rows, row_values = plan.rows(start, panes.state[begin:end], first, (int(start[0]), last_end))
+        after = int(start[0]) if after_us is None else after_us
+        rows, row_values = plan.rows(start, panes.state[begin:end], first, (after, last_end))
         devices.append(np.full(len(rows), code, np.int32))
         ends.append(rows)
         values.append(row_values)

@@ -26,7 +26,7 @@ def add(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values:
     Raises:
         ValueError: An array has another shape, type or memory layout, or a group does not exist. Nothing was changed.
     """
-    _check("panes", panes, np.float64, 3)
+    _check("panes", panes, np.float64, 3, writable=True)
     _check("group", group, np.int64, 1)
     _check("at", at, np.float64, 1)
     _check("values", values, np.float64, 2)
@@ -83,7 +83,7 @@ def merge(left: Panes, right: Panes, shift: NDArray[np.float64]) -> None:
     Raises:
         ValueError: An array has another shape, type or memory layout. Nothing was changed.
     """
-    _check("left", left, np.float64, 0)
+    _check("left", left, np.float64, 0, writable=True)
     _check("right", right, np.float64, 0)
     _check("shift", shift, np.float64, 1)
     if left.shape[-1] != FIELDS:
@@ -137,8 +137,10 @@ def _is_before(
     return before
 
 
-def _check(name: str, array: object, element: type[np.generic], dimensions: int) -> None:
+def _check(name: str, array: object, element: type[np.generic], dimensions: int, *, writable: bool = False) -> None:
     if not isinstance(array, np.ndarray) or not array.flags.c_contiguous or array.dtype != element:
         raise ValueError(f"{name} must be a C-contiguous array of {element.__name__}")
     if array.ndim < 1 or (dimensions and array.ndim != dimensions):
         raise ValueError(f"{name} has the wrong number of dimensions")
+    if not array.flags.aligned or (writable and not array.flags.writeable):
+        raise ValueError(f"{name} must be aligned{' and writable' if writable else ''}")

@@ -1,0 +1,143 @@
+"""The ways readings become features. Each must give the rows the oracle gives."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from features import kernel
+from features.batch import PaneTable, feature_rows, panes_of
+from features.featureset import FeatureSet
+from features.kernel import reference
+from features.online import OnlineFeatures
+from features.pane import merge
+from features.schema import MICROSECOND
+from tests.parity.telemetry import Telemetry
+
+Key = tuple[int, int]
+Rows = dict[Key, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A way, and whether it stops at the watermark (a stream) or at the last pane (a table)."""
+
+    run: Callable[[FeatureSet, Telemetry], Rows]
+    lateness: timedelta | None = None
+
+
+LATENESS = timedelta(minutes=25)
+
+
+def _batch(features: FeatureSet, readings: Telemetry) -> Rows:
+    return _table(features, panes_of(features, readings.device, readings.times, readings.values))
+
+
+def _batch_in_numpy(features: FeatureSet, readings: Telemetry) -> Rows:
+    with numpy_kernel():
+        return _batch(features, readings)
+
+
+def _merged(features: FeatureSet, readings: Telemetry) -> Rows:
+    """Readings dealt out to five partial tables, whose panes are merged in random order: files, days, late data."""
+    random = np.random.default_rng(11)
+    pile = random.integers(0, 5, len(readings.times))
+    panes: dict[Key, NDArray[np.float64]] = {}
+    for number in random.permutation(5):
+        part = readings[np.flatnonzero(pile == number)]
+        table = panes_of(features, part.device, part.times, part.values)
+        for device, start, state in zip(table.device.tolist(), table.start.tolist(), table.state, strict=True):
+            key = (device, start)
+            panes[key] = merge(panes[key], state, 0.0) if key in panes else state
+    keys = sorted(panes)
+    columns = np.array(keys, np.int64)
+    merged = PaneTable(columns[:, 0].astype(np.int32), columns[:, 1], np.stack([panes[key] for key in keys]))
+    return _table(features, merged)
+
+
+def _single(features: FeatureSet, readings: Telemetry) -> Rows:
+    online = OnlineFeatures(features, timedelta(0))
+    return _streamed(online, readings, np.arange(len(readings.times) + 1))
+
+
+def _shuffled(features: FeatureSet, readings: Telemetry) -> Rows:
+    """Micro-batches of uneven size, out of order within the lateness, every tenth reading delivered twice."""
+    arriving, twice = _arrivals(readings)
+    online = OnlineFeatures(features, LATENESS)
+    rows = _streamed(online, arriving, _cuts(len(arriving.times)))
+    assert (online.late, online.duplicates) == (0, twice)
+    return rows
+
+
+def _restored(features: FeatureSet, readings: Telemetry) -> Rows:
+    """The same, with the process replaced by one that starts from a snapshot, twice."""
+    arriving, twice = _arrivals(readings)
+    online = OnlineFeatures(features, LATENESS)
+    rows: Rows = {}
+    third = len(arriving.times) // 3
+    for begin, end in ((0, third), (third, 2 * third), (2 * third, None)):
+        online = OnlineFeatures.restore(features, LATENESS, online.snapshot())
+        part = arriving[slice(begin, end)]
+        rows |= _streamed(online, part, _cuts(len(part.times)))
+    assert (online.late, online.duplicates) == (0, twice)
+    return rows
+
+
+PATHS = {
+    "batch": Path(_batch),
+    "numpy": Path(_batch_in_numpy),
+    "merged": Path(_merged),
+    "online": Path(_single, timedelta(0)),
+    "shuffled": Path(_shuffled, LATENESS),
+    "restored": Path(_restored, LATENESS),
+}
+
+
+@contextmanager
+def numpy_kernel() -> Iterator[None]:
+    """Let the numpy reference serve in place of the compiled kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "add", reference.add)
+        patch.setattr(kernel, "merge", reference.merge)
+        yield
+
+
+def watermarks(readings: Telemetry, lateness: timedelta) -> dict[int, int]:
+    """Up to where a stream has emitted each device's windows after all readings."""
+    codes = np.unique(readings.device).tolist()
+    return {code: int(readings.times[readings.device == code].max()) - lateness // MICROSECOND for code in codes}
+
+
+def _table(features: FeatureSet, panes: PaneTable) -> Rows:
+    table = feature_rows(features, panes)
+    return dict(zip(zip(table.device.tolist(), table.end.tolist(), strict=True), table.values, strict=True))
+
+
+def _arrivals(readings: Telemetry) -> tuple[Telemetry, int]:
+    random = np.random.default_rng(5)
+    twice = np.flatnonzero(random.random(len(readings.times)) < 0.1)
+    rows = np.concatenate([np.arange(len(readings.times)), twice])
+    delay = random.integers(0, LATENESS // MICROSECOND, len(rows))
+    return readings[rows[np.argsort(readings.times[rows] + delay, kind="stable")]], len(twice)
+
+
+def _cuts(count: int) -> NDArray[np.intp]:
+    random = np.random.default_rng(3)
+    return np.unique(np.concatenate([[0, count], random.integers(0, count + 1, count // 40 + 1)]))
+
+
+def _streamed(online: OnlineFeatures, readings: Telemetry, cuts: NDArray[np.intp]) -> Rows:
+    rows: Rows = {}
+    for begin, end in pairwise(cuts.tolist()):
+        part = readings[slice(begin, end)]
+        due = online.update([f"device-{code}" for code in part.device], part.times, part.values)
+        for name, window_end, values in zip(due.device, due.end.tolist(), due.values, strict=True):
+            key = (int(name.removeprefix("device-")), window_end)
+            assert key not in rows, "a row was emitted twice"
+            rows[key] = values
+    return rows

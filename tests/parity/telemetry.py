@@ -1,0 +1,72 @@
+"""A small synthetic fleet that does what real ones do: jitter, missing signals, gaps, late starters, drift."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.featureset import FeatureSet, grid
+from features.schema import MICROSECOND, Fleet, Signal
+from features.statistic import STATISTICS
+
+START = 1_767_225_600_000_000  # 2026-01-01
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Telemetry:
+    """Readings of a fleet in the order of their event times, each device and time once."""
+
+    device: NDArray[np.int32]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __getitem__(self, rows: NDArray[np.intp] | slice) -> "Telemetry":
+        return Telemetry(self.device[rows], self.times[rows], self.values[rows])
+
+
+def workbench() -> FeatureSet:
+    """Every statistic there is, over windows that share no factor with the step, on signals that strain the numbers."""
+    fleet = Fleet(
+        name="workbench",
+        description="",
+        signals=(Signal("counter", "1", 1e8, 1e8 + 1e5), Signal("noise", "V", -1, 1), Signal("rare", "1", 0, 1)),
+        sampling=5 * MINUTE,
+        late_after=30 * MINUTE,
+        max_future=MINUTE,
+        max_age=timedelta(days=1),
+    )
+    windows = [10 * MINUTE, 50 * MINUTE, 70 * MINUTE]
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, STATISTICS, windows))
+
+
+def telemetry(features: FeatureSet, seed: int) -> Telemetry:
+    """Four devices: steady; pausing for longer than the longest window; starting late and sparse; one reading only."""
+    random = np.random.default_rng(seed)
+    longest, step = features.longest_us, max(features.fleet.sampling // MICROSECOND, features.longest_us // 300)
+    steady = np.arange(0, longest + 6 * features.every_us, step)
+    pausing = np.concatenate([steady, steady[-1] + longest + 3 * features.every_us + steady])
+    sparse = features.every_us // 3 + np.arange(0, 2 * longest, longest // 5)
+    parts = []
+    for code, ideal in enumerate((steady, pausing, sparse, steady[:1])):
+        jitter = random.integers(0, step // 3_000, len(ideal)) * 1_000
+        times = START + (ideal + jitter)[random.random(len(ideal)) < (0.9 if len(ideal) > 1 else 1.1)]
+        values = _values(features.fleet, times, random)
+        parts.append(Telemetry(np.full(len(times), code, np.int32), times, values))
+    whole = Telemetry(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("device", "times", "values")))
+    return whole[np.lexsort((whole.device, whole.times))]
+
+
+def _values(fleet: Fleet, times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
+    columns = []
+    for signal in fleet.signals:
+        share = np.linspace(0.1, 0.8, len(times)) + random.uniform(-0.1, 0.1, len(times))
+        column = signal.low + (signal.high - signal.low) * share
+        missing = 0.9 if signal.name.startswith(("rare", "error")) else 0.1
+        column[random.random(len(times)) < missing] = np.nan
+        columns.append(column)
+    values = np.stack(columns, axis=1)
+    mute = len(times) // 3
+    values[mute : 2 * mute, 0] = np.nan  # one sensor is dead for a third of the time
+    return values

@@ -1,0 +1,77 @@
+/* Runs the pane kernel over random readings on exactly sized heap blocks, for the sanitizers to watch. Exit 0 = sound. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pane.h"
+
+enum { GROUPS = 7, SIGNALS = 3, ROWS = 997 };
+
+static uint64_t seed = 2026;
+
+static double uniform(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(seed >> 11) / 9007199254740992.0;
+}
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                                    \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+int main(void)
+{
+    tm_pane *panes = malloc(GROUPS * SIGNALS * sizeof *panes);
+    int64_t *group = malloc(ROWS * sizeof *group);
+    tm_real *at = malloc(ROWS * sizeof *at), *values = malloc(ROWS * SIGNALS * sizeof *values);
+    tm_real *shift = malloc(GROUPS * SIGNALS * sizeof *shift);
+    double sum = 0, low = 1e9;
+    size_t count = 0;
+    for (size_t i = 0; i < GROUPS * SIGNALS; i++) {
+        tm_pane_clear(panes + i);
+        shift[i] = (tm_real)(600 * (i / SIGNALS));
+    }
+    for (size_t row = 0; row < ROWS; row++) {
+        group[row] = (int64_t)(uniform() * GROUPS);
+        at[row] = (tm_real)floor(uniform() * 600);
+        for (size_t s = 0; s < SIGNALS; s++)
+            values[row * SIGNALS + s] = uniform() < 0.1 ? (tm_real)NAN : (tm_real)(50 + uniform());
+        if (!isnan((double)values[row * SIGNALS])) {
+            count++;
+            sum += (double)values[row * SIGNALS];
+            low = fmin(low, (double)values[row * SIGNALS]);
+        }
+    }
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == ROWS);
+
+    group[5] = GROUPS;
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == 5);
+    group[5] = -1;
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == 5);
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, 0) == 0);
+
+    tm_pane whole[SIGNALS];
+    for (size_t s = 0; s < SIGNALS; s++)
+        tm_pane_clear(whole + s);
+    for (size_t g = GROUPS; g-- > 0;)
+        for (size_t s = 0; s < SIGNALS; s++)
+            tm_pane_merge(whole + s, panes + g * SIGNALS + s, shift[g * SIGNALS + s]);
+    CHECK(whole[0].count == (tm_real)count);
+    CHECK(whole[0].count + whole[0].nulls == ROWS);
+    CHECK((double)whole[0].low == low);
+    CHECK(fabs((double)tm_pane_mean(whole) - sum / (double)count) < 1e-3);
+    CHECK(tm_pane_std(whole) > 0 && tm_pane_rms(whole) > 50 && !isnan((double)tm_pane_slope(whole)));
+
+    tm_panes_merge(panes, panes + SIGNALS, (GROUPS - 1) * SIGNALS, shift, 1); /* overlapping, ahead */
+    tm_panes_merge(panes, panes, GROUPS * SIGNALS, shift, GROUPS * SIGNALS);  /* with itself, a shift each */
+    tm_pane_clear(whole);
+    CHECK(isnan((double)tm_pane_mean(whole)) && isnan((double)tm_pane_std(whole)));
+    CHECK(isnan((double)tm_pane_slope(whole)) && isnan((double)tm_pane_rms(whole)));
+
+    free(panes), free(group), free(at), free(values), free(shift);
+    return 0;
+}
