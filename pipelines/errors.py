@@ -152,3 +152,22 @@ class VersionMissingError(PipelineError):
     """
 
     code: ClassVar[str] = "TM-342"
+
+
+class ImportFolderError(PipelineError):
+    """The folder of a data set lacks files, or is not there.
+
+    All missing files are named at once, and what was found instead. Nothing was written.
+    """
+
+    code: ClassVar[str] = "TM-360"
+    exit_code: ClassVar[int] = 2
+
+
+class ImportFileError(PipelineError):
+    """A file of a data set is not what its name says: columns are missing, or a row cannot be read.
+
+    The message names the file and the line. Nothing after that line was imported; objects written before are whole.
+    """
+
+    code: ClassVar[str] = "TM-361"
