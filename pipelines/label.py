@@ -87,10 +87,15 @@ class FailureWithin:
         return f"{self.kind}_within_{self.horizon / timedelta(hours=1):g}h"
 
     def known(self, events: Events, known_until: int) -> Events:
-        """Return the events of this kind that were known by ``known_until``, sorted by device and time."""
-        return events.select(
+        """Return the events of this kind that were known by ``known_until``, sorted by device and time.
+
+        Several at the same moment, as when two components break together, are one.
+        """
+        found = events.select(
             (events.kind == self.kind) & (events.known_at <= known_until) & (events.time <= known_until)
         )
+        again = (found.device[1:] == found.device[:-1]) & (found.time[1:] == found.time[:-1])
+        return found.select(np.concatenate([np.ones(min(len(found.time), 1), dtype=np.bool_), ~again]))
 
     def label(
         self, device: NDArray[np.str_], end: NDArray[np.int64], events: Events, known_until: int

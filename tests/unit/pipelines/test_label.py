@@ -51,6 +51,11 @@ def test_a_window_whose_horizon_passes_the_known_is_unlabelled_even_if_it_fails(
     assert label_of(90, events_of(FAILURE), until_h=114) == 1
 
 
+def test_two_failures_at_one_moment_are_one():
+    known = LABEL.known(events_of(FAILURE, ("b", *FAILURE[1:]), FAILURE), 200 * HOUR)
+    assert known.device.tolist() == ["a", "b"]
+
+
 def test_without_events_every_window_is_negative():
     nothing = Events.of({"device": [], "time": [], "kind": [], "known_at": []})
     assert label_of(90, nothing) == 0

@@ -1,0 +1,60 @@
+"""Does the bundle decide as the model that was fitted? Asked on every held-out row, and where it would hurt.
+
+Besides the held-out rows as they are, the same rows with values taken away (a converter that forgets where a missing
+value goes is right on complete rows), and rows one float32 step around the splits (one that rounds a threshold wrongly
+is right everywhere else).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.estimator import Fitted
+from pipelines.reference import at_splits, with_gaps
+from serving.predictor import Predictor
+
+_SPLIT_ROWS = 3000
+_GAPPY_ROWS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the bundle and the fitted model are apart.
+
+    Attributes:
+        rows: Rows compared.
+        missing_rows: Those of them with missing values.
+        split_rows: Those of them next to a split.
+        label_flips: Rows on which one alerts and the other does not.
+        max_abs: Largest difference of the scores.
+    """
+
+    rows: int
+    missing_rows: int
+    split_rows: int
+    label_flips: int
+    max_abs: float
+
+
+def compare(fitted: Fitted, predictor: Predictor, values: NDArray[np.float64], seed: int) -> Parity:
+    """Compare scores and alerts of the bundle with those of the fitted model.
+
+    Args:
+        fitted: The float64 reference.
+        predictor: The bundle, opened as it is served.
+        values: All held-out rows, shape ``(n, F)``.
+        seed: Decides which rows are changed and how.
+    """
+    random = np.random.default_rng(seed)
+    gappy = with_gaps(values, min(len(values), _GAPPY_ROWS), random)
+    beside = at_splits(values, fitted.estimator.thresholds(), _SPLIT_ROWS, random)
+    rows = np.vstack([values, gappy, beside, np.full((1, values.shape[1]), np.nan)])
+    expected, found = fitted.score(rows), predictor.predict(rows)
+    return Parity(
+        rows=len(rows),
+        missing_rows=int(np.isnan(rows).any(axis=1).sum()),
+        split_rows=len(beside),
+        label_flips=int(np.sum((expected >= predictor.bundle.manifest.threshold) != found.alert)),
+        max_abs=float(np.abs(expected - found.score).max()),
+    )

@@ -1,0 +1,88 @@
+"""What travels in a bundle for later comparison: deciles of the training rows, and golden rows.
+
+Golden rows are what a machine must answer correctly before a model may serve on it. A random sample would leave out
+exactly what breaks between machines, so they are chosen: ordinary rows over the whole range of scores, rows with
+missing values, the edges of what was seen, and rows one float32 step around the splits of the trees.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.estimator import Fitted
+from serving.bundle import Golden
+
+ORDINARY, GAPPY, AT_SPLITS = 24, 16, 20  # with the edges and the empty row: about 64
+_EDGES = 11
+_GAP_SHARE = 0.25
+
+
+def deciles(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Return eleven edges per feature, minimum and maximum included; NaN where a feature was never there.
+
+    Args:
+        names: Feature names.
+        values: Training rows, shape ``(n, F)``.
+
+    Example:
+        >>> deciles(["flow_mean_1h"], np.arange(11.0).reshape(-1, 1))["flow_mean_1h"][:3]
+        [0.0, 1.0, 2.0]
+    """
+    result = {}
+    for name, column in zip(names, values.T, strict=True):
+        known = column[~np.isnan(column)]
+        edges = np.quantile(known, np.linspace(0, 1, _EDGES)) if len(known) else np.full(_EDGES, np.nan)
+        result[name] = np.maximum.accumulate(edges).tolist()
+    return result
+
+
+def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int) -> Golden:
+    """Choose golden rows and score them with the float64 reference.
+
+    Args:
+        fitted: The model.
+        values: Rows that were not fitted on, shape ``(n, F)``.
+        seed: Decides which of them are used.
+    """
+    random = np.random.default_rng(seed)
+    ranked = np.argsort(fitted.score(values), kind="stable")
+    ordinary = values[ranked[np.linspace(0, len(ranked) - 1, ORDINARY).round().astype(int)]]
+    rows = np.vstack(
+        [
+            ordinary,
+            with_gaps(values, GAPPY, random),
+            at_splits(values, fitted.estimator.thresholds(), AT_SPLITS, random),
+            _edges(values),
+            np.full((1, values.shape[1]), np.nan),
+        ]
+    )
+    rows = rows.astype(np.float32).astype(np.float64)
+    return Golden(rows, fitted.score(rows))
+
+
+def with_gaps(values: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return ``count`` of the rows with a quarter of their values taken away."""
+    rows = values[random.integers(len(values), size=count)].copy()
+    rows[random.random(rows.shape) < _GAP_SHARE] = np.nan
+    return rows
+
+
+def at_splits(
+    values: NDArray[np.float64], thresholds: list[tuple[int, float]], count: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return about ``count`` of the rows with one value moved onto a split, or one float32 step below or above it."""
+    usable = [(feature, np.float32(at)) for feature, at in thresholds if abs(at) < np.finfo(np.float32).max]
+    made = []
+    for index in random.permutation(len(usable))[: -(-count // 3)]:
+        feature, at = usable[index]
+        for value in (np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf))):
+            row = values[random.integers(len(values))].copy()
+            row[feature] = value
+            made.append(row)
+    return np.array(made[:count]).reshape(-1, values.shape[1])
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # fmin and fmax skip missing values and stay silent where a column holds nothing else.
+    return np.vstack([np.fmin.reduce(values), np.fmax.reduce(values)])

@@ -1,0 +1,111 @@
+"""What a model leans on, signal by signal, and what happens when a sensor dies.
+
+Asked of the bundle from outside, so it holds for any model: the columns of a signal are shuffled together over the rows
+(apart, correlated features would cover for each other), and they are taken away as a dead sensor would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from features.featureset import FeatureSet
+from pipelines.dataset import Windows
+from pipelines.evaluate import Metrics, Span, measure
+from serving.predictor import Predictor
+
+_ROWS = 4000
+_SHUFFLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Leaning:
+    """How much a model depends on one signal.
+
+    Attributes:
+        signal: Its name.
+        unit: Its unit.
+        description: What it measures.
+        loss: Average precision lost when the signal is shuffled.
+        normal: Middle 80 % of the signal in calm training windows (low, high), in its unit; NaN if unknown.
+        before: Median of the signal in training windows before a failure; NaN if unknown.
+        dead: What is left when the sensor dies.
+    """
+
+    signal: str
+    unit: str
+    description: str
+    loss: float
+    normal: tuple[float, float]
+    before: float
+    dead: Metrics
+
+
+def lean(predictor: Predictor, train: Windows, test: Windows, span: Span, seed: int) -> list[Leaning]:
+    """Measure each signal that the features are made of, the most important first.
+
+    Args:
+        predictor: The bundle.
+        train: Where the normal band comes from.
+        test: Where the model is asked.
+        span: Failures and rhythm of the test.
+        seed: Of the shuffles.
+    """
+    random, features = np.random.default_rng(seed), predictor.bundle.manifest.features
+    sample = test.select(_sample(test, random))
+    whole = average_precision_score(sample.positive, predictor.predict(sample.values).score)
+    result = []
+    for signal in features.fleet.signals:
+        columns = [i for i, feature in enumerate(features.features) if feature.signal == signal.name]
+        if not columns:
+            continue
+        scores = [_shuffled(predictor, sample, columns, random) for _ in range(_SHUFFLES)]
+        taken = test.values.copy()
+        taken[:, columns] = np.nan
+        answer = predictor.predict(taken)
+        low, high, before = _band(features, signal.name, train)
+        result.append(
+            Leaning(
+                signal.name,
+                signal.unit,
+                signal.description,
+                float(whole - np.mean(scores)),
+                (low, high),
+                before,
+                measure(test, answer.score, answer.alert, span),
+            )
+        )
+    return sorted(result, key=lambda leaning: -leaning.loss)
+
+
+def level_column(features: FeatureSet, signal: str) -> int | None:
+    """Return the column that shows the level of a signal best: its mean, else any other, over the shortest window."""
+    own = [(i, f) for i, f in enumerate(features.features) if f.signal == signal]
+    level = [(i, f) for i, f in own if f.statistic in ("mean", "last", "max", "count")] or own
+    return min(level, key=lambda item: (item[1].statistic != "mean", item[1].window), default=(None, None))[0]
+
+
+def _sample(test: Windows, random: np.random.Generator) -> NDArray[np.intp]:
+    """All windows before failures and as many calm ones as there is room for."""
+    danger, calm = np.flatnonzero(test.positive), np.flatnonzero(~test.positive)
+    chosen = random.permutation(calm)[: max(_ROWS - len(danger), _ROWS // 2)]
+    return np.sort(np.concatenate([danger, chosen]))
+
+
+def _shuffled(predictor: Predictor, sample: Windows, columns: Sequence[int], random: np.random.Generator) -> float:
+    values = sample.values.copy()
+    values[:, columns] = values[random.permutation(len(values))][:, columns]
+    return float(average_precision_score(sample.positive, predictor.predict(values).score))
+
+
+def _band(features: FeatureSet, signal: str, train: Windows) -> tuple[float, float, float]:
+    column = level_column(features, signal)
+    if column is None:
+        return np.nan, np.nan, np.nan
+    level = train.values[:, column]
+    known = ~np.isnan(level)
+    calm, danger = level[known & ~train.positive], level[known & train.positive]
+    low, high = np.quantile(calm, [0.1, 0.9]) if len(calm) else (np.nan, np.nan)
+    return float(low), float(high), float(np.median(danger)) if len(danger) else np.nan

@@ -1,0 +1,118 @@
+"""The use cases: what is foreseen for which fleet, with what, and how good it has to be. One short file each.
+
+    >>> from pipelines import usecases
+    >>> usecases.load("pump_failure").label.name
+    'failure_within_24h'
+
+To add one, add a module that sets ``USECASE``; it is found by its name. Its features come from the catalog entry of its
+fleet. Everything but name, title, fleet and label has a default that is meant to be kept until there is a reason.
+
+Why so: a use case is Python, not YAML. A misspelt field is an error where it stands, an editor completes it, and a
+data scientist reads the meaning of a limit where it is set. Cost: a use case is code and is reviewed as such.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from features import catalog
+from features.featureset import FeatureSet
+from features.schema import Fleet
+from pipelines.dataset import Split
+from pipelines.errors import UnknownNameError, UseCaseError
+from pipelines.label import FailureWithin
+from pipelines.rules import BUDGETS, Cost, GateRules
+
+# Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimator.
+ESTIMATORS = ("hist_gradient_boosting", "random_forest", "logistic")
+
+
+@dataclass(frozen=True, slots=True)
+class UseCase:
+    """One thing to foresee.
+
+    Attributes:
+        name: Its name everywhere: registry, releases, prediction logs. ``[a-z][a-z0-9_]*``, the name of its module.
+        title: A few words for people.
+        fleet: Fleet of the catalog whose features the model sees.
+        label: What is foreseen, and how far ahead.
+        estimator: One of ``ESTIMATORS``; a training may ask for another.
+        search: Where a search for parameters looks, ``{"max_leaf_nodes": (7, 63)}``; empty for the estimator's own.
+        split: How history is cut into training and test.
+        gate: What a candidate has to reach.
+        placements: Where it is to run; each brings its budget of time and size.
+        cost: What mistakes cost. Declared, the threshold is chosen for the least cost, else for the best F1.
+        window: How much history a training takes when it is not told.
+    """
+
+    name: str
+    title: str
+    fleet: str
+    label: FailureWithin
+    estimator: str = "hist_gradient_boosting"
+    search: Mapping[str, Any] = field(default_factory=dict)
+    split: Split = field(default_factory=Split)
+    gate: GateRules = field(default_factory=GateRules)
+    placements: tuple[str, ...] = ("gateway", "cloud")
+    cost: Cost | None = None
+    window: timedelta = timedelta(days=90)
+
+    def __post_init__(self) -> None:
+        _demand(self.name.isidentifier() and self.name.islower(), "name", self.name, "lower case, digits and _")
+        _demand(self.estimator in ESTIMATORS, "estimator", self.estimator, f"one of {', '.join(ESTIMATORS)}")
+        _demand(self.fleet in catalog.names(), "fleet", self.fleet, f"one of {', '.join(catalog.names())}")
+        known = bool(self.placements) and set(self.placements) <= set(BUDGETS)
+        _demand(known, "placements", ", ".join(self.placements), f"of {', '.join(BUDGETS)}")
+        shares = 0 < self.split.test_devices < 1 and 0 < self.split.test_time < 1
+        _demand(shares, "split", f"{self.split.test_devices}, {self.split.test_time}", "shares between 0 and 1")
+        _demand(self.label.horizon > timedelta(0), "label", str(self.label.horizon), "a horizon above zero")
+
+    @property
+    def fleet_schema(self) -> Fleet:
+        """The fleet, from the catalog."""
+        return catalog.load(self.fleet).fleet
+
+    @property
+    def features(self) -> FeatureSet:
+        """The features of the fleet, from the catalog."""
+        return catalog.load(self.fleet).features
+
+
+def names() -> list[str]:
+    """Return the names of the use cases, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> UseCase:
+    """Return a use case.
+
+    Raises:
+        UnknownNameError: There is no module of that name; the message suggests the nearest.
+        UseCaseError: The module declares no use case, or one of another name.
+
+    Example:
+        >>> load("pump_failur")
+        Traceback (most recent call last):
+        ...
+        pipelines.errors.UnknownNameError: there is no use case 'pump_failur' (pipelines/usecases).
+        Fix: did you mean pump_failure?
+    """
+    known = names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        fix = f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
+        raise UnknownNameError(f"there is no use case {name!r}", where="pipelines/usecases", fix=fix)
+    found = getattr(importlib.import_module(f"{__name__}.{name}"), "USECASE", None)
+    if not isinstance(found, UseCase) or found.name != name:
+        where = f"pipelines/usecases/{name}.py"
+        raise UseCaseError("the module declares no use case of its name", where=where, fix="set USECASE")
+    return found
+
+
+def _demand(met: bool, name: str, value: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not met:
+        raise UseCaseError(f"{name} is {value!r}", where="use case", fix=f"it must be {allowed}")

@@ -1,0 +1,121 @@
+from dataclasses import replace
+
+import pytest
+
+from pipelines.dataset import Quality
+from pipelines.evaluate import Metrics
+from pipelines.gate import Comparison, Evidence, judge, passed, reasons
+from pipelines.parity import Parity
+from pipelines.rules import BUDGETS, GateRules
+
+METRICS = Metrics(
+    windows=2000,
+    positives=80,
+    precision=0.8,
+    recall=0.7,
+    f1=0.75,
+    average_precision=0.8,
+    roc_auc=0.97,
+    brier=0.01,
+    failures=10,
+    caught=9,
+    false_alarms=4,
+    device_weeks=20.0,
+    lead_time_hours_median=20.0,
+    lead_time_hours_p10=9.0,
+)
+GOOD = Evidence(
+    train_failures=20,
+    train_devices=12,
+    quality=Quality(missing=0.02, gaps=0.01, quarantined=0.001, late=0.01),
+    candidate=METRICS,
+    constant=replace(METRICS, average_precision=0.04, caught=0, false_alarms=0),
+    logistic=replace(METRICS, average_precision=0.6),
+    champion=Comparison("3", replace(METRICS, caught=8)),
+    parity=Parity(rows=5000, missing_rows=3000, split_rows=3000, label_flips=0, max_abs=1e-7),
+    golden_passed=True,
+    latency_us=40.0,
+    bundle_bytes=200_000,
+    placements=("gateway", "cloud"),
+)
+RULES = GateRules()
+
+
+def champion(**changes):
+    return {"champion": Comparison("3", replace(METRICS, **changes))}
+
+
+def candidate(**changes):
+    return {"candidate": replace(METRICS, **changes)}
+
+
+FAILING = {
+    "train_failures": {"train_failures": 2},
+    "test_failures": candidate(failures=2, caught=2) | champion(caught=2),
+    "train_devices": {"train_devices": 2},
+    "missing_values": {"quality": Quality(missing=0.51, gaps=0)},
+    "gaps": {"quality": Quality(missing=0, gaps=0.31)},
+    "quarantined": {"quality": Quality(missing=0, gaps=0, quarantined=0.11)},
+    "caught": candidate(caught=4) | champion(caught=4),
+    "false_alarms": candidate(false_alarms=21) | champion(false_alarms=21),
+    "average_precision": candidate(average_precision=0.29) | {"logistic": replace(METRICS, average_precision=0.2)},
+    "gain_over_guessing": {"constant": replace(METRICS, average_precision=0.61)},
+    "behind_logistic": {"logistic": replace(METRICS, average_precision=0.86)},
+    "champion_comparable": {"champion": Comparison("3", None, "its features cannot be computed")},
+    "champion_caught": champion(caught=10),
+    "champion_false_alarms": champion(false_alarms=1),
+    "label_flips": {"parity": replace(GOOD.parity, label_flips=1)},
+    "score_difference": {"parity": replace(GOOD.parity, max_abs=2e-6)},
+    "golden_rows": {"golden_passed": False},
+    "latency.gateway": {"latency_us": 5_001.0, "placements": ("gateway",)},
+    "latency.cloud": {"latency_us": 2_001.0},
+    "size.gateway": {"bundle_bytes": BUDGETS["gateway"].bundle_bytes + 1},
+    "size.cloud": {"bundle_bytes": BUDGETS["cloud"].bundle_bytes + 1, "placements": ("cloud",)},
+}
+
+
+def failed(evidence, rules=RULES):
+    return [result.rule for result in judge(rules, evidence) if not result.passed]
+
+
+def test_a_good_candidate_passes_every_rule():
+    results = judge(RULES, GOOD)
+    assert passed(results)
+    assert reasons(results) == []
+
+
+@pytest.mark.parametrize("rule", FAILING)
+def test_each_rule_can_fail_alone(rule):
+    assert failed(replace(GOOD, **FAILING[rule])) == [rule]
+
+
+def test_no_rule_is_without_a_test_that_fails_it():
+    assert {result.rule for result in judge(RULES, GOOD)} == set(FAILING)
+
+
+def test_limits_themselves_are_allowed():
+    edge = replace(GOOD, train_failures=3, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
+    assert failed(edge) == []
+
+
+def test_a_number_that_is_not_there_fails():
+    nothing = replace(METRICS, failures=0, caught=0, average_precision=float("nan"))
+    found = failed(replace(GOOD, candidate=nothing, champion=None))
+    assert {"test_failures", "caught", "average_precision", "gain_over_guessing"} <= set(found)
+
+
+def test_without_a_champion_there_is_nothing_to_beat():
+    rules = {result.rule for result in judge(RULES, replace(GOOD, champion=None))}
+    assert not any(rule.startswith("champion") for rule in rules)
+
+
+def test_a_refusal_names_all_its_reasons_with_value_and_limit():
+    bad = replace(GOOD, train_failures=2, golden_passed=False)
+    assert reasons(judge(RULES, bad)) == [
+        "train_failures: 2 failures to learn from, at least 3",
+        "golden_rows: the bundle misses its golden scores",
+    ]
+
+
+def test_no_rules_are_no_pass():
+    assert not passed([])

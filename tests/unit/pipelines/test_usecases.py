@@ -1,0 +1,58 @@
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pipelines import estimator, usecases
+from pipelines.dataset import Split
+from pipelines.errors import UnknownNameError, UseCaseError
+from pipelines.label import FailureWithin
+
+
+@pytest.mark.parametrize("name", usecases.names())
+def test_every_use_case_loads_and_knows_its_features(name):
+    found = usecases.load(name)
+    assert found.features.fleet.name == found.fleet
+    assert found.label.horizon == timedelta(hours=24)
+
+
+def test_use_cases_are_found_by_their_modules():
+    assert usecases.names() == ["machine_failure", "pump_failure"]
+
+
+def test_the_estimators_a_use_case_may_name_are_those_that_exist():
+    assert tuple(estimator.ESTIMATORS) == usecases.ESTIMATORS
+
+
+def test_a_misspelt_use_case_is_answered_with_a_suggestion():
+    with pytest.raises(UnknownNameError, match="did you mean machine_failure"):
+        usecases.load("machine_failures")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "Pump Failure"),
+        ("estimator", "hist_gradient_boost"),
+        ("fleet", "pump"),
+        ("placements", ("gatway",)),
+        ("placements", ()),
+        ("split", Split(test_devices=1.0)),
+        ("split", Split(test_time=0.0)),
+        ("label", FailureWithin(timedelta(0))),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused_where_it_stands(field, value):
+    with pytest.raises(UseCaseError, match=field):
+        replace(usecases.load("pump_failure"), **{field: value})
+
+
+def test_reading_use_cases_loads_nothing_heavy():
+    heavy = "{'sklearn', 'pandas', 'pyarrow', 'onnx', 'onnxruntime', 'mlflow', 'scipy'}"
+    code = (
+        f"import sys; from pipelines import usecases; usecases.load('pump_failure'); print({heavy} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
