@@ -93,7 +93,7 @@ def test_writers_that_make_the_table_at_once_agree_on_one(table):
 
     def make(_: int) -> list[str]:
         start.wait()
-        return table.create().columns
+        return list(table.create().columns)
 
     with ThreadPoolExecutor(4) as pool:
         assert len({tuple(columns) for columns in pool.map(make, range(4))}) == 1

@@ -1,0 +1,124 @@
+"""Decoded records, and the rejects that leave them: each with its object, its place and its bytes."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.schema import Reason
+from pipelines.salvage import pieces
+
+UNSTAMPED: Final = -(2**63)
+"""In ``received``: no hub stamped the record."""
+WHOLE: Final = -1
+"""The ordinal of a reject that is a whole object."""
+
+_LINE = re.compile(rb"\s*\{.*\}\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something that was not taken, and why.
+
+    Attributes:
+        source: Position of its object among those that were decoded.
+        ordinal: Position of the record in its object, or `WHOLE`.
+        offset: Where it begins in the unpacked object, bytes.
+        data: Its bytes; of a whole object the bytes as stored.
+        reason: The kind of fault.
+        sentence: The fault in words.
+    """
+
+    source: int
+    ordinal: int
+    offset: int
+    data: bytes
+    reason: Reason
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """Records that name a device and a time, column by column; ``n`` of them, in the order of the objects.
+
+    Attributes:
+        device: Names, a string array without nulls.
+        times: Event times, shape ``(n,)``, UTC microseconds.
+        received: The hub's stamps, shape ``(n,)``, UTC microseconds; `UNSTAMPED` where there is none.
+        values: Readings, shape ``(n, signals)``; NaN where missing.
+        sources: Position of the object of each record, shape ``(n,)``.
+        ordinals: Position of each record in its object, shape ``(n,)``.
+        rejects: What was not taken.
+        bodies: The unpacked objects; empty where one could not be read.
+        counts: Records in each object, -1 where it holds other things too.
+    """
+
+    device: pa.Array
+    times: NDArray[np.int64]
+    received: NDArray[np.int64]
+    values: NDArray[np.float64]
+    sources: NDArray[np.int32]
+    ordinals: NDArray[np.int32]
+    rejects: tuple[Reject, ...]
+    bodies: tuple[bytes, ...]
+    counts: NDArray[np.int64]
+
+    def reject(self, codes: NDArray[np.uint8]) -> "Decoded":
+        """Turn records into rejects.
+
+        Args:
+            codes: For each record 0 to keep it, or the number of the reason, shape ``(n,)``.
+        """
+        out = np.flatnonzero(codes)
+        if not len(out):
+            return self
+        reasons = list(Reason)
+        rejects = list(self.rejects)
+        for source in np.unique(self.sources[out]).tolist():
+            rows = out[self.sources[out] == source]
+            places = locate(self.bodies[source], self.ordinals[rows].tolist(), int(self.counts[source]))
+            for row, (offset, data) in zip(rows.tolist(), places, strict=True):
+                reason = reasons[codes[row] - 1]
+                rejects.append(Reject(source, int(self.ordinals[row]), offset, data, reason, reason.sentence))
+        return replace(self.keep(codes == 0), rejects=tuple(rejects))
+
+    def keep(self, kept: NDArray[np.bool_]) -> "Decoded":
+        """Drop records where ``kept`` is false, without making them rejects."""
+        return replace(
+            self,
+            device=self.device.filter(pa.array(kept)),
+            times=self.times[kept],
+            received=self.received[kept],
+            values=self.values[kept],
+            sources=self.sources[kept],
+            ordinals=self.ordinals[kept],
+        )
+
+
+def locate(body: bytes, ordinals: Sequence[int], count: int = -1) -> list[tuple[int, bytes]]:
+    r"""Find records in an unpacked object: where each begins, and its bytes.
+
+    Args:
+        body: The object.
+        ordinals: Positions of the records, increasing.
+        count: How many records the object holds, where it is known to hold nothing else.
+
+    Example:
+        >>> locate(b'{"a":1}\n{"a":2}{"a":3}', [0, 2])
+        [(0, b'{"a":1}'), (15, b'{"a":3}')]
+    """
+    lines = body.split(b"\n")
+    records = [number for number, line in enumerate(lines) if line.strip()]
+    # Between a "}" that ends a line and a "{" that begins one, JSON allows no line break but the one between records.
+    # Lines that all look like that hold one record or more each; as many lines as records hold one each.
+    if len(records) == count and all(_LINE.fullmatch(lines[number]) for number in records):
+        starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
+        chosen = [(starts[records[ordinal]], lines[records[ordinal]]) for ordinal in ordinals]
+        return [(start + len(line) - len(line.lstrip()), line.strip()) for start, line in chosen]
+    wanted = set(ordinals)
+    return [(piece.offset, piece.data) for ordinal, piece in enumerate(pieces(body)) if ordinal in wanted]

@@ -1,0 +1,221 @@
+r"""Reading JSON record by record: slower than columns, but nothing stops it.
+
+It takes what `pipelines.columns` refuses: arrays of records, records with a field of the wrong type, objects that were
+cut off or mixed with other text. Good records are kept; everything else is handed back with its place and its bytes.
+After text that is no JSON, reading goes on at the next line, or the next ``}{``, that could begin a record: text glued
+to the front of a record takes that record with it.
+
+    >>> [(piece.offset, piece.value) for piece in pieces(b'{"a": 1}{"a": 2}\nrubbish\n{"a": 3}')]
+    [(0, {'a': 1}), (8, {'a': 2}), (17, UNREADABLE), (25, {'a': 3})]
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from features.schema import Mapping, Reason
+
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # arrays need no code of their own: their brackets are like white space
+_RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
+_MOST_UNREADABLE = 1000
+_MOST_DIGITS = 400  # beyond, Python refuses integers (4300) and float knows nothing but infinity (309)
+
+
+class _Unreadable:
+    def __repr__(self) -> str:
+        return "UNREADABLE"
+
+
+UNREADABLE: Final = _Unreadable()
+
+
+class HopelessError(Exception):
+    """More of an object is unreadable than readable: it is not worth taking apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A record, or text between records that is none.
+
+    Attributes:
+        offset: Where it begins in the object, bytes.
+        data: Its bytes.
+        value: What the JSON says, or `UNREADABLE`.
+    """
+
+    offset: int
+    data: bytes
+    value: object
+
+
+def pieces(body: bytes) -> Iterator[Piece]:
+    """Take an object apart into its records, in order.
+
+    Raises:
+        HopelessError: There are very many unreadable pieces, and more than records.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    decode = json.JSONDecoder(parse_int=_integer).raw_decode
+    offset, counted, good, bad = 0, 0, 0, 0
+    position = _skip(text, 0)
+    while position < len(text):
+        value: object
+        try:
+            value, end = decode(text, position)
+            good += 1
+        except (ValueError, RecursionError):
+            restart = _RESTART.search(text, position + 1)
+            value, end = UNREADABLE, restart.start() if restart else len(text)
+            bad += 1
+            if bad > max(good, _MOST_UNREADABLE):
+                raise HopelessError from None
+        offset += len(text[counted:position].encode("utf-8", "surrogateescape"))
+        data = text[position:end].encode("utf-8", "surrogateescape")
+        yield Piece(offset, data, value)
+        offset, counted = offset + len(data), end
+        position = _skip(text, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record that cannot be used: which one, why, and what was found."""
+
+    ordinal: int
+    reason: Reason
+    sentence: str
+
+
+@dataclass(slots=True)
+class Rows:
+    """Records as raw columns, as they stand in the JSON; ``None`` where a field is missing."""
+
+    device: list[str | None] = field(default_factory=list)
+    time: list[float | str | None] = field(default_factory=list)
+    received: list[float | str | None] = field(default_factory=list)
+    values: list[list[float]] = field(default_factory=list)
+    ordinal: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
+    """Read an object record by record.
+
+    Raises:
+        HopelessError: See `pieces`.
+    """
+    rows = Rows()
+    prefix = mapping.signals.split(".") if mapping.signals else []
+    for ordinal, piece in enumerate(pieces(body)):
+        try:
+            record = _record(piece.value)
+            device = _text(record, mapping.device)
+            time = _moment(record, mapping.time, mapping.time_unit)
+            found = _walk(record, prefix)
+            values = [_number(found, [name], f"{mapping.signals}.{name}".lstrip(".")) for name in signals]
+        except _FaultError as error:
+            rows.faults.append(Fault(ordinal, error.reason, error.sentence))
+            continue
+        rows.device.append(device)
+        rows.time.append(time)
+        rows.received.append(_stamp(record, mapping))
+        rows.values.append(values)
+        rows.ordinal.append(ordinal)
+    return rows
+
+
+class _FaultError(Exception):
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason, self.sentence = reason, sentence
+
+
+def _skip(text: str, position: int) -> int:
+    found = _BETWEEN.match(text, position)
+    return found.end() if found else position
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+def _record(value: object) -> dict[str, object]:
+    if value is None:
+        return {}  # the columnar reader takes a null for a record without fields; so does this one
+    if not isinstance(value, dict):
+        kind = "no JSON" if value is UNREADABLE else f"a JSON {type(value).__name__}, not an object"
+        raise _FaultError(Reason.UNREADABLE, f"The record is {kind}.")
+    return value
+
+
+def _walk(record: object, path: Sequence[str]) -> object:
+    """Follow a path; what is missing on the way is missing at its end."""
+    for step in path:
+        if record is None:
+            return None
+        if not isinstance(record, dict):
+            raise _wrong(".".join(path), record, "a JSON object")
+        record = record.get(step)
+    return record
+
+
+def _text(record: object, path: str) -> str | None:
+    value = _walk(record, path.split("."))
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise _wrong(path, value, "a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _FaultError(Reason.UNREADABLE, f"The text in {path} is not valid Unicode.") from None
+    return value
+
+
+def _moment(record: object, path: str, unit: str) -> float | str | None:
+    if unit == "iso":
+        return _text(record, path)
+    value = _walk(record, path.split("."))
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(path, value, "a number")
+    if unit == "s":
+        return _real(value)
+    if isinstance(value, float) and not value.is_integer():
+        raise _wrong(path, value, f"a whole number of {unit}")
+    return max(min(int(value), 2**62), -(2**62))
+
+
+def _stamp(record: object, mapping: Mapping) -> float | str | None:
+    """The hub's stamp; without a usable one the record is still good, and the reader's clock serves."""
+    if mapping.received is None:
+        return None
+    try:
+        return _moment(record, mapping.received, mapping.time_unit)
+    except _FaultError:
+        return None
+
+
+def _number(record: object, path: Sequence[str], name: str) -> float:
+    value = _walk(record, path)
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(name, value, "a number")
+    return _real(value)
+
+
+def _real(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _wrong(path: str, value: object, expected: str) -> _FaultError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:40]}…"  # noqa: PLR2004 - enough to recognise it
+    return _FaultError(Reason.WRONG_TYPE, f"{path} is {shown}, not {expected}.")
