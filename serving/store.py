@@ -160,6 +160,11 @@ def check_readable(key: str) -> str:
         why = "it has an empty, '.' or '..' segment"
     elif any(segment.startswith(_TEMPORARY) for segment in key.split("/")):
         why = f"names that start with {_TEMPORARY!r} are reserved for unfinished writes"
+    else:
+        try:
+            os.fsencode(key)
+        except UnicodeEncodeError:
+            why = "it is not valid Unicode"
     if why:
         raise InvalidKeyError("a key was refused", where=ascii(key)[:200], why=why, fix="use relative/keys/like.this")
     return key
