@@ -1,0 +1,115 @@
+"""Gate records: what the gate decided about a bundle, as one file that the release looks up by the bundle's digest.
+
+Specification. Key ``ledger/gates/<hex of the bundle's digest>.json``, a JSON object::
+
+    {"usecase": "pump_failure", "digest": "sha256:…", "passed": true, "reasons": [], "decided_at_us": 1790000000000000}
+
+``reasons`` are sentences and say why it did not pass. Other fields are evidence for humans; readers let them be. A
+record is replaced when the same bundle is judged again.
+
+Example:
+    >>> from serving.store import open_store
+    >>> import tempfile
+    >>> store = open_store(tempfile.mkdtemp())
+    >>> write_gate(store, GateRecord("pump_failure", f"sha256:{'0' * 64}", True, (), 1_790_000_000_000_000))
+    >>> read_gate(store, f"sha256:{'0' * 64}").passed
+    True
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from serving.bundle import canonical_json, digest_of
+from serving.errors import GateRecordError, MissingObjectError
+from serving.store import Store
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecord:
+    """A decision of the gate.
+
+    Attributes:
+        usecase: Name of the use case.
+        digest: Of the judged bundle, ``sha256:<hex>``.
+        passed: Whether the bundle may be released.
+        reasons: Sentences that say why not.
+        decided_at_us: When, UTC microseconds.
+        evidence: Anything else that JSON can hold, for humans.
+        file_digest: Digest of the file it was read from; empty before it is written. It names this very decision in the
+            promotion ledger.
+    """
+
+    usecase: str
+    digest: str
+    passed: bool
+    reasons: tuple[str, ...]
+    decided_at_us: int
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    file_digest: str = field(default="", compare=False)
+
+
+def gate_key(digest: str) -> str:
+    """Where the record of a bundle lies.
+
+    Raises:
+        GateRecordError: ``digest`` is not ``sha256:<hex>``.
+
+    Example:
+        >>> gate_key(f"sha256:{'ab' * 32}")[:20]
+        'ledger/gates/abababa'
+    """
+    matched = _DIGEST.fullmatch(digest)
+    if matched is None:
+        raise GateRecordError("a gate record needs the digest of a bundle", why=f"{digest[:80]!r} is not sha256:<hex>")
+    return f"ledger/gates/{matched[1]}.json"
+
+
+def write_gate(store: Store, record: GateRecord) -> None:
+    """Store a decision; it replaces an earlier one about the same bundle."""
+    fields = {
+        **record.evidence,
+        "usecase": record.usecase,
+        "digest": record.digest,
+        "passed": record.passed,
+        "reasons": list(record.reasons),
+        "decided_at_us": record.decided_at_us,
+    }
+    store.put(gate_key(record.digest), canonical_json(fields))
+
+
+def read_gate(store: Store, digest: str) -> GateRecord | None:
+    """The decision about a bundle; None when no gate has judged it.
+
+    Raises:
+        GateRecordError: The file is not a gate record, or it is about another bundle.
+    """
+    key = gate_key(digest)
+    try:
+        data = store.get(key)
+    except MissingObjectError:
+        return None
+    try:
+        record = _parse(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        raise GateRecordError(
+            "a gate record cannot be read", where=key, why=why, fix="judge the bundle again"
+        ) from error
+    if record.digest != digest:
+        raise GateRecordError("a gate record is about another bundle", where=key, why=f"it names {record.digest[:80]}")
+    return record
+
+
+def _parse(data: bytes) -> GateRecord:
+    fields = dict(json.loads(data))
+    usecase, digest, passed = fields.pop("usecase"), fields.pop("digest"), fields.pop("passed")
+    reasons, decided_at_us = fields.pop("reasons"), fields.pop("decided_at_us")
+    texts = isinstance(reasons, list) and all(isinstance(text, str) for text in [usecase, digest, *reasons])
+    # A "false" in quotes would be true: nothing but the very types is taken.
+    if not texts or type(passed) is not bool or type(decided_at_us) is not int:
+        raise TypeError("a field has another type than expected")
+    return GateRecord(usecase, digest, passed, tuple(reasons), decided_at_us, fields, digest_of(data))
