@@ -1,0 +1,84 @@
+"""Kinds of values on the command line: names with suggestions and completion, moments, days."""
+
+import difflib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class Name(click.ParamType[str]):
+    """One of several names that are only looked up when needed.
+
+    Args:
+        kind: What is named, for messages: "fleet".
+        known: Gives the names there are.
+    """
+
+    def __init__(self, kind: str, known: Callable[[], Sequence[str]]) -> None:
+        self.name = kind
+        self._known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or fail with the nearest known one."""
+        known = list(self._known())
+        if value not in known:
+            close = difflib.get_close_matches(str(value), known, 1)
+            meant = f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(known)}."
+            self.fail(f"{value!r} is no {self.name}.{meant}", param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's signature
+        """Complete from the names there are."""
+        return [CompletionItem(name) for name in self._known() if name.startswith(incomplete)]
+
+
+class Moment(click.ParamType[int]):
+    """An ISO 8601 day or time as UTC microseconds; without a zone it is UTC.
+
+    Example:
+        >>> Moment().convert("1970-01-02", None, None), Moment().convert("1970-01-01T01:00:00+01:00", None, None)
+        (86400000000, 0)
+    """
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return UTC microseconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no ISO 8601 time, for example 2026-02-04 or 2026-02-04T06:00.", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def iso(moment_us: int) -> str:
+    """UTC microseconds as people read them, whole seconds.
+
+    Example:
+        >>> iso(1_767_571_200_000_000)
+        '2026-01-05T00:00:00Z'
+    """
+    return datetime.fromtimestamp(moment_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _fleets() -> Sequence[str]:
+    from features import catalog  # noqa: PLC0415 - numpy comes with it
+
+    return catalog.names()
+
+
+def _usecases() -> Sequence[str]:
+    from pipelines import usecases  # noqa: PLC0415 - numpy comes with it
+
+    return usecases.names()
+
+
+FLEET = Name("fleet", _fleets)
+USECASE = Name("use case", _usecases)
+MOMENT = Moment()
