@@ -15,6 +15,7 @@ from serving.errors import RecordError
 
 _EXPANDED_BYTES = 256 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
+_PLACEMENTS = ("gateway", "cloud")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: dict[str, type] = {
     "id": str,
@@ -130,15 +131,28 @@ def decode_line(line: bytes, number: int) -> Prediction:
     """Read one line; ``number`` is its place, for the message of the ``RecordError``."""
     try:
         values = json.loads(line)
-        features = tuple(math.nan if value is None else float(value) for value in values["features"])
-        prediction = Prediction(**{**values, "features": features})
-        for name, kind in _FIELDS.items():
-            if type(getattr(prediction, name)) is not kind:
-                raise TypeError(f"{name} is no {kind.__name__}")  # noqa: TRY301 - one sentence for every misread
-        moment(prediction.window_end_us), moment(prediction.predicted_at_us)
+        features = tuple(math.nan if value is None else _finite(value) for value in values["features"])
+        prediction = Prediction(**{**values, "score": _finite(values["score"]), "features": features})
+        _check(prediction)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise RecordError("a line is no prediction", where=f"line {number}", why=str(error)[:200]) from error
     return prediction
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]} is no number")
+    return float(value)
+
+
+def _check(prediction: Prediction) -> None:
+    for name, kind in _FIELDS.items():
+        if type(getattr(prediction, name)) is not kind:
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if prediction.placement not in _PLACEMENTS:
+        raise ValueError(f"placement {prediction.placement!r} is unknown")
+    for time_us in (prediction.window_end_us, prediction.predicted_at_us):
+        moment(time_us)
 
 
 def moment(microseconds: int) -> datetime:
