@@ -1,0 +1,197 @@
+"""One task, one call of the ``tidemill`` command, in a process of its own.
+
+The command's progress (standard error) becomes the task's log while it runs; its result (one JSON object on standard
+output) becomes the task's XCom, reduced to names and counts. When the task is killed, so is the command.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, Connection, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
+
+from dags import settings
+from dags.errors import CommandFailedError
+
+PROGRAM = Path(sys.executable).with_name("tidemill")
+USAGE_ERROR = 2
+GRACE_S = 15
+LONGEST_TEXT = 200
+LONGEST_LIST = 20
+
+
+class RunLink(BaseOperatorLink):
+    """A button on the task that opens what the command made: the run or the version in MLflow."""
+
+    name = "MLflow"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Return the address the command named, or nothing."""
+        return getattr(operator, "url", "")
+
+
+class CommandOperator(BaseOperator):
+    """Call ``tidemill <words> --<option>=<value> … --json``.
+
+    Args:
+        words: The command and its positional arguments.
+        options: Values by option name; an option whose value is empty is left out.
+        skip_on: Codes of errors that skip the task instead of failing it.
+    """
+
+    template_fields = ("words", "options", "skip_on")
+    operator_extra_links: ClassVar = (RunLink(),)
+    ui_color = "#dcebf2"
+
+    def __init__(
+        self,
+        *,
+        words: Sequence[Any],
+        options: Mapping[str, str] | None = None,
+        skip_on: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.words = list(words)
+        self.options = dict(options or {})
+        self.skip_on = list(skip_on)
+        self.url = ""
+        self._child: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the command to its end.
+
+        Raises:
+            AirflowFailException: It was called wrongly: trying again would not help.
+            AirflowException: It failed otherwise.
+            AirflowSkipException: It failed with a code that means "nothing to do" here.
+        """
+        connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
+        environment = settings.command_environment(connections, settings.task_environment())
+        environment["AIRFLOW_CTX_RUN_URL"] = context["ti"].log_url
+        arguments = [*map(str, self.words), *flags(self.options)]
+        self.log.info("tidemill %s", " ".join(arguments))
+        result, code = self._run([str(PROGRAM), *arguments, "--json"], environment)
+        if "error" in result or (code and not result):
+            _fail(result.get("error") or {}, code, arguments, self.skip_on)
+        self.url = str(result.get("url") or "")
+        brief = summary(result)
+        self.log.info("%s", json.dumps(brief, indent=2))
+        return brief
+
+    def on_kill(self) -> None:
+        """End the command: politely first, for good after ``GRACE_S`` seconds."""
+        if (child := self._child) is None or child.poll() is not None:
+            return
+        child.send_signal(signal.SIGTERM)
+        last = threading.Timer(GRACE_S, child.kill)
+        last.daemon = True
+        last.start()
+
+    def _run(self, command: list[str], environment: Mapping[str, str]) -> tuple[dict[str, Any], int]:
+        """Return the last JSON object on standard output and the exit code; log the rest as it comes."""
+        printed: list[str] = []
+        with subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            self._child = child
+            reader = threading.Thread(target=lambda: printed.extend(child.stdout or ()), daemon=True)
+            reader.start()
+            said = [line.rstrip() for line in self._logged(child.stderr or ())]
+            reader.join()
+        result = _last_object(printed)
+        if child.returncode and not result:
+            result = {"error": {"message": "\n".join(said[-4:])}} if said else {}
+        return result, child.returncode
+
+    def _logged(self, lines: Any) -> Any:
+        for line in lines:
+            self.log.info("%s", line.rstrip())
+            yield line
+
+
+def flags(options: Mapping[str, str]) -> list[str]:
+    """Write options as the command reads them; empty ones are left out.
+
+    The value is joined to its name, so that a value that begins with a dash stays a value.
+
+    Example:
+        >>> flags({"since": "2026-11-01", "until": "", "note": "-x"})
+        ['--since=2026-11-01', '--note=-x']
+    """
+    return [f"--{name}={value}" for name, value in options.items() if str(value) != ""]
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce a result to what may travel between tasks: names, counts and short lists of them.
+
+    Example:
+        >>> summary({"version": "pump_failure/3", "rows": 240, "scores": [0.1] * 1000, "lineage": {"table": 7}})
+        {'version': 'pump_failure/3', 'rows': 240, 'lineage': {'table': 7}}
+    """
+    brief: dict[str, Any] = {}
+    for name, value in result.items():
+        if isinstance(value, Mapping):
+            inner = summary(value)
+            if inner and len(inner) <= LONGEST_LIST:
+                brief[name] = inner
+        elif isinstance(value, list):
+            if len(value) <= LONGEST_LIST and all(map(_short, value)):
+                brief[name] = value
+        elif _short(value):
+            brief[name] = value
+    return brief
+
+
+def _short(value: object) -> bool:
+    return (
+        value is None
+        or isinstance(value, bool | int | float)
+        or (isinstance(value, str) and len(value) <= LONGEST_TEXT)
+    )
+
+
+def _connection(name: str) -> Connection | None:
+    try:
+        return Connection.get(name)
+    except AirflowNotFoundException:
+        return None
+
+
+def _last_object(lines: Sequence[str]) -> dict[str, Any]:
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _fail(error: Mapping[str, Any], code: int, arguments: list[str], skip_on: Sequence[str]) -> None:
+    """Raise what Airflow understands, with the four parts of the command's own message."""
+    if (name := error.get("code")) and name in skip_on:
+        raise AirflowSkipException(str(error.get("message") or name))
+    told = CommandFailedError(
+        str(error.get("message") or f"it ended with code {code} and said nothing"),
+        where=f"tidemill {' '.join(arguments)}",
+        fix=f"tidemill explain {name}" if name else "",
+    )
+    raise (AirflowFailException if code == USAGE_ERROR else AirflowException)(str(told)) from told

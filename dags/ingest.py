@@ -1,0 +1,74 @@
+"""Take in what devices and hubs have written since the last run, and bring the features up to date."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Context, CronTriggerTimetable, get_current_context, task, task_group
+
+from dags import assets, defaults, forms
+from dags.command import CommandOperator
+from features import catalog
+
+DOC = """
+**What** takes in new raw objects of a fleet: checks every reading, quarantines what is broken, recomputes the panes
+and feature rows that late readings touch.
+
+**When** hourly, at minute 7; or trigger it for one fleet.
+
+**In** `raw/<fleet>/…` in object storage. **Out** `lake/<fleet>/…`, `quarantine/<fleet>/…`, asset `telemetry.<fleet>`.
+
+**If it fails** run it again: nothing is taken in twice. Bad readings do not fail it, they show as `quarantined` in the
+summary of the task `ingest`. `tidemill explain TM-nnn` explains every code in the log.
+"""
+FORM = {"fleet": forms.fleet(catalog.names())}
+
+
+def announce(context: Context, summary: Any) -> None:
+    """Tell whoever waits for telemetry of this fleet, with the counts of the run."""
+    fleet = str(context["task"].words[1])
+    context["outlet_events"][assets.TELEMETRY].add(assets.telemetry(fleet), extra=dict(summary))
+
+
+with DAG(
+    "ingest",
+    dag_display_name="Ingest telemetry",
+    description="New telemetry from object storage into checked tables and features",
+    doc_md=DOC,
+    # Not at once: a stack that starts at ten past would otherwise begin with the run of minute seven.
+    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    params=FORM,
+    tags={"tidemill", "stage:ingest"},
+    owner_links=defaults.OWNER_LINKS,
+    default_args=defaults.task_defaults(),
+):
+
+    @task
+    def check_parameters() -> list[str]:
+        """Refuse unknown parameters; return the fleets to take in."""
+        fleet = forms.check(get_current_context(), FORM)["fleet"]
+        return [fleet] if fleet else list(catalog.names())
+
+    @task_group(prefix_group_id=False)
+    def fleet(name: str) -> None:
+        """Take in one fleet."""
+        ingest = CommandOperator(
+            task_id="ingest",
+            words=["ingest", name],
+            # A fleet nobody asked for may well have nothing stored yet.
+            skip_on=["{{ '' if params.fleet else 'TM-302' }}"],
+            outlets=[assets.TELEMETRY],
+            post_execute=announce,
+            map_index_template="{{ task.words[1] }}",
+            **defaults.RETRY,
+        )
+        materialize = CommandOperator(
+            task_id="materialize",
+            words=["materialize", name],
+            map_index_template="{{ task.words[1] }}",
+            **defaults.RETRY,
+        )
+        ingest >> materialize
+
+    fleet.expand(name=check_parameters())

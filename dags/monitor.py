@@ -1,0 +1,65 @@
+"""Look at what the models in use predicted, and ask for a new one where they have become worse."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task, task_group
+
+from dags import assets, defaults, forms
+from dags.command import CommandOperator
+from pipelines import usecases
+
+DOC = """
+**What** joins predictions with the failures known by now, measures how much inputs and scores have moved from
+training, and decides whether to train anew. Each decision explains itself.
+
+**When** daily, at 04:23 UTC; or trigger it for one use case.
+
+**In** `predictions/<use case>/…`, `lake/<fleet>/events`. **Out** `lake/<use case>/predictions`,
+`reports/monitoring/<use case>/…`, `ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
+
+**If it fails** run it again: predictions are loaded once, and a decision of a day is made once.
+"""
+FORM = {"usecase": forms.any_usecase(usecases.names())}
+
+with DAG(
+    "monitor",
+    dag_display_name="Monitor predictions",
+    description="Quality and drift of the models in use, and the decision to retrain",
+    doc_md=DOC,
+    schedule=CronTriggerTimetable("23 4 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    params=FORM,
+    tags={"tidemill", "stage:monitor"},
+    owner_links=defaults.OWNER_LINKS,
+    default_args=defaults.task_defaults(),
+):
+
+    @task
+    def check_parameters() -> list[str]:
+        """Refuse unknown parameters; return the use cases to look at."""
+        usecase = forms.check(get_current_context(), FORM)["usecase"]
+        return [usecase] if usecase else list(usecases.names())
+
+    @task(outlets=[assets.RETRAIN])
+    def decide(name: str, seen: Any) -> str:
+        """Wake the training if monitoring asks for it; the reasons travel with the event."""
+        reasons = list(seen.get("reasons", []))
+        if seen["retrain"]:
+            events = get_current_context()["outlet_events"]
+            events[assets.RETRAIN].add(assets.retrain(name), extra={"reasons": reasons})
+        return f"{'retrain' if seen['retrain'] else 'keep'}: {'; '.join(reasons)}"
+
+    @task_group(prefix_group_id=False)
+    def usecase(name: str) -> None:
+        """Look at one use case."""
+        monitor = CommandOperator(
+            task_id="monitor",
+            words=["monitor", name],
+            map_index_template="{{ task.words[1] }}",
+            **defaults.RETRY,
+        )
+        decide(name, monitor.output)
+
+    usecase.expand(name=check_parameters())
