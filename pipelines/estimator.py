@@ -61,19 +61,25 @@ class Estimator(Protocol):
 
 
 class HistGradientBoosting:
-    """Boosted trees on binned values: the default. Routes missing values by what helped in training."""
+    """Boosted trees on binned values: the default. Routes missing values by what helped in training.
+
+    Small trees that see a third of the features at each split: with a few dozen failures to learn from, they beat
+    larger ones on held-out devices of both catalog fleets.
+    """
 
     name: ClassVar[str] = "hist_gradient_boosting"
     defaults: ClassVar[Parameters] = {
-        "max_iter": 150,
+        "max_iter": 100,
         "learning_rate": 0.1,
-        "max_leaf_nodes": 15,
+        "max_leaf_nodes": 7,
+        "max_features": 0.3,
         "min_samples_leaf": 20,
         "l2_regularization": 1.0,
     }
     space: ClassVar[Space] = {
         "learning_rate": (0.03, 0.3),
-        "max_leaf_nodes": (7, 31),
+        "max_leaf_nodes": (4, 31),
+        "max_features": [0.15, 0.3, 0.6],
         "min_samples_leaf": (10, 80),
         "l2_regularization": (0.1, 10.0),
     }

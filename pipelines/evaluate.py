@@ -4,7 +4,9 @@ Everything here looks at scores and alerts, wherever they come from; training ha
 predictor that will serve it.
 
 * A failure is *caught* when at least one window within the horizon before it raised an alert.
-* Consecutive alerting windows of a device are one *alarm*. It is *false* when no window of it precedes a failure.
+* Consecutive alerting windows of a device are one *alarm*, for as long as the horizon: an alarm that goes on is a new
+  claim, or a model that always alerts would raise a single one and be right. It is *false* when no window of it
+  precedes a failure.
 * The *lead time* of a caught failure runs from its first alerting window within the horizon to the failure.
 """
 
@@ -44,7 +46,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Consecutive alerting windows of one device; times are window ends, UTC microseconds."""
+    """Consecutive alerting windows of one device, a horizon long at most; times are window ends, UTC microseconds."""
 
     device: str
     start: int
@@ -160,17 +162,17 @@ def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Fai
 
 
 def alarms(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Alarm]:
-    """Return the alarms: runs of alerting windows of a device, by device and time."""
+    """Return the alarms: runs of alerting windows of a device, cut at the horizon, by device and time."""
     device, end, positive = windows.device[alert], windows.end[alert], windows.positive[alert]
-    if not len(end):
-        return []
     breaks = (device[1:] != device[:-1]) | (end[1:] - end[:-1] > _UNBROKEN * span.every_us)
-    starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
-    stops = np.append(starts[1:], len(end))
-    return [
-        Alarm(str(device[i]), int(end[i]), int(end[j - 1]), bool(positive[i:j].any()))
-        for i, j in zip(starts, stops, strict=True)
-    ]
+    found = []
+    start = 0
+    for stop in range(1, len(end) + 1):
+        if stop == len(end) or breaks[stop - 1] or end[stop] - end[start] >= span.horizon_us:
+            hit = bool(positive[start:stop].any())
+            found.append(Alarm(str(device[start]), int(end[start]), int(end[stop - 1]), hit))
+            start = stop
+    return found
 
 
 def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, cost: Cost | None = None) -> float:

@@ -61,7 +61,7 @@ class GateRules:
     max_false_alarms: float = 1.0
     min_average_precision: float = 0.3
     min_gain: float = 0.2
-    max_behind_logistic: float = 0.05
+    max_behind_logistic: float = 0.1
     max_more_false_alarms: float = 0.1
     max_label_flips: int = 0
     max_score_difference: float = 1e-6

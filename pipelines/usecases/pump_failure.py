@@ -12,7 +12,7 @@ USECASE = UseCase(
     title="Pump fails within 24 hours",
     fleet="pumps",
     label=FailureWithin(timedelta(hours=24)),
-    split=Split(test_devices=0.4, test_time=0.5, purge=timedelta(hours=24)),
+    split=Split(test_devices=0.4, test_time=0.4, purge=timedelta(hours=24)),
     gate=GateRules(min_caught=0.6, max_false_alarms=0.5),
     cost=Cost(missed_failure=8_000, false_alarm=300),
     placements=("gateway", "cloud"),

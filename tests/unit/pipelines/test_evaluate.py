@@ -73,6 +73,11 @@ def test_neighbouring_alerts_are_one_alarm_and_one_missed_window_does_not_break_
     assert [(alarm.start // HOUR, alarm.end // HOUR, alarm.hit) for alarm in found] == [(5, 8, False), (11, 11, False)]
 
 
+def test_always_alerting_is_a_false_alarm_a_day():
+    found = measured(np.ones(100, dtype=bool))
+    assert (found.caught, found.false_alarms) == (1, 3)  # of five days, the failure explains two
+
+
 def test_an_alarm_that_lasts_into_the_horizon_is_not_false():
     assert measured(alert_at(24, 25, 26)).false_alarms == 0
 
