@@ -44,6 +44,7 @@ from serving.store import Entry, check_key, check_readable
 CONNECT_S = 5.0
 READ_S = 30.0
 ATTEMPTS = 4
+PAGE = 1000  # keys of a listing that one request brings; S3 gives no more
 _BUSY_S = 0.25
 _MARK = "tidemill-writer"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,14 +161,16 @@ class S3Store:
         )
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Objects in key order, a page of 1000 at a time; see ``serving.store.Store``.
+        """Objects in key order, a page at a time; see ``serving.store.Store``.
 
         Folder marks (empty objects whose key ends in a slash) are left out.
         """
-        arguments = {"Bucket": self._bucket, "Prefix": self._folder + prefix}
+        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._folder + prefix}
         if after:
             arguments["StartAfter"] = self._folder + after
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(**arguments))
+        pages = iter(
+            self._client.get_paginator("list_objects_v2").paginate(**arguments, PaginationConfig={"PageSize": PAGE})
+        )
         return self._entries(pages, prefix)
 
     def delete(self, key: str) -> None:
