@@ -1,1 +1,41 @@
-"""serving."""
+"""From a bundle to a running prediction. Knows no MLflow, no Airflow and no lake.
+
+The shortest way through the house: a bundle from its bytes, and a score from a row.
+
+>>> from serving.bundle import unpack
+>>> from serving.predictor import Predictor
+>>> def score(data: bytes, digest: str, row: list[float]) -> float:
+...     predictor = Predictor(unpack(data, digest))
+...     predictor.check_golden()
+...     return float(predictor.predict([row]).score[0])
+
+Floor plan, from the ground up:
+
+======================================  ===============================================================================
+``errors`` ``settings``                 what can go wrong (TM-2xx); names, defaults and meanings of settings
+``store`` ``s3`` ``web`` ``probe``      object storage behind one port; whether a store keeps its promise to ledgers
+``bundle`` ``manifest``                 the one file that holds everything a placement needs
+``operators`` ``predictor``             what a model may use; the one module that runs one
+``prediction`` ``record``               an answer as a record, and the spool that brings records to the store
+``alert`` ``journal`` ``exposition``    alerts from scores; what a program says about itself, to people and Prometheus
+``keys`` ``repository`` ``publisher``   the writing side of signed updates
+``trust``                               their reading side
+``approval`` ``promotion`` ``release``  gate records, the promotion ledger, releases as placements see them
+``decision`` ``reconcile``              from an alias in the registry to a signed release, and back
+``gateway`` ``cloud``                   a room per placement, independent of each other
+``endpoint`` ``hub``                    rooms kept for two more placements
+======================================  ===============================================================================
+
+Why so:
+
+- **Whoever must stay thin owns the format.** A gateway installs numpy, ONNX Runtime, TUF and an MQTT client, so bundle,
+  prediction and store live here and the pipelines import them from here. Cost: adapters (``s3``, ``web``) load by
+  scheme.
+- **One predictor.** Training judges a candidate through the very code that will serve it. Cost: the pipelines depend on
+  this package.
+- **A bundle is the bytes, not the content.** One digest over the whole file is what is judged, promoted, signed and
+  named in every prediction. Cost: writing must be deterministic, and reading refuses any other archive of the same
+  content.
+- **Refuse early, in words.** Models, keys, settings and addresses are checked before anything acts on them, and each
+  refusal has a class, a code and a sentence of its own. Cost: more classes than a program of this size usually has.
+"""
