@@ -1,8 +1,12 @@
-"""Power cuts on demand: the n-th write from now does not happen, and nothing after it does."""
+"""Power cuts and other processes on demand.
 
-from collections.abc import Iterator
+A power cut: the n-th write from now does not happen, and nothing after it does.
+"""
+
+from collections.abc import Callable, Iterator
 
 from serving.store import Entry, Store
+from tests.fakes.stores import MemoryStore
 
 
 class PowerCut(BaseException):
@@ -51,3 +55,18 @@ class InterruptedStore:
     def delete(self, key: str) -> None:
         self._budget.spend()
         self._store.delete(key)
+
+
+class BusyStore(MemoryStore):
+    """Runs ``meanwhile`` once, just before a key with this ending is created: another process in the worst moment."""
+
+    def __init__(self, ending: str) -> None:
+        super().__init__()
+        self.ending = ending
+        self.meanwhile: Callable[[], object] | None = None
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        if self.meanwhile and key.endswith(self.ending):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return super().put_if_absent(key, data)
