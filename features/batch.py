@@ -24,8 +24,6 @@ from features.errors import ReadingsShapeError
 from features.featureset import FeatureSet
 from features.pane import empty, pane_starts
 
-_SECOND_US = 1_000_000
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaneTable:
@@ -90,7 +88,7 @@ def panes_of(
     group[order] = np.cumsum(begins) - 1
     first = order[begins]
     state = empty((len(first), signals))
-    kernel.add(state, group, (times - start) / _SECOND_US, np.require(values, np.float64, ["C", "A"]))
+    kernel.add(state, group, (times - start).astype(np.float64), np.require(values, np.float64, ["C", "A"]))
     return PaneTable(device[first].astype(np.int32), start[first], state)
 
 

@@ -32,7 +32,6 @@ from features.featureset import FeatureSet
 from features.pane import empty
 from features.schema import MICROSECOND
 
-_SECOND_US: Final = 1_000_000
 _BEGINNING: Final = -(2**62)
 _FORMAT: Final = b"tidemill-online-1\n"
 _MARKS: Final = ("first_start", "newest", "closed", "emitted")
@@ -89,7 +88,7 @@ class _Device:
             place = np.searchsorted(self.start, new)
             self.start = np.insert(self.start, place, new)
             self.state = np.insert(self.state, place, empty((len(new), self.state.shape[1])), axis=0)
-        kernel.add(self.state, np.searchsorted(self.start, start), (times - start) / _SECOND_US, values)
+        kernel.add(self.state, np.searchsorted(self.start, start), (times - start).astype(np.float64), values)
 
     def forget_before(self, time: int) -> None:
         """Drop panes that no window to come needs."""

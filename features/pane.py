@@ -1,7 +1,7 @@
 """The pane: a mergeable summary of one signal of one device in one fixed interval.
 
 A pane state is a row of ``PANE_FIELDS`` in float64; states of many panes and signals are arrays whose last axis holds
-the fields. Sums are taken about the first reading and times are seconds after the start of the pane: see
+the fields. Sums are taken about the first reading and times are microseconds after the start of the pane: see
 ``features/kernel/pane.h`` for why no digit is lost that way.
 
 Laws, for any readings split in any way (tested with hypothesis):
@@ -11,8 +11,8 @@ Laws, for any readings split in any way (tested with hypothesis):
     * merging the summaries of the parts gives the summary of the whole
 
 Example:
-    >>> morning, noon = summarize([0.0, 60.0], [20.0, 22.0]), summarize([0.0], [27.0])
-    >>> day = merge(morning, noon, 600.0)
+    >>> morning, noon = summarize([0, 60], [20.0, 22.0]), summarize([0], [27.0])
+    >>> day = merge(morning, noon, 600)
     >>> float(day[PANE_FIELDS.index("count")]), float(day[PANE_FIELDS.index("last_at")])
     (3.0, 600.0)
 """
@@ -34,13 +34,13 @@ PANE_FIELDS: Final = (
     "nulls",  # records that lacked the signal
     "sum",  # of (x - first)
     "square",  # of (x - first)²
-    "time",  # of (t - first_at), seconds
+    "time",  # of (t - first_at), microseconds
     "time_square",  # of (t - first_at)²
     "time_value",  # of (t - first_at)(x - first)
     "low",  # this and the following are NaN while count is 0
     "high",
     "first",
-    "first_at",  # seconds after the start of the pane
+    "first_at",  # microseconds after the start of the pane
     "last",
     "last_at",
 )
@@ -63,7 +63,7 @@ def summarize(at: ArrayLike, values: ArrayLike) -> State:
     """Summarise the readings of one pane.
 
     Args:
-        at: Seconds after the start of the pane, shape ``(n,)``, in any order.
+        at: Microseconds after the start of the pane, shape ``(n,)``, in any order.
         values: Readings, shape ``(n,)`` for one signal or ``(n, signals)``. NaN marks a missing value.
 
     Returns:
@@ -73,7 +73,7 @@ def summarize(at: ArrayLike, values: ArrayLike) -> State:
         ReadingsShapeError: The two do not have one row each.
 
     Example:
-        >>> state = summarize([0.0, 1.0, 2.0], [20.0, 22.0, np.nan])
+        >>> state = summarize([0, 1, 2], [20.0, 22.0, np.nan])
         >>> dict(zip(PANE_FIELDS, state.tolist()))["nulls"]
         1.0
     """
@@ -88,14 +88,14 @@ def summarize(at: ArrayLike, values: ArrayLike) -> State:
     return state
 
 
-def merge(left: State, right: State, shift_s: float | NDArray[np.float64]) -> State:
+def merge(left: State, right: State, shift_us: float | NDArray[np.float64]) -> State:
     """Merge panes: the state of the readings of both.
 
     Args:
         left: States, shape ``(..., FIELDS)``.
         right: States of the same shape.
-        shift_s: How many seconds after the left pane the right pane starts (negative: before it): one number, or an
-            array that broadcasts against the leading axes.
+        shift_us: How many microseconds after the left pane the right pane starts (negative: before it): one number, or
+            an array that broadcasts against the leading axes.
 
     Returns:
         New states of the same shape, whose times count from the start of the left pane.
@@ -106,7 +106,7 @@ def merge(left: State, right: State, shift_s: float | NDArray[np.float64]) -> St
     if left.shape != right.shape:
         raise ReadingsShapeError(f"panes of shape {left.shape} and {right.shape} cannot be merged")
     merged = np.array(left, np.float64, order="C")
-    shifts = np.atleast_1d(np.asarray(shift_s, np.float64))
+    shifts = np.atleast_1d(np.asarray(shift_us, np.float64))
     if shifts.size > 1:
         shifts = np.broadcast_to(shifts, left.shape[:-1])
     kernel.merge(merged, np.require(right, np.float64, ["C", "A"]), np.ascontiguousarray(shifts).ravel())

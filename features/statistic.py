@@ -21,7 +21,7 @@ from features.pane import PANE_FIELDS
 
 State = NDArray[np.float64]
 
-SECONDS_PER_HOUR = 3600.0
+HOUR_US = 3.6e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _slope(state: State) -> State:
     count, time = field(state, "count"), field(state, "time")
     spread = count * field(state, "time_square") - time**2
     together = count * field(state, "time_value") - time * field(state, "sum")
-    return _ratio(together, spread) * SECONDS_PER_HOUR
+    return _ratio(together, spread) * HOUR_US
 
 
 def _rms(state: State) -> State:

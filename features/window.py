@@ -28,18 +28,17 @@ from features.statistic import STATISTICS, Statistic
 
 Times = NDArray[np.int64]
 
-_SECOND_US: Final = 1_000_000
 _BLOCK_BYTES: Final = 16 * 2**20  # of dense panes at a time; small enough to stay near the cache
 
 
-def slide(states: State, length: int, every: int, pane_s: float) -> State:
+def slide(states: State, length: int, every: int, pane_us: int) -> State:
     """Merge each window of consecutive panes.
 
     Args:
         states: Dense panes of one device, shape ``(panes, signals, FIELDS)``: no pane left out, empty ones included.
         length: Panes in a window, one or more.
         every: Panes from one window to the next, one or more.
-        pane_s: Length of a pane in seconds.
+        pane_us: Length of a pane in microseconds.
 
     Returns:
         Shape ``(windows, signals, FIELDS)``: window ``k`` holds the panes ``k * every`` to ``k * every + length - 1``;
@@ -48,7 +47,7 @@ def slide(states: State, length: int, every: int, pane_s: float) -> State:
     Example:
         >>> from features.pane import summarize
         >>> panes = np.stack([summarize([0.0], [[value]]) for value in (1.0, 5.0, 3.0, 2.0)])
-        >>> slide(panes, length=2, every=1, pane_s=60.0)[:, 0, PANE_FIELDS.index("high")].tolist()
+        >>> slide(panes, length=2, every=1, pane_us=60)[:, 0, PANE_FIELDS.index("high")].tolist()
         [5.0, 5.0, 3.0]
     """
     windows = max((len(states) - length) // every + 1, 0)
@@ -61,12 +60,12 @@ def slide(states: State, length: int, every: int, pane_s: float) -> State:
             if merged is None:
                 merged = part.copy()
             else:
-                kernel.merge(merged, part, np.array([covered * pane_s]))
+                kernel.merge(merged, part, np.array([covered * pane_us], np.float64))
             covered += run_length
         if covered == length:
             return merged if merged is not None else run[:0]
         # Each run takes in the one right behind it; the kernel reads ahead of what it overwrites.
-        kernel.merge(run[:-run_length], run[run_length:], np.array([run_length * pane_s]))
+        kernel.merge(run[:-run_length], run[run_length:], np.array([run_length * pane_us], np.float64))
         run, run_length = run[:-run_length], 2 * run_length
 
 
@@ -154,7 +153,7 @@ class WindowPlan:
         for shift_us in np.unique(phase):
             here = phase == shift_us
             touched = merged[group[here]]
-            kernel.merge(touched, np.ascontiguousarray(state[here]), np.array([shift_us / _SECOND_US]))
+            kernel.merge(touched, np.ascontiguousarray(state[here]), np.array([shift_us], np.float64))
             merged[group[here]] = touched
         return grain, merged
 
@@ -184,7 +183,7 @@ class WindowPlan:
                 dense[skipped:, window.signals],
                 window.length_us // self._grain_us,
                 self.every_us // self._grain_us,
-                self._grain_us / _SECOND_US,
+                self._grain_us,
             )
             for cell in window.cells:
                 values[:, cell.columns] = cell.statistic.function(merged[:, cell.signals])

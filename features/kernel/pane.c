@@ -124,7 +124,7 @@ tm_real tm_pane_std(const tm_pane *pane)
 tm_real tm_pane_slope(const tm_pane *pane)
 {
     const tm_real spread = pane->count * pane->time_square - pane->time * pane->time;
-    return ratio(pane->count * pane->time_value - pane->time * pane->sum, spread);
+    return ratio(pane->count * pane->time_value - pane->time * pane->sum, spread) * (tm_real)3.6e9;
 }
 
 tm_real tm_pane_rms(const tm_pane *pane)

@@ -5,8 +5,9 @@
  *
  * All sums are taken about the first reading: its value (`first`) and its time (`first_at`). Raw sums of a counter at
  * 1e8 lose every digit of its noise; about a member of the data the loss stays near the rounding of one addition,
- * because the distances that are squared are never longer than the spread that is asked for. Times are seconds after
- * the start of the pane; the caller that merges says how much later the right pane starts.
+ * because the distances that are squared are never longer than the spread that is asked for. Times are microseconds
+ * after the start of the pane; the caller that merges says how much later the right pane starts. A double holds whole
+ * microseconds of 285 years exactly, so shifting a time there and back never breaks or makes a tie; float rounds them.
  *
  * Laws (tested): an empty pane changes nothing; grouping does not matter; order of arrival does not matter; merging
  * the parts equals summing up the whole. Where two readings share the earliest (latest) time, `first` is the smaller
@@ -42,13 +43,13 @@ typedef struct {
     tm_real nulls;       /* records that lacked the signal */
     tm_real sum;         /* of (x - first) */
     tm_real square;      /* of (x - first)^2 */
-    tm_real time;        /* of (t - first_at), seconds */
+    tm_real time;        /* of (t - first_at), microseconds */
     tm_real time_square; /* of (t - first_at)^2 */
     tm_real time_value;  /* of (t - first_at) (x - first) */
     tm_real low;         /* this and the following are NaN while count is 0 */
     tm_real high;
     tm_real first;
-    tm_real first_at; /* seconds after the start of the pane */
+    tm_real first_at; /* microseconds after the start of the pane */
     tm_real last;
     tm_real last_at;
 } tm_pane;
@@ -56,13 +57,13 @@ typedef struct {
 /* Makes the pane empty. */
 void tm_pane_clear(tm_pane *pane);
 
-/* Adds a reading taken `at` seconds after the start of the pane, in any order; NaN counts as missing. */
+/* Adds a reading taken `at` microseconds after the start of the pane, in any order; NaN counts as missing. */
 void tm_pane_add(tm_pane *pane, tm_real at, tm_real value);
 
-/* Merges `right`, whose pane starts `shift` seconds after the one of `left` (negative: before), into `left`. */
+/* Merges `right`, whose pane starts `shift` microseconds after the one of `left` (negative: before), into it. */
 void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift);
 
-/* Statistics of a pane; NaN where it holds too little to say anything. Slope is per second. */
+/* Statistics of a pane; NaN where it holds too little to say anything. Slope is per hour. */
 tm_real tm_pane_mean(const tm_pane *pane);
 tm_real tm_pane_std(const tm_pane *pane);
 tm_real tm_pane_slope(const tm_pane *pane);
@@ -72,7 +73,7 @@ tm_real tm_pane_rms(const tm_pane *pane);
  *
  * panes    matrix [groups][signals]
  * group    the group of each row
- * at       seconds after the start of the row's pane
+ * at       microseconds after the start of the row's pane
  * values   matrix [rows][signals], NaN = missing
  *
  * Returns `rows`, or the number of the first row whose group does not exist; then no pane was changed.

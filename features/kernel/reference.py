@@ -20,7 +20,7 @@ def add(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values:
     Args:
         panes: Shape ``(groups, signals, FIELDS)``; empty panes or panes that hold readings already.
         group: The pane row each reading belongs to, shape ``(n,)``, in any order.
-        at: Seconds after the start of that pane, shape ``(n,)``, in any order.
+        at: Microseconds after the start of that pane, shape ``(n,)``, in any order.
         values: Readings, shape ``(n, signals)``; NaN counts as missing.
 
     Raises:
@@ -78,7 +78,8 @@ def merge(left: Panes, right: Panes, shift: NDArray[np.float64]) -> None:
     Args:
         left: Panes, any shape ``(..., FIELDS)``.
         right: Panes of the same shape. It may be the same memory as ``left`` or lie further ahead in it.
-        shift: How many seconds later the right pane starts than the left one: shape ``(1,)`` for all, or one per pane.
+        shift: How many microseconds later the right pane starts than the left one: shape ``(1,)`` for all, or one per
+            pane.
 
     Raises:
         ValueError: An array has another shape, type or memory layout. Nothing was changed.

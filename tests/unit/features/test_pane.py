@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from features.errors import ReadingsShapeError
 from features.kernel import reference
 from features.pane import EMPTY, PANE_FIELDS, empty, merge, pane_starts, summarize
-from tests.unit.features.readings import KERNELS, PANE_S, Readings, assert_same, merged, readings, summary
+from tests.unit.features.readings import KERNELS, PANE_US, Readings, assert_same, merged, readings, summary
 
 both_kernels = pytest.mark.parametrize("kernel", KERNELS)
-SHIFTS = st.integers(-3, 3).map(lambda panes: panes * PANE_S)
+SHIFTS = st.integers(-3, 3).map(lambda panes: panes * PANE_US)
 
 
 @both_kernels
@@ -31,7 +31,7 @@ def test_grouping_does_not_matter(kernel: ModuleType, three: tuple[Readings, ...
     x, y, z = (summary(kernel, given) for given in three)
     left = merged(kernel, merged(kernel, x, y, to_b), z, to_c)
     right = merged(kernel, x, merged(kernel, y, z, to_c - to_b), to_b)
-    assert_same(left, right, 8 * PANE_S)
+    assert_same(left, right, 8 * PANE_US)
 
 
 @both_kernels
@@ -60,8 +60,8 @@ def test_merging_the_parts_gives_the_whole(kernel: ModuleType, whole: Readings, 
     union = EMPTY.copy()
     for number in data.draw(st.permutations(range(4))):
         mine = summary(kernel, (at[part == number], values[part == number]))
-        union = merged(kernel, union, mine, number * PANE_S)
-    assert_same(union, summary(kernel, (at + part * PANE_S, values)))
+        union = merged(kernel, union, mine, number * PANE_US)
+    assert_same(union, summary(kernel, (at + part * PANE_US, values)))
 
 
 @pytest.mark.parametrize("kernel", KERNELS[:1])
@@ -87,7 +87,7 @@ def test_a_counter_at_1e8_keeps_its_digits_through_a_thousand_merges() -> None:
     at = np.linspace(0, 500, 6)
     union = EMPTY
     for number, part in enumerate(parts):
-        union = merge(union, summarize(at, part), number * PANE_S)
+        union = merge(union, summarize(at, part), number * PANE_US)
     exact = parts.ravel() - parts[0, 0]  # exact: neighbours in binary subtract without rounding
     count, total, square = (union[PANE_FIELDS.index(name)] for name in ("count", "sum", "square"))
     assert count == 6000

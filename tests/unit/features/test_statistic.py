@@ -14,12 +14,12 @@ NUMBERS = st.one_of(st.just(math.nan), st.floats(-1e3, 1e3).map(lambda number: r
 
 
 @statistics
-@given(values=st.lists(NUMBERS, max_size=20), offset=st.sampled_from([0.0, 1e8]), step_ms=st.integers(1, 100_000))
-def test_a_statistic_is_what_raw_readings_say(name: str, values: list[float], offset: float, step_ms: int) -> None:
-    at = np.arange(len(values)) * (step_ms / 1000)
+@given(values=st.lists(NUMBERS, max_size=20), offset=st.sampled_from([0.0, 1e8]), step_us=st.integers(1, 10**8))
+def test_a_statistic_is_what_raw_readings_say(name: str, values: list[float], offset: float, step_us: int) -> None:
+    at = np.arange(len(values)) * float(step_us)
     readings = np.array(values, np.float64) + offset
     points = [
-        (time / 3600, value)
+        (time / 3.6e9, value)
         for time, value in zip(at.tolist(), readings.tolist(), strict=True)
         if not math.isnan(value)
     ]

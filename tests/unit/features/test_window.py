@@ -11,7 +11,7 @@ from features import kernel as serving_kernel
 from features import window
 from features.pane import EMPTY, PANE_FIELDS, empty, merge, summarize
 from features.window import Request, WindowPlan, slide
-from tests.unit.features.readings import KERNELS, PANE_S, assert_same, readings
+from tests.unit.features.readings import KERNELS, PANE_US, assert_same, readings
 
 MINUTE = 60_000_000
 YEAR = 365 * 24 * 60 * MINUTE
@@ -25,20 +25,20 @@ def test_doubling_gives_what_merging_pane_by_pane_gives(kernel: ModuleType, data
     panes = np.stack([empty(1), *(summarize(at, values[:, None]) for at, values in given_panes)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving_kernel, "merge", kernel.merge)
-        found = slide(panes, length, every, PANE_S)
+        found = slide(panes, length, every, PANE_US)
     begins = range(0, len(panes) - length + 1, every)
     assert len(found) == len(begins)
     for begin, state in zip(begins, found, strict=True):
         union = EMPTY[None]
         for place, pane in enumerate(panes[begin : begin + length]):
-            union = merge(union, pane, place * PANE_S)
-        assert_same(state, union, length * PANE_S)
+            union = merge(union, pane, place * PANE_US)
+        assert_same(state, union, length * PANE_US)
 
 
 def test_sliding_leaves_the_panes_as_they_were() -> None:
     panes = np.stack([summarize([0.0], [[float(value)]]) for value in range(9)])
     before = panes.copy()
-    slide(panes, 5, 2, PANE_S)
+    slide(panes, 5, 2, PANE_US)
     np.testing.assert_array_equal(panes, before)
 
 

@@ -76,10 +76,10 @@ def _day(library: Library, seed: int) -> tuple[NDArray[Any], Points]:
     minute = np.flatnonzero(random.random(1440) < 0.8)
     values = (80 + minute / 200 + random.normal(0, 1, len(minute))).astype(library.dtype)
     values[random.random(len(minute)) < 0.1] = np.nan
-    panes = library.summaries(minute // 10, minute % 10 * 60.0, values, 144)
+    panes = library.summaries(minute // 10, minute % 10 * 6e7, values, 144)
     whole = panes[0].copy()
     for number in range(1, 144):
-        library.merge(whole, panes[number], number * 600.0)
+        library.merge(whole, panes[number], number * 6e8)
     present = ~np.isnan(values)
     points = list(zip((minute[present] / 60).tolist(), values[present].astype(float).tolist(), strict=True))
     return whole, points
@@ -93,11 +93,11 @@ def test_a_day_of_panes_is_right_within_the_precision_of_the_real_type(library: 
         assert abs(found - ORACLES[name](points, 0)) <= library.tolerance * scale(name, points), f"seed {seed}"
 
 
-@pytest.mark.parametrize(("name", "factor"), [("mean", 1.0), ("std", 1.0), ("slope", 3600.0), ("rms", 1.0)])
-def test_the_statistics_in_c_are_the_ones_in_python(library: Library, name: str, factor: float) -> None:
+@pytest.mark.parametrize("name", ["mean", "std", "slope", "rms"])
+def test_the_statistics_in_c_are_the_ones_in_python(library: Library, name: str) -> None:
     for seed in range(3):
         pane, points = _day(library, seed)
-        found = library.statistic(name, pane) * factor
+        found = library.statistic(name, pane)
         assert abs(found - ORACLES[name](points, 0)) <= library.tolerance * scale(name, points), f"seed {seed}"
     nothing = empty(1).astype(library.dtype)[0]
     assert np.isnan(library.statistic(name, nothing))
