@@ -296,6 +296,7 @@ def test_a_line_torn_off_by_a_power_cut_is_left_out(tmp_path, store):
     assert again.pending == 1
     again.forward()
     assert [made.device for made in forwarded(store)] == ["pump-1"]
+    assert again.damaged == 0
     assert list(tmp_path.glob("*.jsonl")) == []
 
 
@@ -323,6 +324,35 @@ def test_the_disk_it_takes_is_bounded_and_the_loss_is_counted(tmp_path, store):
     assert spool.forward() == 20 - spool.dropped
     # The newest are the ones that were kept.
     assert sorted(made.instance for made in forwarded(store)) == [f"{n:04d}" for n in range(spool.dropped, 20)]
+
+
+def test_a_segment_on_its_way_is_not_dropped(tmp_path):
+    class Slow(MemoryStore):
+        """While the first segment is on its way, more arrives than the spool may hold."""
+
+        arriving = True
+
+        def put(self, key: str, data: bytes) -> None:
+            if self.arriving:
+                self.arriving = False
+                for number in range(1, 5):
+                    spool.append([prediction(f"pump-{number}")])
+            super().put(key, data)
+
+    store = Slow()
+    spool = Spool(tmp_path, store, segment_bytes=1, limit_bytes=3 * len(GOOD_LINE))
+    spool.append([prediction("pump-0")])
+    assert spool.forward() == 3
+    assert sorted(made.device for made in forwarded(store)) == ["pump-0", "pump-3", "pump-4"]
+    assert (spool.dropped, spool.pending) == (2, 0)
+
+
+def test_an_object_does_not_tell_when_it_was_compressed(tmp_path, store):
+    spool = Spool(tmp_path, store)
+    spool.append([prediction()])
+    spool.forward()
+    (data,) = store.objects.values()
+    assert data[4:8] == bytes(4)
 
 
 def test_a_full_disk_keeps_none_of_the_batch_and_the_spool_usable(tmp_path, store, monkeypatch):

@@ -66,6 +66,16 @@ def test_writing_again_changes_the_etag_even_when_size_and_moment_are_the_same(s
     assert len(seen) == 2
 
 
+def test_two_writes_within_one_tick_of_the_clock_have_two_etags(folder):
+    entries = []
+    for data in (b"a", b"b"):
+        folder.put("key", data)
+        os.utime(folder.root / "key", ns=(0, 0))
+        entries += folder.list("")
+    assert entries[0].modified_us == entries[1].modified_us
+    assert entries[0].etag != entries[1].etag
+
+
 def test_reading_does_not_change_the_etag(store):
     store.put("key", b"a")
     first = list(store.list(""))
@@ -118,6 +128,15 @@ def test_a_prefix_is_a_string_not_a_folder(store):
     assert keys(store, "raw/pumps/1") == ["raw/pumps/1"]
     assert keys(store, "raw/pumps/1/") == keys(store, "none/") == keys(store, "raw/x") == []
     assert keys(store, "raw") == ["raw-old", "raw/fans/1", "raw/pumpkins/1", "raw/pumps/1"]
+
+
+def test_a_listing_goes_on_inside_the_folder_where_it_stopped(store):
+    written = ["a-/1", "a/1", "a/b/1", "a/b/2", "a/c", "b"]
+    for key in written:
+        store.put(key, b"")
+    for place, key in enumerate(written):
+        assert keys(store, "", key) == written[place + 1 :]
+        assert keys(store, "a/", key) == [later for later in written[place + 1 :] if later.startswith("a/")]
 
 
 NAMES = st.text(st.sampled_from("ab-./0é𝄞"), min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
