@@ -61,6 +61,7 @@ BAD_ADD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "fewer times": ("at", lambda a: a[:2]),
     "a list of times": ("at", list),
     "times that are integers": ("at", lambda a: a.astype(np.int64)),
+    "times off alignment in foreign memory": ("at", lambda a: memoryview(b"x" + a.tobytes())[1:].cast("d")),
     "fewer values": ("values", lambda a: a[:2].copy()),
     "values of other signals": ("values", lambda a: a[:, :2].copy()),
     "values in columns": ("values", np.asfortranarray),
