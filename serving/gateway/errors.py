@@ -40,7 +40,8 @@ class TrialFailedError(DataError):
     """A new bundle did not pass its trial in a child process, so the gateway goes on with what it has.
 
     The trial opens the bundle, loads the model within a memory and time limit and runs its golden rows. The message
-    says which of these failed. The same bundle is not tried again until the gateway restarts or another is released.
+    says which of these failed. The same bundle is tried again after ten
+    minutes, another release at once.
     """
 
     code = "TM-273"
@@ -63,3 +64,14 @@ class BrokerAddressError(SettingsError):
     """
 
     code = "TM-275"
+
+
+class NoModelError(TidemillError):
+    """Telemetry came before the gateway's first release was installed, so its form is not known yet.
+
+    Nothing of it was taken; send it again later. If it stays so, promote a version of the use case and look at the
+    gateway's status for what keeps the release from arriving.
+    """
+
+    code = "TM-276"
+    exit_code = 3

@@ -58,6 +58,7 @@ class _Pointer:
     good: Installed | None = None  # set while `serving` is on probation and there is something to fall back to
     proven: bool = True
     starts: int = 0  # how often the program began with `serving` unproven
+    refused: Installed | None = None  # what failed while it served
 
 
 class Slots:
@@ -87,6 +88,11 @@ class Slots:
     def proven(self) -> bool:
         """Whether the serving bundle has proven itself."""
         return self._pointer.proven
+
+    @property
+    def refused(self) -> Installed | None:
+        """What failed while it served, and must not be taken again unless a newer release names it."""
+        return self._pointer.refused
 
     def read(self, installed: Installed) -> bytes:
         """The bundle in a slot.
@@ -121,7 +127,7 @@ class Slots:
             The facts with the slot it went to.
         """
         if self._pointer.good is not None:
-            self._point(_Pointer(self._pointer.good))
+            self._point(_Pointer(self._pointer.good, refused=self.refused))
         taken = self._pointer.serving.slot if self._pointer.serving else "b"
         slot = NAMES[1 - NAMES.index(taken)]
         write_durably(self.path(slot), data)
@@ -129,20 +135,18 @@ class Slots:
 
     def commit(self, staged: Installed) -> None:
         """Serve from a staged slot, on probation; what served until now is pinned."""
-        self._point(_Pointer(staged, self._pointer.serving, proven=False))
+        self._point(_Pointer(staged, self._pointer.serving, proven=False, refused=self.refused))
 
     def relabel(self, release: Installed) -> None:
         """Note another release of the very bundle that serves already."""
-        assert_serving = self._pointer.serving
-        if assert_serving is not None:
-            self._point(
-                dataclasses.replace(self._pointer, serving=dataclasses.replace(release, slot=assert_serving.slot))
-            )
+        serving = self._pointer.serving
+        if serving is not None and serving.bundle == release.bundle:
+            self._point(dataclasses.replace(self._pointer, serving=dataclasses.replace(release, slot=serving.slot)))
 
-    def prove(self) -> None:
-        """The serving bundle works: unpin the one before it."""
-        if not self._pointer.proven:
-            self._point(_Pointer(self._pointer.serving))
+    def prove(self, installed: Installed) -> None:
+        """``installed`` works: if it is what the pointer serves, what was before it is unpinned."""
+        if not self._pointer.proven and self._pointer.serving == installed:
+            self._point(_Pointer(installed, refused=self.refused))
 
     def began(self) -> int:
         """Note a start of the program; how many starts the serving bundle has now been unproven for."""
@@ -150,14 +154,23 @@ class Slots:
             self._point(dataclasses.replace(self._pointer, starts=self._pointer.starts + 1))
         return self._pointer.starts
 
-    def fall_back(self) -> Installed | None:
-        """Serve the last good bundle again; None when there is none to go back to."""
-        self._point(_Pointer(self._pointer.good))
-        return self._pointer.serving
+    def fall_back(self, failed: Installed, *, refuse: bool = True) -> Installed | None:
+        """Serve the last good bundle again, because ``failed`` did not work.
+
+        Args:
+            failed: What did not work.
+            refuse: Whether it is its own fault, so that it must not be taken again.
+
+        Returns:
+            What the pointer serves now; None when there is nothing to go back to.
+        """
+        back = self._pointer.good if self._pointer.serving == failed else self._pointer.serving
+        self._point(_Pointer(back, refused=failed if refuse else self.refused))
+        return back
 
     def withdraw(self) -> None:
         """Serve nothing."""
-        self._point(_Pointer())
+        self._point(_Pointer(refused=self.refused))
 
     def _point(self, pointer: _Pointer) -> None:
         document = json.dumps(dataclasses.asdict(pointer), indent=1)
@@ -168,8 +181,10 @@ class Slots:
         path = self._folder / POINTER
         try:
             document = json.loads(path.read_bytes())
-            serving, good = (Installed(**facts) if facts else None for facts in (document["serving"], document["good"]))
-            return _Pointer(serving, good, bool(document["proven"]), int(document["starts"]))
+            serving, good, refused = (
+                Installed(**document[name]) if document[name] else None for name in ("serving", "good", "refused")
+            )
+            return _Pointer(serving, good, bool(document["proven"]), int(document["starts"]), refused)
         except FileNotFoundError:
             return _Pointer()
         except (OSError, ValueError, TypeError, KeyError) as error:

@@ -38,26 +38,46 @@ def test_what_serves_is_found_again_after_a_restart(tmp_path):
 def test_the_last_good_bundle_is_pinned_while_the_new_one_is_on_probation(tmp_path):
     slots = Slots(tmp_path)
     release(slots, b"good")
-    slots.prove()
+    slots.prove(slots.serving)
     release(slots, b"unproven")
     release(slots, b"third")
-    assert slots.read(slots.fall_back()) == b"good"
+    assert slots.read(slots.fall_back(slots.serving)) == b"good"
 
 
 def test_once_proven_there_is_nothing_to_fall_back_to(tmp_path):
     slots = Slots(tmp_path)
     release(slots, b"one")
     release(slots, b"two")
-    slots.prove()
-    assert slots.fall_back() is None
+    slots.prove(slots.serving)
+    assert slots.fall_back(slots.serving) is None
     assert slots.serving is None
+
+
+def test_what_failed_is_remembered_across_restarts_and_releases(tmp_path):
+    slots = Slots(tmp_path)
+    release(slots, b"good")
+    release(slots, b"bad")
+    slots.fall_back(slots.serving)
+    release(slots, b"third")
+    slots.prove(slots.serving)
+    assert Slots(tmp_path).refused.bundle == digest_of(b"bad")
+
+
+def test_a_failure_after_the_pointer_went_back_does_not_lose_the_good_bundle(tmp_path):
+    slots = Slots(tmp_path)
+    release(slots, b"good")
+    slots.prove(slots.serving)
+    release(slots, b"unproven")
+    unproven = slots.serving
+    slots.stage(b"third", installed(b"third"))  # the pointer is at "good" again, memory still runs "unproven"
+    assert slots.read(slots.fall_back(unproven)) == b"good"
 
 
 def test_starts_are_counted_only_while_unproven(tmp_path):
     release(Slots(tmp_path), b"one")
     assert [Slots(tmp_path).began() for _ in range(3)] == [1, 2, 3]
     slots = Slots(tmp_path)
-    slots.prove()
+    slots.prove(slots.serving)
     assert slots.began() == 0
 
 
@@ -120,12 +140,12 @@ class PowerCuts(RuleBasedStateMachine):
 
     @rule()
     def prove(self):
-        self.slots.prove()
+        self.slots.prove(self.slots.serving)
 
     @precondition(lambda self: not self.slots.proven)
     @rule()
     def fall_back(self):
-        self.slots.fall_back()
+        self.slots.fall_back(self.slots.serving)
 
     @rule()
     def restart(self):
