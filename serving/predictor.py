@@ -4,8 +4,10 @@ Training judges candidates through it and every placement serves through it, so 
 The model is checked before the runtime sees it (``operators``), its inputs and outputs after it was loaded, and each
 score before it is handed out: NaN or a number outside 0..1 never leaves.
 
-Why so: one thread and no memory arena are the default, because a forest answers a row in ten microseconds and a gateway
-has better use for the memory (measured: see ``tests/unit/serving/test_predictor.py``); servers scale by processes.
+Why so: one thread, no spinning and no memory arena are the default. A forest of 100 trees answers a row in 15
+microseconds, so threads have nothing to share; servers scale by processes. An arena keeps the memory of the largest
+batch it ever saw, and was at most 3 microseconds faster. With such a forest the process takes 69 MiB (interpreter and
+imports 52), with 150,000 tree nodes 130 MiB.
 """
 
 from dataclasses import dataclass
