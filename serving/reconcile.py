@@ -160,11 +160,12 @@ class _Step:
         return decision, gate.file_digest if gate else ""
 
     def _publish(self, desired: Desired, actual: Release | None, decision: Decision, gate: str) -> Release:
-        self._served()  # a ledger that contradicts itself stops here, before anything is published
+        entries = self._ledger.entries()  # a ledger that contradicts itself stops here, before anything is published
+        numbers = [actual.number if actual else 0, entries[-1].number if entries else 0]
         withdrawn = decision.action == "withdrawn"
         release = Release(
             usecase=self._usecase,
-            number=actual.number + 1 if actual else 1,
+            number=max(numbers) + 1,  # it grows even when the published files were lost or set back
             version="" if withdrawn else desired.version or "",
             bundle=decision.digest,
             path=bundle_path(decision.digest),

@@ -1,5 +1,6 @@
 """The promotion ledger: a chain that shows what was changed."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +61,7 @@ def rewrite(store: MemoryStore, **changes: Any) -> None:
     store.put(key, replace(Promotion.from_bytes(store.get(key)), **changes).to_bytes())
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[MemoryStore], object]] = {
     "a changed reason": lambda store: rewrite(store, reason="all was well"),
     "a changed version": lambda store: rewrite(store, to_version="9"),
     "a changed link": lambda store: rewrite(store, previous="sha256:00"),
@@ -79,6 +80,19 @@ def test_a_change_is_noticed(store, change):
     change(store)
     with pytest.raises(LedgerError, match="ledger"):
         PromotionLedger(store, "fan_failure").entries()
+
+
+@pytest.mark.parametrize("change", ["a removed beginning", "a removed entry", "a foreign file"])
+def test_the_newest_entry_is_not_looked_for_in_a_ledger_with_gaps(store, change):
+    CHANGES[change](store)
+    with pytest.raises(LedgerError, match="gap"):
+        PromotionLedger(store, "fan_failure").last()
+
+
+def test_the_newest_entry_must_be_in_its_own_place(store):
+    store.put(f"{FOLDER}00000003.json", store.get(f"{FOLDER}00000002.json"))
+    with pytest.raises(LedgerError, match="another's place"):
+        PromotionLedger(store, "fan_failure").last()
 
 
 def test_the_error_names_the_changed_file(store):

@@ -1,5 +1,6 @@
 """Publishing: what clients see after power cuts, races, damage and years."""
 
+import json
 import shutil
 from contextlib import suppress
 from itertools import count
@@ -227,6 +228,35 @@ def test_the_keys_of_another_repository_are_refused(store, publisher, tmp_path):
         with pytest.raises(WrongKeysError, match="not those of the repository"):
             attempt()
     assert store.objects == before
+
+
+def test_an_older_timestamp_under_the_newest_name_is_refused(store, publisher):
+    publisher.publish(OLD, (), NOW)
+    store.put("updates/metadata/2.timestamp.json", store.get("updates/metadata/1.timestamp.json"))
+    with pytest.raises(UntrustedError, match="it is timestamp 1"):
+        publisher.publish(NEW, (), NOW)
+
+
+def test_metadata_that_was_signed_but_never_published_is_refused(store, publisher, keys):
+    publisher.publish(OLD, (), NOW)
+    twin = MemoryStore()
+    Publisher(twin, keys).initialise(NOW)
+    Publisher(twin, keys).publish(NEW, (), NOW)
+    store.put("updates/metadata/2.releases.json", twin.get("updates/metadata/2.releases.json"))
+    with pytest.raises(UntrustedError, match="not signed"):
+        publisher.read("")
+
+
+def test_a_folder_with_another_key_for_releases_is_refused(store, publisher, keys, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(keys, mixed)
+    create_keys(tmp_path / "other")
+    stated, others = (json.loads((folder / "keys.json").read_bytes()) for folder in (mixed, tmp_path / "other"))
+    stated["keys"]["releases"] = others["keys"]["releases"]
+    (mixed / "keys.json").write_text(json.dumps(stated))
+    shutil.copy(tmp_path / "other" / "releases.pem", mixed / "releases.pem")
+    with pytest.raises(WrongKeysError, match="the releases keys"):
+        Publisher(store, mixed).publish(OLD, (), NOW)
 
 
 def test_an_empty_store_is_not_taken_for_a_new_one(store, keys):

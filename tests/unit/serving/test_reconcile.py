@@ -1,7 +1,7 @@
 """The release run, from an alias to what a client reads: journeys, power cuts, races."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
@@ -270,6 +270,46 @@ def test_a_use_case_that_fails_does_not_hold_up_the_others(world):
         world.run()
     assert world.serves().version == "1"
     assert world.serves(other).version == "1"
+
+
+def test_a_changed_ledger_stops_the_next_release_before_it_is_published(world):
+    for bundle in (FIRST, SECOND):
+        world.registry.set_champion(FAN, world.train(bundle))
+        world.run()
+    key = f"ledger/promotions/{FAN}/00000001.json"
+    world.store.put(key, replace(world.ledger()[0], reason="changed").to_bytes())
+    world.registry.set_champion(FAN, "1")
+    with pytest.raises(LedgerError, match="was changed"):
+        world.run()
+    assert world.serves().number == 2
+
+
+def test_numbers_go_on_when_the_published_files_were_lost(world):
+    world.registry.set_champion(FAN, world.train(FIRST))
+    world.run()
+    for key in world.store.objects:
+        if key.startswith("updates/"):
+            world.store.delete(key)
+    Publisher(world.store, world.keys).initialise(NOW)
+    assert world.act() == "released"
+    assert world.serves().number == 2
+    assert [entry.number for entry in world.ledger()] == [1, 2]
+
+
+def test_published_files_that_were_set_back_are_set_right_again(world):
+    world.registry.set_champion(FAN, world.train(FIRST))
+    world.run()
+    before = {key: data for key, data in world.store.objects.items() if key.startswith("updates/")}
+    world.registry.set_champion(FAN, world.train(SECOND))
+    world.run()
+    for key in world.store.objects:
+        if key.startswith("updates/"):
+            world.store.delete(key)
+    for key, data in before.items():
+        world.store.put(key, data)
+    assert world.act() == "released"
+    assert (world.serves().number, world.serves().version) == (3, "2")
+    assert [entry.number for entry in world.ledger()] == [1, 2, 3]
 
 
 def test_a_model_with_an_impossible_name_is_refused_and_tagged(world):
