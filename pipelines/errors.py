@@ -91,8 +91,8 @@ class QuarantineError(PipelineError):
 class TooLittleDataError(PipelineError):
     """There is not enough labelled history to learn from and to judge with.
 
-    Training needs failures before the split on some devices and after it on devices that were held out. Give it a
-    longer period, or a smaller share of devices and time for the test in the use case.
+    Training needs failures before the split and windows after it, with the gap between them. Give it a longer period,
+    or a smaller share of devices and time for the test in the use case.
     """
 
     code: ClassVar[str] = "TM-320"

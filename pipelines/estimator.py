@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
@@ -32,6 +33,7 @@ from pipelines.export import Sigmoid, Tree, export_linear, export_trees
 Parameters = Mapping[str, Any]
 # A range of two ints or two floats (searched on a logarithmic scale), or a list of choices.
 Space = Mapping[str, tuple[float, float] | list[Any]]
+_FOLDS = 3
 
 
 class Estimator(Protocol):
@@ -244,10 +246,18 @@ def calibrate(margin: NDArray[np.float64], label: NDArray[np.int8]) -> Sigmoid:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted estimator with its calibration: the float64 reference of what is served."""
+    """A fitted estimator with its calibration: the float64 reference of what is served.
+
+    Attributes:
+        estimator: Fitted on all training windows.
+        sigmoid: From margins to probabilities.
+        rehearsed: Probability of each training window by a model that had not seen its device, shape ``(n,)``: what the
+            threshold is chosen by.
+    """
 
     estimator: Estimator
     sigmoid: Sigmoid
+    rehearsed: NDArray[np.float64]
 
     def score(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return probabilities for rows ``(n, F)``, rounded to float32 first as serving does."""
@@ -258,15 +268,34 @@ class Fitted:
         return self.estimator.onnx(self.sigmoid)
 
 
-def fit(name: str, parameters: Parameters, train: Windows, calibration: Windows, seed: int) -> Fitted:
-    """Fit an estimator on one slice and its calibration on another.
+def fit(name: str, parameters: Parameters, train: Windows, seed: int) -> Fitted:
+    """Fit an estimator, and its calibration by leaving out a third of the devices in turn.
 
     Raises:
         UnknownNameError: There is no such estimator.
     """
     estimator = create(name)
     estimator.fit(train.values, train.label, parameters, seed)
-    return Fitted(estimator, calibrate(estimator.margin(calibration.values), calibration.label))
+    margin = estimator.margin(train.values)
+    for learned, left_out in folds(train, seed):
+        rehearsal = create(name)
+        rehearsal.fit(train.values[learned], train.label[learned], parameters, seed)
+        margin[left_out] = rehearsal.margin(train.values[left_out])
+    sigmoid = calibrate(margin, train.label)
+    return Fitted(estimator, sigmoid, sigmoid(margin))
+
+
+def folds(train: Windows, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Divide the training devices in three: rows to learn from and rows left out, for each third that allows it.
+
+    A third that holds all failures cannot be left out; where only one device ever failed, nothing can.
+    """
+    count = min(_FOLDS, len(np.unique(train.device)))
+    if count == 1:
+        return []
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    divided = splitter.split(train.values, train.label, groups=train.device)
+    return [(learned, left_out) for learned, left_out in divided if train.label[learned].any()]
 
 
 def _boosted_tree(nodes: NDArray[Any]) -> Tree:

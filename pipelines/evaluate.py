@@ -179,9 +179,12 @@ def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, c
     """Choose from which score on to alert: the best F1 of the windows, or the least cost where one is declared.
 
     The threshold lies in the middle between two scores that are further apart than the noise of float32, so that no row
-    seen here changes sides on another machine. Of equals, the one in the widest gap wins.
+    seen here changes sides on another machine. Of equals, the one in the widest gap wins. Without a failure to choose
+    by, it never alerts.
     """
     cuts, room = cuts_between(score)
+    if not windows.positive.any():
+        return float(cuts[-1])
     if cost is None:
         positives, alerts = windows.positive[np.argsort(score)], np.sort(score)
         first = np.searchsorted(alerts, cuts)

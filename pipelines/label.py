@@ -3,6 +3,9 @@
 A window that ends at ``end`` is *positive* when a failure of its device lies in ``(end, end + horizon]``. A failure at
 the very end of a window is past, not future, and does not count.
 
+A calm window that ends within ``recovery`` after a failure is *unlabelled*: the device stands still or is being mended,
+its window still holds what came before the failure, and whether an alarm there is right is a question nobody asks.
+
 Two rules keep the future out:
 
 * An event is used only when it became known (``known_at``) by the training's ``known_until``, whenever it happened.
@@ -63,6 +66,7 @@ class FailureWithin:
     Attributes:
         horizon: How far ahead the model looks.
         kind: Which kind of event counts.
+        recovery: How long after a failure a device says nothing about calm.
 
     Example:
         >>> hour = 3_600_000_000
@@ -75,6 +79,7 @@ class FailureWithin:
 
     horizon: timedelta
     kind: str = "failure"
+    recovery: timedelta = timedelta(0)
 
     @property
     def horizon_us(self) -> int:
@@ -111,8 +116,12 @@ class FailureWithin:
         Returns:
             ``POSITIVE``, ``NEGATIVE`` or ``UNLABELLED`` for each window, shape ``(n,)``.
         """
-        due = next_event(device, end, self.known(events, known_until)) <= end + self.horizon_us
-        return np.where(end + self.horizon_us > known_until, UNLABELLED, due).astype(np.int8)
+        known = self.known(events, known_until)
+        recovery_us = self.recovery // timedelta(microseconds=1)
+        due = next_event(device, end, known) <= end + self.horizon_us
+        # The next event after a moment `recovery` ago is the last failure itself, when it lies at or before the end.
+        mending = next_event(device, end - recovery_us, known) <= end
+        return np.where((end + self.horizon_us > known_until) | (mending & ~due), UNLABELLED, due).astype(np.int8)
 
 
 def next_event(device: NDArray[np.str_], end: NDArray[np.int64], events: Events) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Search for better parameters within a budget of seconds.
 
 Candidates are judged by average precision on training devices they were not fitted on: folds are made of whole devices,
-never of rows. Test and calibration are not touched. The defaults are the first candidate, so a search can only help.
+never of rows. The test is not touched. The defaults are the first candidate, so a search can only help.
 
 A budget in seconds makes the number of trials depend on the machine. What was found is therefore recorded with the run,
 and a repeated training takes it from there instead of searching again.
@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import optuna
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedGroupKFold
 
 from pipelines.dataset import Windows
-from pipelines.estimator import Space, create
+from pipelines.estimator import Space, create, folds
 
-_FOLDS = 3
 _TRIALS = 200
 
 
@@ -36,17 +34,17 @@ def search(name: str, space: Space, train: Windows, budget_s: float, seed: int) 
     """
     kind = create(name)
     where = space or kind.space
-    folds = _folds(train, seed)
-    if budget_s <= 0 or not folds:
+    thirds = [(learned, judged) for learned, judged in folds(train, seed) if train.label[judged].any()]
+    if budget_s <= 0 or not thirds:
         return {}
 
     def worth(trial: optuna.Trial) -> float:
         parameters = {key: _suggest(trial, key, bounds) for key, bounds in where.items()}
         scores = []
-        for fit_on, judge_on in folds:
+        for learned, judged in thirds:
             candidate = create(name)
-            candidate.fit(train.values[fit_on], train.label[fit_on], parameters, seed)
-            scores.append(average_precision_score(train.label[judge_on], candidate.margin(train.values[judge_on])))
+            candidate.fit(train.values[learned], train.label[learned], parameters, seed)
+            scores.append(average_precision_score(train.label[judged], candidate.margin(train.values[judged])))
         return float(np.mean(scores))
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -54,12 +52,6 @@ def search(name: str, space: Space, train: Windows, budget_s: float, seed: int) 
     study.enqueue_trial({key: kind.defaults[key] for key in where if key in kind.defaults})
     study.optimize(worth, n_trials=_TRIALS, timeout=budget_s)
     return dict(study.best_params)
-
-
-def _folds(train: Windows, seed: int) -> list[tuple[Any, Any]]:
-    splitter = StratifiedGroupKFold(n_splits=_FOLDS, shuffle=True, random_state=seed)
-    cut = splitter.split(train.values, train.label, groups=train.device)
-    return [(a, b) for a, b in cut if train.label[a].any() and train.label[b].any()]
 
 
 def _suggest(trial: optuna.Trial, key: str, bounds: tuple[float, float] | list[Any]) -> Any:

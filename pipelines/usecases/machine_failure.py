@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from pipelines.dataset import Split
 from pipelines.label import FailureWithin
 from pipelines.rules import GateRules
 from pipelines.usecases import UseCase
@@ -11,10 +10,8 @@ USECASE = UseCase(
     name="machine_failure",
     title="Machine fails within 24 hours",
     fleet="azure_pdm",
-    label=FailureWithin(timedelta(hours=24)),
-    # The public slice has 42 failures of 20 machines in three months: these shares leave some on each side.
-    split=Split(test_devices=0.4, test_time=0.3, purge=timedelta(hours=24)),
-    gate=GateRules(min_caught=0.7, max_false_alarms=0.5),
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
+    gate=GateRules(min_caught=0.5, max_false_alarms=0.5),
     placements=("gateway", "cloud"),
     window=timedelta(days=90),
 )

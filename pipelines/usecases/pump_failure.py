@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from pipelines.dataset import Split
 from pipelines.label import FailureWithin
 from pipelines.rules import Cost, GateRules
 from pipelines.usecases import UseCase
@@ -11,8 +10,7 @@ USECASE = UseCase(
     name="pump_failure",
     title="Pump fails within 24 hours",
     fleet="pumps",
-    label=FailureWithin(timedelta(hours=24)),
-    split=Split(test_devices=0.4, test_time=0.4, purge=timedelta(hours=24)),
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
     gate=GateRules(min_caught=0.6, max_false_alarms=0.5),
     cost=Cost(missed_failure=8_000, false_alarm=300),
     placements=("gateway", "cloud"),

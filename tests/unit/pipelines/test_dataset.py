@@ -22,27 +22,28 @@ def built(past, split=None, **changes):
     return build(NAMES, past.windows, LABEL, past.events, split or Split(), **given)
 
 
-def test_no_device_is_on_both_sides(past):
+def test_nothing_of_a_held_out_device_is_learned_from(past):
     data = built(past)
-    assert set(data.test.device) == set(data.held_out)
-    assert not set(data.test.device) & (set(data.train.device) | set(data.calibration.device))
+    assert not set(data.held_out) & set(data.train.device)
+    assert set(data.test.device[data.new]) == set(data.held_out)
+    assert set(data.test.device[~data.new]) == set(data.train.device)
 
 
 def test_no_training_label_looks_across_the_split_minus_the_purge(past):
     data = built(past, Split(purge=timedelta(hours=48)))
-    assert data.train.end.max() + (24 + 48) * HOUR <= min(data.calibration.end.min(), data.test.end.min())
+    assert data.train.end.max() + (24 + 48) * HOUR <= data.test.end.min()
 
 
 def test_every_slice_knows_failures_and_calm(past):
     data = built(past)
-    for windows in (data.train, data.calibration, data.test):
+    for windows in (data.train, data.test.select(data.new), data.test.select(~data.new)):
         assert 0 < windows.positive.sum() < len(windows)
         assert set(np.unique(windows.label)) == {0, 1}
 
 
 def test_windows_without_a_label_are_in_no_slice(past):
     data = built(past)
-    assert max(data.calibration.end.max(), data.test.end.max()) + 24 * HOUR <= past.until
+    assert data.test.end.max() + 24 * HOUR <= past.until
 
 
 def test_the_seed_decides_who_is_held_out_and_nothing_else_does(past):
@@ -70,14 +71,14 @@ def test_gaps_and_missing_values_are_counted(past):
     keep[100:150] = False
     data = built(replace(past, windows=past.windows.select(keep)))
     assert data.quality.gaps == pytest.approx(50 / len(past.windows), rel=0.05)
+    assert built(past).quality.gaps == 0
     assert data.quality.missing == pytest.approx(0.04, abs=0.005)
 
 
 def test_failures_of_a_slice_are_counted_once(past):
     data = built(past)
-    held = np.isin(past.events.device, data.held_out)
     in_reach = (past.events.time > data.test_from) & (past.events.time <= data.until + 24 * HOUR)
-    assert data.events_in(data.test) == int(np.sum(held & in_reach))
+    assert data.events_in(data.test) == int(np.sum(in_reach))
 
 
 def test_without_any_failure_training_says_so(past):
@@ -86,10 +87,17 @@ def test_without_any_failure_training_says_so(past):
         built(replace(past, events=calm))
 
 
-def test_failures_on_one_side_only_are_too_little(past):
-    early = past.events.select(past.events.time < past.windows.end.min() + 10 * 24 * HOUR)
-    with pytest.raises(TooLittleDataError, match="slice holds"):
-        built(replace(past, events=early))
+def test_a_test_without_failures_is_left_to_the_gate(past):
+    early = past.events.select(past.events.time < past.windows.end.min() + 15 * 24 * HOUR)
+    data = built(replace(past, events=early))
+    assert data.train.positive.any()
+    assert not data.test.positive.any()
+
+
+def test_without_failures_before_the_split_there_is_nothing_to_learn(past):
+    late = past.events.select(past.events.time > past.windows.end.min() + 30 * 24 * HOUR)
+    with pytest.raises(TooLittleDataError, match="train slice holds"):
+        built(replace(past, events=late))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.3, 0.5])

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from pipelines import estimator
 from pipelines.dataset import Windows
@@ -87,10 +89,34 @@ def test_a_margin_against_the_truth_scores_the_base_rate():
     assert sigmoid(np.array([-9.0, 9.0])) == pytest.approx([0.2, 0.2], abs=0.02)
 
 
+def windows(devices=6, seed=0):
+    values, label = rows(seed=seed)
+    return Windows(np.array([f"d{i % devices}" for i in range(600)]), np.arange(600), values, label)
+
+
 def test_a_score_depends_only_on_what_float32_holds():
-    values, label = rows()
-    windows = Windows(np.full(600, "a"), np.arange(600), values, label)
-    fitted = estimator.fit("hist_gradient_boosting", {"max_iter": 10}, windows, windows, seed=0)
-    nudged = values * (1 + 1e-9)
-    assert not np.array_equal(nudged, values, equal_nan=True)
-    assert np.array_equal(fitted.score(values), fitted.score(nudged))
+    train = windows()
+    fitted = estimator.fit("hist_gradient_boosting", {"max_iter": 10}, train, seed=0)
+    nudged = train.values * (1 + 1e-9)
+    assert not np.array_equal(nudged, train.values, equal_nan=True)
+    assert np.array_equal(fitted.score(train.values), fitted.score(nudged))
+
+
+def test_the_rehearsal_is_by_models_that_had_not_seen_the_device():
+    train = windows()
+    noise = replace(train, label=np.random.default_rng(8).permutation(train.label))
+    fitted = estimator.fit("random_forest", {"max_depth": 14, "min_samples_leaf": 1}, noise, seed=0)
+    by_heart = roc_auc_score(noise.label, fitted.score(noise.values))
+    rehearsed = roc_auc_score(noise.label, fitted.rehearsed)
+    assert by_heart > 0.95
+    assert rehearsed < 0.65
+
+
+def test_folds_are_of_whole_devices_and_never_without_failures_to_learn_from():
+    train = windows()
+    for learned, left_out in estimator.folds(train, seed=0):
+        assert not set(train.device[learned]) & set(train.device[left_out])
+    one = replace(train, label=((train.device == "d0") & (train.label == 1)).astype(np.int8))
+    assert all(one.label[learned].any() for learned, _ in estimator.folds(one, seed=0))
+    assert len(estimator.folds(one, seed=0)) == 2
+    assert estimator.folds(windows(devices=1), seed=0) == []

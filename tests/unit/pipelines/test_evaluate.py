@@ -160,6 +160,12 @@ def test_scores_that_are_all_alike_never_alert():
     assert not (score >= choose_threshold(WINDOWS, score, SPAN)).any()
 
 
+def test_without_a_failure_to_choose_by_nothing_alerts():
+    calm = windows_of(range(10), failure_h=-1)
+    score = np.linspace(0.1, 0.3, 10)
+    assert choose_threshold(calm, score, SPAN) > 0.3
+
+
 def test_the_dial_holds_the_chosen_threshold_and_trades_misses_for_alarms():
     score = np.random.default_rng(4).random(100) * 0.5 + WINDOWS.positive * 0.3
     points = dial(WINDOWS, score, SPAN, 0.42)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -49,6 +50,18 @@ def test_a_failure_that_became_known_too_late_is_not_used():
 def test_a_window_whose_horizon_passes_the_known_is_unlabelled_even_if_it_fails():
     assert label_of(90, events_of(FAILURE), until_h=113) == -1
     assert label_of(90, events_of(FAILURE), until_h=114) == 1
+
+
+@pytest.mark.parametrize(("end_h", "expected"), [(99, 1), (100, -1), (111, -1), (112, 0)])
+def test_while_a_device_recovers_its_windows_say_nothing_about_calm(end_h, expected):
+    label = replace(LABEL, recovery=timedelta(hours=12))
+    assert label.label(np.array(["a"]), np.array([end_h * HOUR]), events_of(FAILURE), 1000 * HOUR)[0] == expected
+
+
+def test_a_failure_soon_after_a_failure_is_still_foreseen():
+    label = replace(LABEL, recovery=timedelta(hours=12))
+    soon = events_of(FAILURE, ("a", 120 * HOUR, "failure", 0))
+    assert label.label(np.array(["a"]), np.array([105 * HOUR]), soon, 1000 * HOUR)[0] == 1
 
 
 def test_two_failures_at_one_moment_are_one():
