@@ -244,7 +244,7 @@ def test_metadata_that_was_signed_but_never_published_is_refused(store, publishe
     Publisher(twin, keys).publish(NEW, (), NOW)
     store.put("updates/metadata/2.releases.json", twin.get("updates/metadata/2.releases.json"))
     with pytest.raises(UntrustedError, match="not signed"):
-        publisher.read("")
+        publisher.expiries()
 
 
 def test_a_folder_with_another_key_for_releases_is_refused(store, publisher, keys, tmp_path):

@@ -112,6 +112,12 @@ def test_a_new_client_sees_and_fetches_what_is_published(client):
     assert {path: client.fetch(path) for path in client.index()} == NEW
 
 
+def test_the_local_folder_needs_no_links(client, tmp_path):
+    """Some gateways keep their state on file systems that have none."""
+    client.refresh(NOW + DAY)
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
+
+
 def test_no_news_costs_two_requests_and_no_write(client, store, tmp_path):
     client.refresh(NOW + DAY)
     client.fetch("bundles/bb.tmb")
