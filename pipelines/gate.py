@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pipelines.dataset import Quality
 from pipelines.evaluate import Metrics
 from pipelines.parity import Parity
-from pipelines.rules import BUDGETS, GateRules
+from pipelines.rules import BUDGETS, Cost, GateRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Evidence:
         latency_us: Median time of one row through the predictor.
         bundle_bytes: Size of the bundle.
         placements: Where it is to run.
+        cost: What mistakes cost, where the use case says.
     """
 
     train_failures: int
@@ -62,6 +63,7 @@ class Evidence:
     latency_us: float
     bundle_bytes: int
     placements: tuple[str, ...]
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +142,35 @@ def _against_others(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
             "behind_logistic", behind, rules.max_behind_logistic, "average precision behind a plain logistic model"
         ),
     ]
-    if evidence.champion is not None:
-        results += _against_champion(rules, evidence.candidate, evidence.champion)
-    return results
+    return results if evidence.champion is None else results + _against_champion(rules, evidence, evidence.champion)
 
 
-def _against_champion(rules: GateRules, candidate: Metrics, champion: Comparison) -> list[RuleResult]:
-    name = f"champion version {champion.version}"
-    if champion.metrics is None:
+def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison) -> list[RuleResult]:
+    name, found = f"champion version {champion.version}", champion.metrics
+    if found is None:
         sentence = f"{name} could not be asked on the same rows: {champion.note}"
         return [RuleResult("champion_comparable", False, 0.0, 1.0, sentence)]
-    more = candidate.false_alarms_per_device_week - champion.metrics.false_alarms_per_device_week
-    caught = f"failures caught on the same rows as {name}"
-    alarms = f"false alarms per device and week more than {name}"
+    asked = RuleResult("champion_comparable", True, 1.0, 1.0, f"{name} was asked on the same rows")
+    candidate = evidence.candidate
+    if evidence.cost is not None:
+        limit = (1 + rules.max_more_cost) * _paid(evidence.cost, found)
+        what = f"{evidence.cost.currency} for mistakes on the rows of {name}"
+        return [asked, _at_most("champion_cost", _paid(evidence.cost, candidate), limit, what)]
+    more = candidate.false_alarms_per_device_week - found.false_alarms_per_device_week
     return [
-        RuleResult("champion_comparable", True, 1.0, 1.0, f"{name} was asked on the same rows"),
-        _at_least("champion_caught", candidate.caught, champion.metrics.caught, caught),
-        _at_most("champion_false_alarms", more, rules.max_more_false_alarms, alarms),
+        asked,
+        _at_least("champion_caught", candidate.caught, found.caught, f"failures caught on the rows of {name}"),
+        _at_most(
+            "champion_false_alarms",
+            more,
+            rules.max_more_false_alarms,
+            f"false alarms per device and week more than {name}",
+        ),
     ]
+
+
+def _paid(cost: Cost, found: Metrics) -> float:
+    return float(cost.of(found.failures - found.caught, found.false_alarms))
 
 
 def _faithful(rules: GateRules, evidence: Evidence) -> list[RuleResult]:

@@ -46,12 +46,14 @@ class GateRules:
         min_average_precision: Floor of the ranking.
         min_gain: Average precision gained over always guessing the base rate.
         max_behind_logistic: Average precision by which a plain logistic model may be better.
-        max_more_false_alarms: False alarms per device and week above the champion's.
+        max_more_false_alarms: False alarms per device and week above the champion's; failures caught may not be fewer.
+        max_more_cost: Share by which mistakes may cost more than the champion's; takes the place of both where a cost is
+            declared.
         max_label_flips: Rows on which bundle and fitted model disagree.
         max_score_difference: Largest difference of their scores.
     """
 
-    min_train_failures: int = 3
+    min_train_failures: int = 5
     min_test_failures: int = 3
     min_train_devices: int = 3
     max_missing: float = 0.5
@@ -63,6 +65,7 @@ class GateRules:
     min_gain: float = 0.2
     max_behind_logistic: float = 0.1
     max_more_false_alarms: float = 0.1
+    max_more_cost: float = 0.1
     max_label_flips: int = 0
     max_score_difference: float = 1e-6
 

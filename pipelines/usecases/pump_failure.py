@@ -12,7 +12,7 @@ USECASE = UseCase(
     fleet="pumps",
     label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
     gate=GateRules(min_caught=0.6, max_false_alarms=0.5),
-    cost=Cost(missed_failure=8_000, false_alarm=300),
+    cost=Cost(missed_failure=8_000, false_alarm=400),
     placements=("gateway", "cloud"),
     window=timedelta(days=60),
 )

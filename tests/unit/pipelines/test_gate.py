@@ -6,7 +6,7 @@ from pipelines.dataset import Quality
 from pipelines.evaluate import Metrics
 from pipelines.gate import Comparison, Evidence, judge, passed, reasons
 from pipelines.parity import Parity
-from pipelines.rules import BUDGETS, GateRules
+from pipelines.rules import BUDGETS, Cost, GateRules
 
 METRICS = Metrics(
     windows=2000,
@@ -39,6 +39,7 @@ GOOD = Evidence(
     placements=("gateway", "cloud"),
 )
 RULES = GateRules()
+COST = Cost(missed_failure=1000, false_alarm=100)
 
 
 def champion(**changes):
@@ -50,7 +51,7 @@ def candidate(**changes):
 
 
 FAILING = {
-    "train_failures": {"train_failures": 2},
+    "train_failures": {"train_failures": 4},
     "test_failures": candidate(failures=2, caught=2) | champion(caught=2),
     "train_devices": {"train_devices": 2},
     "missing_values": {"quality": Quality(missing=0.51, gaps=0)},
@@ -63,6 +64,7 @@ FAILING = {
     "behind_logistic": {"logistic": replace(METRICS, average_precision=0.91)},
     "champion_comparable": {"champion": Comparison("3", None, "its features cannot be computed")},
     "champion_caught": champion(caught=10),
+    "champion_cost": champion(caught=10) | {"cost": COST},
     "champion_false_alarms": champion(false_alarms=1),
     "label_flips": {"parity": replace(GOOD.parity, label_flips=1)},
     "score_difference": {"parity": replace(GOOD.parity, max_abs=2e-6)},
@@ -90,11 +92,12 @@ def test_each_rule_can_fail_alone(rule):
 
 
 def test_no_rule_is_without_a_test_that_fails_it():
-    assert {result.rule for result in judge(RULES, GOOD)} == set(FAILING)
+    judged = judge(RULES, GOOD) + judge(RULES, replace(GOOD, cost=COST))
+    assert {result.rule for result in judged} == set(FAILING)
 
 
 def test_limits_themselves_are_allowed():
-    edge = replace(GOOD, train_failures=3, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
+    edge = replace(GOOD, train_failures=5, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
     assert failed(edge) == []
 
 
@@ -104,15 +107,22 @@ def test_a_number_that_is_not_there_fails():
     assert {"test_failures", "caught", "average_precision", "gain_over_guessing"} <= set(found)
 
 
+def test_where_mistakes_have_a_price_the_price_is_compared():
+    """One failure less for 1000, eleven false alarms less for 1100."""
+    better = replace(GOOD, cost=COST, **champion(caught=10, false_alarms=15))
+    assert failed(better) == []
+    assert "champion_caught" in failed(replace(better, cost=None))
+
+
 def test_without_a_champion_there_is_nothing_to_beat():
     rules = {result.rule for result in judge(RULES, replace(GOOD, champion=None))}
     assert not any(rule.startswith("champion") for rule in rules)
 
 
 def test_a_refusal_names_all_its_reasons_with_value_and_limit():
-    bad = replace(GOOD, train_failures=2, golden_passed=False)
+    bad = replace(GOOD, train_failures=4, golden_passed=False)
     assert reasons(judge(RULES, bad)) == [
-        "train_failures: 2 failures to learn from, at least 3",
+        "train_failures: 4 failures to learn from, at least 5",
         "golden_rows: the bundle misses its golden scores",
     ]
 
