@@ -1,0 +1,57 @@
+"""A release over the real S3 protocol: from an alias to a client, with every object behind boto3."""
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from serving.approval import GateRecord, write_gate
+from serving.bundle import digest_of
+from serving.keys import create_keys
+from serving.publisher import Publisher
+from serving.reconcile import reconcile
+from serving.release import ReleaseReader
+from serving.store import open_store
+from serving.trust import TrustedClient
+from tests.fakes.bundles import packed
+from tests.fakes.registry import MemoryRegistry
+
+NOW = 1_790_000_000_000_000
+
+
+@pytest.fixture
+def store(monkeypatch):
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3").create_bucket(Bucket="plant")
+    yield open_store("s3://plant/tidemill")
+    server.stop()
+
+
+def test_an_alias_becomes_a_release_that_clients_trust_over_s3(store, tmp_path):
+    create_keys(tmp_path / "keys")
+    publisher = Publisher(store, tmp_path / "keys")
+    publisher.initialise(NOW)
+    registry, bundle = MemoryRegistry(), packed()
+    registry.set_champion("fan_failure", registry.register("fan_failure", bundle))
+    write_gate(store, GateRecord("fan_failure", digest_of(bundle), True, (), NOW))
+    assert [outcome.action for outcome in reconcile(registry, store, publisher, NOW)] == ["released"]
+    assert [outcome.action for outcome in reconcile(registry, store, publisher, NOW)] == ["unchanged"]
+
+    client = TrustedClient(store, tmp_path / "client", publisher.root_bytes())
+    client.refresh(NOW)
+    reader = ReleaseReader(client)
+    release = reader.latest("fan_failure")
+    assert release is not None
+    assert reader.bundle(release) == bundle
+
+    registry.remove_champion("fan_failure")
+    assert [outcome.action for outcome in reconcile(registry, store, publisher, NOW)] == ["withdrawn"]
+    assert client.refresh(NOW)
+    withdrawn = reader.latest("fan_failure")
+    assert withdrawn is not None
+    assert withdrawn.withdrawn
