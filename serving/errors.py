@@ -278,7 +278,7 @@ class UnreachableError(TrustError):
 class ExpiredMetadataError(TrustError):
     """The signed metadata in the store is too old: whoever signs it has stopped, or somebody withholds newer ones.
 
-    Updates stop, predictions go on with the bundle that is installed. Run `tidemill publish` (or look why the release
+    Updates stop, predictions go on with the bundle that is installed. Run `tidemill release` (or look why the release
     run does not), and check the clock of this machine.
     """
 
@@ -372,6 +372,6 @@ class LedgerError(DataError):
 
 
 class GateRecordError(DataError):
-    """A gate record cannot be read. Judge the bundle again: `tidemill gate`."""
+    """A gate record cannot be read. Judge the bundle again: run the training that made it once more."""
 
     code = "TM-262"
