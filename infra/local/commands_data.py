@@ -1,14 +1,20 @@
 """Commands that bring telemetry in: simulate, import, ingest, materialize, quarantine, features."""
 
 import dataclasses
+import itertools
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from infra.local.command import Outcome, Run, command
-from infra.local.parameters import MOMENT, iso
+from infra.local.console import table
+from infra.local.parameters import FLEET, MOMENT, iso
 from infra.local.pumps.plan import Plan
+
+HOUR = timedelta(hours=1)
+MOST_BYTES = 200  # of a rejected record that are shown
 
 
 @click.group(help="Write telemetry of a simulated fleet.")
@@ -92,3 +98,111 @@ def azure_pdm(run: Run, folder: Path, until: int | None) -> Outcome:
 
 
 import_.add_command(azure_pdm)
+
+
+@command("Take in what devices wrote since the last time.", example="tidemill ingest pumps")
+@click.argument("fleet", type=FLEET)
+def ingest(run: Run, fleet: str) -> Outcome:
+    """Ingest a fleet."""
+    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.ingest import ingest as take_in  # noqa: PLC0415 - see above
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    summary = take_in(store, Lake(store.uri), catalog.load(fleet).fleet, run.now_us, run.console.progress)
+    rejected = summary.quarantined + summary.unreadable
+    lines = [
+        f"{summary.objects:,} new objects in {summary.batches} batches",
+        f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
+        f"{summary.events:,} events",
+        f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
+        *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
+    ]
+    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
+
+
+@click.group(help="Look at rejected records and take them in again.")
+def quarantine() -> None:
+    """Group of the quarantine."""
+
+
+@command(
+    "List rejected records, batch by batch, with the reason.",
+    example="tidemill quarantine list pumps",
+    also="With BATCH, its records are listed one by one.",
+    name="list",
+)
+@click.argument("fleet", type=FLEET)
+@click.argument("batch", required=False)
+@click.option("--limit", default=20, metavar="RECORDS", type=click.IntRange(1), help="Most records of a batch to show.")
+def quarantine_list(run: Run, fleet: str, batch: str | None, limit: int) -> Outcome:
+    """List the quarantine."""
+    from pipelines.quarantine import batches, read  # noqa: PLC0415 - `--help` must not pay for it
+
+    store = run.open_store()
+    if batch is None:
+        found = batches(store, fleet)
+        rows = [(each.name, reason, count) for each in found for reason, count in each.reasons.items()]
+        lines = table(("batch", "reason", "records"), rows) if rows else ["nothing is quarantined"]
+        return Outcome({"fleet": fleet, "batches": [dataclasses.asdict(each) for each in found]}, lines)
+    shown = [
+        {
+            "key": line.key,
+            "ordinal": line.ordinal,
+            "offset": line.offset,
+            "reason": line.reason,
+            "sentence": line.sentence,
+            "record": line.data[:MOST_BYTES].decode(errors="backslashreplace").strip(),
+        }
+        for line in itertools.islice(read(store, fleet, batch), limit)
+    ]
+    lines = [
+        text
+        for line in shown
+        for text in (f"{line['key']}:{line['ordinal']}  {line['sentence']}", f"  {line['record']}")
+    ]
+    return Outcome({"fleet": fleet, "batch": batch, "records": shown}, lines)
+
+
+@command(
+    "Write the rejected records of a batch back, for the next ingest to judge anew.",
+    example="tidemill quarantine replay pumps 00000001",
+    also="For use after the valid range of a signal was corrected, for example. What was accepted is not doubled.",
+    name="replay",
+)
+@click.argument("fleet", type=FLEET)
+@click.argument("batch")
+def quarantine_replay(run: Run, fleet: str, batch: str) -> Outcome:
+    """Replay a batch."""
+    from pipelines.quarantine import replay  # noqa: PLC0415 - `--help` must not pay for it
+
+    done = replay(run.open_store(), fleet, batch, run.now_us)
+    lines = [
+        f"{done.records:,} records and {done.objects:,} whole objects written back",
+        f"now: tidemill ingest {fleet}",
+    ]
+    return Outcome({"fleet": fleet, "batch": batch, **dataclasses.asdict(done)}, lines)
+
+
+quarantine.add_command(quarantine_list)
+quarantine.add_command(quarantine_replay)
+
+
+@command("Show the features that a fleet's models see.", example="tidemill features pumps")
+@click.argument("fleet", type=FLEET)
+def features(run: Run, fleet: str) -> Outcome:  # noqa: ARG001 - every command has a run
+    """List the features of a catalog entry."""
+    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from features.statistic import STATISTICS  # noqa: PLC0415 - see above
+
+    found = catalog.load(fleet).features
+    units = {signal.name: signal.unit for signal in found.fleet.signals}
+    kinds = {each: STATISTICS[each.statistic] for each in found.features}
+    rows = [(each.name, kind.unit(units[each.signal]), kind.definition) for each, kind in kinds.items()]
+    lines = [
+        f"{fleet}: {found.fleet.description}",
+        f"a row every {found.every / HOUR:g} h, panes of {found.pane / HOUR * 60:g} min, {found.digest}",
+        "",
+        *table(("feature", "unit", "what it says"), rows),
+    ]
+    return Outcome({"fleet": fleet, "digest": found.digest, "feature_set": found.to_json()}, lines)
