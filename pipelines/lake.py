@@ -23,6 +23,7 @@ import pyarrow.fs
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from features.catalog import load
 from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
@@ -46,9 +47,8 @@ class Lake:
 
     Example:
         >>> import tempfile
-        >>> from features.catalog import load
         >>> lake = Lake(tempfile.mkdtemp())
-        >>> lake.telemetry(load("pumps").fleet).exists()
+        >>> lake.telemetry("pumps").exists()
         False
     """
 
@@ -64,13 +64,13 @@ class Lake:
         self._root = store_uri.rstrip("/")
         self._options = dict(storage_options() if options is None else options)
 
-    def telemetry(self, fleet: Fleet) -> "Table":
-        """Accepted readings of a fleet."""
-        return self._table(tables.telemetry(fleet))
+    def telemetry(self, fleet: Fleet | str) -> "Table":
+        """Accepted readings of a fleet; a name means that of the catalog."""
+        return self._table(tables.telemetry(load(fleet).fleet if isinstance(fleet, str) else fleet))
 
-    def events(self, fleet: Fleet) -> "Table":
-        """What happened to the devices of a fleet."""
-        return self._table(tables.events(fleet))
+    def events(self, fleet: Fleet | str) -> "Table":
+        """What happened to the devices of a fleet; a name means that of the catalog."""
+        return self._table(tables.events(load(fleet).fleet if isinstance(fleet, str) else fleet))
 
     def panes(self, features: FeatureSet) -> "Table":
         """Panes that a feature set is computed from."""
@@ -122,6 +122,10 @@ class Table:
                 raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
             raise _lake_error(self.uri, error) from error
         return Snapshot(self, table)
+
+    def version(self) -> int:
+        """The number of the newest version; see `open`."""
+        return self.open().version
 
     def create(self) -> "Snapshot":
         """Open the table, make it if it is missing, and add columns that its schema has gained."""

@@ -110,12 +110,12 @@ def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
     prefix = mapping.signals.split(".") if mapping.signals else []
     for ordinal, piece in enumerate(pieces(body)):
         try:
-            record = _record(piece.value)
-            device = _text(record, mapping.device)
-            time = _moment(record, mapping.time, mapping.time_unit)
+            record = read_record(piece.value)
+            device = read_text(record, mapping.device)
+            time = read_moment(record, mapping.time, mapping.time_unit)
             found = _walk(record, prefix)
             values = [_number(found, [name], f"{mapping.signals}.{name}".lstrip(".")) for name in signals]
-        except _FaultError as error:
+        except FaultError as error:
             rows.faults.append(Fault(ordinal, error.reason, error.sentence))
             continue
         rows.device.append(device)
@@ -126,7 +126,9 @@ def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
     return rows
 
 
-class _FaultError(Exception):
+class FaultError(Exception):
+    """A record cannot be used."""
+
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(sentence)
         self.reason, self.sentence = reason, sentence
@@ -141,12 +143,13 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
 
 
-def _record(value: object) -> dict[str, object]:
+def read_record(value: object) -> dict[str, object]:
+    """Return a piece's value as a record, or raise `FaultError`."""
     if value is None:
         return {}  # the columnar reader takes a null for a record without fields; so does this one
     if not isinstance(value, dict):
         kind = "no JSON" if value is UNREADABLE else f"a JSON {type(value).__name__}, not an object"
-        raise _FaultError(Reason.UNREADABLE, f"The record is {kind}.")
+        raise FaultError(Reason.UNREADABLE, f"The record is {kind}.")
     return value
 
 
@@ -161,7 +164,8 @@ def _walk(record: object, path: Sequence[str]) -> object:
     return record
 
 
-def _text(record: object, path: str) -> str | None:
+def read_text(record: object, path: str) -> str | None:
+    """Return the text at a dotted path, None where it is missing; raise `FaultError` when it is something else."""
     value = _walk(record, path.split("."))
     if value is None:
         return None
@@ -170,13 +174,14 @@ def _text(record: object, path: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _FaultError(Reason.UNREADABLE, f"The text in {path} is not valid Unicode.") from None
+        raise FaultError(Reason.UNREADABLE, f"The text in {path} is not valid Unicode.") from None
     return value
 
 
-def _moment(record: object, path: str, unit: str) -> float | str | None:
+def read_moment(record: object, path: str, unit: str) -> float | str | None:
+    """Return the time at a dotted path in its unit, None where it is missing; see `read_text`."""
     if unit == "iso":
-        return _text(record, path)
+        return read_text(record, path)
     value = _walk(record, path.split("."))
     if value is None:
         return None
@@ -194,8 +199,8 @@ def _stamp(record: object, mapping: Mapping) -> float | str | None:
     if mapping.received is None:
         return None
     try:
-        return _moment(record, mapping.received, mapping.time_unit)
-    except _FaultError:
+        return read_moment(record, mapping.received, mapping.time_unit)
+    except FaultError:
         return None
 
 
@@ -215,7 +220,7 @@ def _real(value: float) -> float:
         return math.copysign(math.inf, value)
 
 
-def _wrong(path: str, value: object, expected: str) -> _FaultError:
+def _wrong(path: str, value: object, expected: str) -> FaultError:
     shown = repr(value)
     shown = shown if len(shown) <= 40 else f"{shown[:40]}…"  # noqa: PLR2004 - enough to recognise it
-    return _FaultError(Reason.WRONG_TYPE, f"{path} is {shown}, not {expected}.")
+    return FaultError(Reason.WRONG_TYPE, f"{path} is {shown}, not {expected}.")

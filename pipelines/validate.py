@@ -1,0 +1,33 @@
+"""Which decoded records are believed. The judge is `features.schema.check_readings`, the same as on the gateway."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from features.schema import Fleet, check_readings
+from pipelines.records import UNSTAMPED, Decoded
+
+
+def believe(fleet: Fleet, decoded: Decoded, clock_us: int) -> Decoded:
+    """Turn records that cannot be true into rejects.
+
+    Args:
+        fleet: What the records must fit.
+        decoded: The records.
+        clock_us: The time of receipt of records that no hub stamped, UTC microseconds.
+
+    Returns:
+        The accepted records, each with a time of receipt, and all rejects.
+
+    Example:
+        >>> from features.catalog import load
+        >>> from pipelines.formats import decode
+        >>> fleet = load("pumps").fleet
+        >>> data = b'{"device":"pump-1","ts":1764000000000,"values":{"flow":-7}}'
+        >>> judged = believe(fleet, decode(data, fleet.mapping, fleet.signal_names), 1764000000000000)
+        >>> [reject.sentence for reject in judged.rejects]
+        ['A value lies outside the valid range of its signal.']
+    """
+    received = np.where(decoded.received == UNSTAMPED, clock_us, decoded.received)
+    codes = check_readings(fleet, decoded.times, received, decoded.values)
+    return replace(decoded, received=received).reject(codes)
