@@ -25,7 +25,8 @@ from dags import settings
 from dags.errors import CommandFailedError
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
-USAGE_ERROR = 2
+UNREACHABLE = 3
+SOMEBODY_ELSE_AT_WORK = ("TM-303", "TM-306")
 GRACE_S = 15
 LONGEST_TEXT = 200
 LONGEST_LIST = 20
@@ -73,8 +74,8 @@ class CommandOperator(BaseOperator):
         """Run the command to its end.
 
         Raises:
-            AirflowFailException: It was called wrongly: trying again would not help.
-            AirflowException: It failed otherwise.
+            AirflowFailException: It failed, and would fail again.
+            AirflowException: It failed, and may succeed later.
             AirflowSkipException: It failed with a code that means "nothing to do" here.
         """
         connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
@@ -159,6 +160,16 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     return brief
 
 
+def may_pass(exit_code: int, error: str | None) -> bool:
+    """Whether another attempt can end better: something was out of reach, somebody else at work, or a signal came.
+
+    Example:
+        >>> may_pass(3, "TM-203"), may_pass(1, "TM-306"), may_pass(1, "TM-307"), may_pass(-9, None)
+        (True, True, False, True)
+    """
+    return exit_code == UNREACHABLE or exit_code < 0 or error in SOMEBODY_ELSE_AT_WORK
+
+
 def _short(value: object) -> bool:
     return (
         value is None
@@ -190,8 +201,7 @@ def _fail(error: Mapping[str, Any], code: int, arguments: list[str], skip_on: Se
     if (name := error.get("code")) and name in skip_on:
         raise AirflowSkipException(str(error.get("message") or name))
     told = CommandFailedError(
-        str(error.get("message") or f"it ended with code {code} and said nothing"),
+        f"{name or ''} {error.get('message') or f'it ended with code {code} and said nothing'}".strip(),
         where=f"tidemill {' '.join(arguments)}",
-        fix=f"tidemill explain {name}" if name else "",
     )
-    raise (AirflowFailException if code == USAGE_ERROR else AirflowException)(str(told)) from told
+    raise (AirflowException if may_pass(code, name) else AirflowFailException)(str(told)) from told

@@ -41,4 +41,11 @@ with DAG(
     owner_links=defaults.OWNER_LINKS,
     default_args=defaults.task_defaults(),
 ):
-    CommandOperator(task_id="release", words=["release"], pre_execute=refuse_parameters, **defaults.RETRY)
+    CommandOperator(
+        task_id="release",
+        words=["release"],
+        pre_execute=refuse_parameters,
+        # Soon, and not often: a run that waits for its next attempt keeps the run of a newer alias waiting.
+        retries=2,
+        retry_delay=timedelta(seconds=5),
+    )

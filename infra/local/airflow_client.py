@@ -159,7 +159,7 @@ class AirflowClient:
         """Return the messages a task logged at its last attempt."""
         path = f"{_run_path(run.dag, run.id)}/taskInstances/{task.name}/logs/{task.attempt}?map_index={task.index}"
         lines = self._call("GET", f"{path}&full_content=true")["content"]
-        return "\n".join(line if isinstance(line, str) else str(line.get("event", "")) for line in lines)
+        return "\n".join(text for line in lines for text in _texts(line))
 
     def _states(self, dag: str, run: str) -> list[tuple[str, int, str]]:
         return [(entry["task_id"], entry["map_index"], entry["state"]) for entry in self._instances(dag, run)]
@@ -204,6 +204,14 @@ def _request(url: str, method: str, body: Mapping[str, Any] | None, token: str) 
         raise AirflowRequestError(f"Airflow answers {error.code}", where=f"{method} {url}", why=said) from error
     except OSError as error:
         raise AirflowRequestError("Airflow does not answer", where=f"{method} {url}", why=str(error)) from error
+
+
+def _texts(line: Any) -> list[str]:
+    """Return what one line of a log says, with the messages of its exceptions."""
+    if isinstance(line, str):
+        return [line]
+    raised = [f"{entry['exc_type']}: {entry['exc_value']}" for entry in line.get("error_detail") or []]
+    return [str(line.get("event", "")), *raised]
 
 
 def _run_path(dag: str, run: str) -> str:

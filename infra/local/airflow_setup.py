@@ -104,6 +104,10 @@ def airflow_environment(
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         # Also how long the end of a task may stay unnoticed: every tenth task took five seconds longer.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # A task that was cut off with the stack is given up half a minute after the next start, not after five.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        # Tasks that were due while the stack was down begin before the API answers.
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "false",
     }
     return kept
