@@ -10,7 +10,7 @@ operator, so it stands outside of the coded error families.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -214,7 +214,9 @@ def _outputs(request: _Request) -> tuple[tuple[str, bool], ...]:
 
 
 def encode(
-    request: InferRequest, answered: dict[str, object], tensors: dict[str, NDArray[np.float64] | NDArray[np.bool_]]
+    request: InferRequest,
+    answered: Mapping[str, object],
+    tensors: Mapping[str, NDArray[np.float64] | NDArray[np.bool_]],
 ) -> tuple[bytes, int | None]:
     """Write an infer response.
 

@@ -9,11 +9,14 @@ on with it, one with other features starts warming up. It is saved now and then 
 readings since the last save are missing from the features, and what their sender repeats is taken in again.
 """
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from features.errors import SnapshotError, TidemillError
 from features.featureset import FeatureSet
@@ -192,7 +195,7 @@ class Telemetry:
         scored = self._score(rows) if len(rows.end) else None
         if scored is None:
             return []
-        model, scores = scored
+        model, rows, scores = scored
         installed = model.installed
         predictions = []
         for device, end, score, alert, values in zip(
@@ -224,21 +227,41 @@ class Telemetry:
         self.totals.last_prediction_us = now_us
         return predictions
 
-    def _score(self, rows: OnlineRows) -> tuple[Model, Scores] | None:
-        """Scores and the model that gave them; when it fails, the one that ``on_failure`` put in its place is asked."""
+    def _score(self, rows: OnlineRows) -> tuple[Model, OnlineRows, Scores] | None:
+        """Scores, with the rows they are of and the model that gave them.
+
+        When the model fails, the one that ``on_failure`` puts in its place is asked; when there is none, the rows are
+        scored one by one, so that a row the model fails on does not take its neighbours with it.
+        """
         online, failed = self._online, None
         while (model := self._model) is not None and model is not failed and self._online is online:
             try:
-                return model, model.predictor.predict(rows.values)
+                return model, rows, model.predictor.predict(rows.values)
             except TidemillError as error:
                 self._journal.say("predict_failed", usecase=self.usecase, bundle=model.installed.bundle, reason=error)
-                if not isinstance(error, ModelError):  # the rows are to blame: another model would fail as well
-                    break
                 failed = model
-                if self.on_failure is not None:
+                if isinstance(error, ModelError) and self.on_failure is not None:
                     self.on_failure(model, error)
+        if failed is not None and self._model is failed:
+            return self._score_singly(failed, rows)
         self.totals.unpredicted += len(rows.end)
         return None
+
+    def _score_singly(self, model: Model, rows: OnlineRows) -> tuple[Model, OnlineRows, Scores]:
+        scored: list[tuple[int, Scores]] = []
+        for row in range(len(rows.end)):
+            with contextlib.suppress(TidemillError):
+                scored.append((row, model.predictor.predict(rows.values[row : row + 1])))
+        self.totals.unpredicted += len(rows.end) - len(scored)
+        taken = np.array([row for row, _ in scored], np.intp)
+        return (
+            model,
+            OnlineRows(tuple(rows.device[row] for row in taken), rows.end[taken], rows.values[taken]),
+            Scores(
+                np.concatenate([np.empty(0), *(scores.score for _, scores in scored)]),
+                np.concatenate([np.empty(0, np.bool_), *(scores.alert for _, scores in scored)]),
+            ),
+        )
 
     def _watch(self, prediction: Prediction) -> None:
         alert = self._alerts.observe(prediction)

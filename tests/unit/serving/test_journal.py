@@ -3,7 +3,7 @@ import io
 from serving.journal import MINUTE_US, Journal
 
 
-def lines_of(stream):
+def lines_of(stream: io.StringIO) -> list[str]:
     return stream.getvalue().splitlines()
 
 

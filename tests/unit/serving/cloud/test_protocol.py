@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from serving.cloud.protocol import MAX_DEPTH, RequestError, depth, encode, parse
 
 
-def body_of(data, shape=(1, 2), datatype="FP64", **more):
+def body_of(data: object, shape: tuple[int, ...] = (1, 2), datatype: str = "FP64", **more: object) -> bytes:
     tensor = {"name": "features", "shape": list(shape), "datatype": datatype, "data": data}
     return json.dumps({"inputs": [tensor], **more}).encode()
 
 
-def rows_of(body, **more):
-    return parse(body, 2, max_rows=3, **more).rows
+def rows_of(body: bytes, json_length: int | None = None) -> NDArray[np.float64]:
+    return parse(body, 2, max_rows=3, json_length=json_length).rows
 
 
 @pytest.mark.parametrize("data", [[1, 2.5, None, -4], [[1, 2.5], [None, -4]]], ids=["flat", "nested"])
@@ -118,7 +119,7 @@ def test_nesting_is_limited_before_anything_recurses():
     )
 )
 def test_depth_is_what_a_walk_over_the_document_finds(document):
-    def walked(node):
+    def walked(node: object) -> int:
         if isinstance(node, dict | list):
             return 1 + max(map(walked, node.values() if isinstance(node, dict) else node), default=0)
         return 0

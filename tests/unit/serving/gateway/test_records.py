@@ -15,7 +15,7 @@ NOW = 1_764_000_000_000_000
 GOOD = {"device": "v-1", "ts": NOW // 1000, "speed": 80, "load": None}
 
 
-def lines(*records):
+def lines(*records: object) -> bytes:
     return b"\n".join(record if isinstance(record, bytes) else json.dumps(record).encode() for record in records)
 
 

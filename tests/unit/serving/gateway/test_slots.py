@@ -1,5 +1,8 @@
+import contextlib
 import tempfile
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -7,21 +10,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from serving.bundle import digest_of
-from serving.gateway import slots as slots_module
 from serving.gateway.errors import DamagedSlotError
 from serving.gateway.slots import Installed, Slots
+from serving.gateway.state import write_durably
 
 
-def installed(data, version="1", number=1):
+def installed(data: bytes, version: str = "1", number: int = 1) -> Installed:
     return Installed("a", version, number, digest_of(data), 0)
 
 
-def release(slots, data, version="1"):
+def opened(folder: Path) -> Any:
+    return Slots(folder)
+
+
+def release(slots: Any, data: bytes, version: str = "1") -> None:
     slots.commit(slots.stage(data, installed(data, version)))
 
 
 def test_a_staged_bundle_does_not_serve_until_it_is_committed(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"one")
     staged = slots.stage(b"two", installed(b"two"))
     assert (slots.serving.bundle, staged.slot) == (digest_of(b"one"), "b")
@@ -30,13 +37,13 @@ def test_a_staged_bundle_does_not_serve_until_it_is_committed(tmp_path):
 
 
 def test_what_serves_is_found_again_after_a_restart(tmp_path):
-    release(Slots(tmp_path), b"one", "7")
-    again = Slots(tmp_path)
+    release(opened(tmp_path), b"one", "7")
+    again = opened(tmp_path)
     assert (again.serving.version, again.read(again.serving)) == ("7", b"one")
 
 
 def test_the_last_good_bundle_is_pinned_while_the_new_one_is_on_probation(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"good")
     slots.prove(slots.serving)
     release(slots, b"unproven")
@@ -45,7 +52,7 @@ def test_the_last_good_bundle_is_pinned_while_the_new_one_is_on_probation(tmp_pa
 
 
 def test_once_proven_there_is_nothing_to_fall_back_to(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"one")
     release(slots, b"two")
     slots.prove(slots.serving)
@@ -54,17 +61,17 @@ def test_once_proven_there_is_nothing_to_fall_back_to(tmp_path):
 
 
 def test_what_failed_is_remembered_across_restarts_and_releases(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"good")
     release(slots, b"bad")
     slots.fall_back(slots.serving)
     release(slots, b"third")
     slots.prove(slots.serving)
-    assert Slots(tmp_path).refused.bundle == digest_of(b"bad")
+    assert opened(tmp_path).refused.bundle == digest_of(b"bad")
 
 
 def test_a_failure_after_the_pointer_went_back_does_not_lose_the_good_bundle(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"good")
     slots.prove(slots.serving)
     release(slots, b"unproven")
@@ -74,15 +81,15 @@ def test_a_failure_after_the_pointer_went_back_does_not_lose_the_good_bundle(tmp
 
 
 def test_starts_are_counted_only_while_unproven(tmp_path):
-    release(Slots(tmp_path), b"one")
-    assert [Slots(tmp_path).began() for _ in range(3)] == [1, 2, 3]
-    slots = Slots(tmp_path)
+    release(opened(tmp_path), b"one")
+    assert [opened(tmp_path).began() for _ in range(3)] == [1, 2, 3]
+    slots = opened(tmp_path)
     slots.prove(slots.serving)
     assert slots.began() == 0
 
 
 def test_a_damaged_slot_is_told_and_not_served(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"one")
     slots.path("a").write_bytes(b"onf")
     with pytest.raises(DamagedSlotError, match="damaged"):
@@ -96,14 +103,14 @@ def test_a_damaged_slot_is_told_and_not_served(tmp_path):
 def test_a_pointer_that_cannot_be_read_is_told(tmp_path, pointer):
     (tmp_path / "pointer.json").write_bytes(pointer)
     with pytest.raises(DamagedSlotError, match="pointer"):
-        Slots(tmp_path)
+        opened(tmp_path)
 
 
 def test_the_same_bundle_under_a_new_version_changes_only_the_label(tmp_path):
-    slots = Slots(tmp_path)
+    slots = opened(tmp_path)
     release(slots, b"one", "1")
     slots.relabel(installed(b"one", "2", 9))
-    assert (Slots(tmp_path).serving.version, Slots(tmp_path).serving.number) == ("2", 9)
+    assert (opened(tmp_path).serving.version, opened(tmp_path).serving.number) == ("2", 9)
 
 
 class PowerCuts(RuleBasedStateMachine):
@@ -112,7 +119,7 @@ class PowerCuts(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.slots = Slots(self.folder)
+        self.slots = opened(self.folder)
         self.count = 0
 
     @rule(cut=st.integers(0, 3))
@@ -120,22 +127,19 @@ class PowerCuts(RuleBasedStateMachine):
         """Stage and commit, with the power failing at the ``cut``-th durable write (3: it does not fail)."""
         self.count += 1
         data = f"bundle {self.count}".encode()
-        written = slots_module.write_durably
         left = [cut]
 
-        def failing(path, content):
+        def failing(path: Path, content: bytes) -> None:
             if left[0] == 0:
                 raise KeyboardInterrupt
             left[0] -= 1
-            written(path, content)
+            write_durably(path, content)
 
-        slots_module.write_durably = failing if cut < 3 else written
-        try:
+        with (
+            patch("serving.gateway.slots.write_durably", failing if cut < 3 else write_durably),
+            contextlib.suppress(KeyboardInterrupt),
+        ):
             release(self.slots, data)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            slots_module.write_durably = written
         self.restart()
 
     @rule()
@@ -149,7 +153,7 @@ class PowerCuts(RuleBasedStateMachine):
 
     @rule()
     def restart(self):
-        self.slots = Slots(self.folder)
+        self.slots = opened(self.folder)
 
     @invariant()
     def what_the_pointer_names_can_be_read(self):
