@@ -54,8 +54,11 @@ class Journal:
             self._write(event, fields)
 
     def change(self, subject: str, event: str, **fields: object) -> None:
-        """Write one line when what is known about ``subject`` differs from what was last said about it."""
-        state = (("event", event), *fields.items())
+        """Write one line when what is known about ``subject`` differs from what was last said about it.
+
+        A ``reason`` is told and not compared: texts of errors carry numbers that change with every try.
+        """
+        state = (("event", event), *((name, value) for name, value in fields.items() if name != "reason"))
         with self._lock:
             if self._states.get(subject) != state:
                 self._states[subject] = state

@@ -7,7 +7,6 @@ because of a release, and none is answered half by one version and half by anoth
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -99,8 +98,7 @@ class ModelTable:
                     model.users -= 1
                     self._changed.notify_all()
 
-    def drain(self, old: Loaded, timeout_s: float) -> bool:
-        """Wait until no request holds a replaced model; whether that happened in time."""
-        deadline = time.monotonic() + timeout_s
+    def drain(self, old: Loaded | None, timeout_s: float) -> bool:
+        """Wait until no request holds a replaced model; whether that happened in time. None is drained already."""
         with self._changed:
-            return self._changed.wait_for(lambda: old.users == 0, max(0.0, deadline - time.monotonic()))
+            return old is None or self._changed.wait_for(lambda: old.users == 0, timeout_s)

@@ -128,7 +128,7 @@ class Refresher:
     def _done(self, event: str, release: Release, old: Loaded | None) -> None:
         """Say what was done, after the requests that hold the old model have ended."""
         self._meter.happened(event)
-        drained = old is None or self._table.drain(old, DRAIN_S)
+        drained = self._table.drain(old, DRAIN_S)
         before = old.release.version if old else ""
         self._journal.say(
             event,

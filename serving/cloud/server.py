@@ -23,6 +23,7 @@ from serving.cloud.meter import Meter
 from serving.cloud.models import Loaded, ModelTable
 from serving.cloud.protocol import InferRequest, RequestError
 from serving.cloud.recorder import Recorder
+from serving.errors import InputError
 from serving.exposition import CONTENT_TYPE, Family, render
 from serving.journal import Journal
 from serving.predictor import Scores
@@ -114,6 +115,8 @@ class Server:
             response = self._route(method, parts, headers, body)
         except RequestError as error:
             response = refusal(error.status, str(error))
+        except InputError as error:
+            response = refusal(400, str(error))
         except TidemillError as error:
             self._journal.say("request_failed", path=path, code=error.code, reason=error)
             response = refusal(500, f"{error.code}: {error.what}")

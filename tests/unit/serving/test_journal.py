@@ -21,6 +21,14 @@ def test_a_state_is_said_when_it_changes_and_only_then():
     assert [line.split("state=")[1] for line in lines_of(stream)] == ["down", "up", "down"]
 
 
+def test_another_reason_alone_is_no_change():
+    stream = io.StringIO()
+    journal = Journal(stream, lambda: 0)
+    journal.change("store", "store", state="down", reason="try 1")
+    journal.change("store", "store", state="down", reason="try 2")
+    assert len(lines_of(stream)) == 1
+
+
 def test_a_flood_is_cut_and_counted_in_the_next_minute():
     stream, now = io.StringIO(), [0]
     journal = Journal(stream, lambda: now[0], per_minute=3)
