@@ -116,7 +116,9 @@ class Table:
         try:
             table = DeltaTable(self.uri, version=version, storage_options=self._options())
         except TableNotFoundError as error:
-            raise TableMissingError("this table has not been written yet", where=self.uri) from error
+            raise TableMissingError(
+                "this table has not been written yet", where=self.uri, fix=self.layout.made_by
+            ) from error
         except _FOREIGN as error:
             if version is not None and self.exists() and version > self.open().version:
                 raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
@@ -181,6 +183,16 @@ class Snapshot:
     def dates(self) -> list[str]:
         """The dates there are rows of, sorted."""
         return sorted({str(partition["date"]) for partition in self._delta.partitions()})
+
+    def row_counts(self) -> dict[str, int]:
+        """How many rows each date has."""
+        actions = _guarded(lambda: pa.table(self._delta.get_add_actions(flatten=True)), self._table.uri)
+        counts: dict[str, int] = {}
+        if len(actions):
+            pairs = zip(actions["partition.date"].to_pylist(), actions["num_records"].to_pylist(), strict=True)
+            for date, count in pairs:
+                counts[date] = counts.get(date, 0) + int(count)
+        return dict(sorted(counts.items()))
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits, newest first, with their metadata."""

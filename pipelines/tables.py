@@ -25,25 +25,30 @@ class Layout:
         path: Path below ``lake/``.
         schema: The columns.
         statistics: Columns whose range each file states, so that reading can skip files.
+        made_by: The command that writes it.
         partitioned: Whether it is partitioned by ``date``.
     """
 
     path: str
     schema: pa.Schema
     statistics: tuple[str, ...]
+    made_by: str
     partitioned: bool = True
 
 
 def telemetry(fleet: Fleet) -> Layout:
     """Accepted readings: date, device, time, received, batch (number of the ingest batch), a column per signal."""
     columns = [("date", _TEXT), ("device", _TEXT), ("time", _NUMBER), ("received", _NUMBER), ("batch", _NUMBER)]
-    return Layout(f"{fleet.name}/telemetry", _schema(columns, fleet.signal_names), ("device", "time", "batch"))
+    schema = _schema(columns, fleet.signal_names)
+    return Layout(f"{fleet.name}/telemetry", schema, ("device", "time", "batch"), f"tidemill ingest {fleet.name}")
 
 
 def events(fleet: Fleet) -> Layout:
     """What happened to devices: device, time, kind, detail, known_at (when it became known)."""
     columns = [("device", _TEXT), ("time", _NUMBER), ("kind", _TEXT), ("detail", _TEXT), ("known_at", _NUMBER)]
-    return Layout(f"{fleet.name}/events", _schema(columns), ("device", "time", "known_at"), partitioned=False)
+    statistics = ("device", "time", "known_at")
+    made_by = f"tidemill ingest {fleet.name}"
+    return Layout(f"{fleet.name}/events", _schema(columns), statistics, made_by, partitioned=False)
 
 
 def panes(features: FeatureSet) -> Layout:
@@ -55,14 +60,16 @@ def panes(features: FeatureSet) -> Layout:
     kind = digest_of([PANE_VERSION, features.pane_us, list(signals)]).removeprefix("sha256:")[:12]
     fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
     path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
-    return Layout(path, _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields), ("device", "start"))
+    schema = _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields)
+    return Layout(path, schema, ("device", "start"), f"tidemill materialize {features.fleet.name}")
 
 
 def features(features: FeatureSet) -> Layout:
     """Feature rows: date, device, end (of the windows), and a column per feature."""
     columns = [("date", _TEXT), ("device", _TEXT), ("end", _NUMBER)]
     path = f"{features.fleet.name}/features-{short(features.digest)}"
-    return Layout(path, _schema(columns, features.names), ("device", "end"))
+    made_by = f"tidemill materialize {features.fleet.name}"
+    return Layout(path, _schema(columns, features.names), ("device", "end"), made_by)
 
 
 def predictions(usecase: str) -> Layout:
@@ -75,7 +82,8 @@ def predictions(usecase: str) -> Layout:
         ("alert", pa.bool_()),
         ("features", pa.list_(_REAL)),
     ]
-    return Layout(f"{usecase}/predictions", _schema(columns), ("device", "window_end", "predicted_at"))
+    statistics = ("device", "window_end", "predicted_at")
+    return Layout(f"{usecase}/predictions", _schema(columns), statistics, f"tidemill monitor {usecase}")
 
 
 def short(digest: str) -> str:

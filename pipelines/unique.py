@@ -44,7 +44,7 @@ def merge(snapshot: Snapshot, batch: pa.Table) -> Merged:
     """
     dates = [str(date) for date in batch["date"].unique().to_pylist()]
     stored = snapshot.read(["device", "time", "received"], dates=dates)
-    fresh, known = _keys(batch, stored)
+    fresh, known = pair_keys(_pairs(batch), _pairs(stored))
     received = batch["received"].to_numpy()
     first = _first_of_each(fresh, received)
     fresh, received = fresh[first], received[first]
@@ -76,12 +76,20 @@ def date_names(times: NDArray[np.int64]) -> pa.Array:
     return pa.array(names.tolist(), pa.string()).take(pa.array(inverse))
 
 
-def _keys(*parts: pa.Table) -> list[NDArray[np.int64]]:
-    """A number for each device and time, the same in all tables; sorted by it, rows are sorted by device and time."""
-    devices = pa.chunked_array([chunk for part in parts for chunk in part["device"].chunks], pa.string())
+def pair_keys(*parts: tuple[pa.ChunkedArray, NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Number pairs of device and time.
+
+    Args:
+        parts: Columns of devices and of times, of one length in each part.
+
+    Returns:
+        For each part an array of numbers. Two are equal where device and time are, also across parts, and they sort as
+        device and time do.
+    """
+    devices = pa.chunked_array([chunk for device, _ in parts for chunk in device.chunks], pa.string())
     names = devices.unique().sort()
     codes = pc.index_in(devices, names).to_numpy().astype(np.int64)
-    times = np.concatenate([part["time"].to_numpy() for part in parts])
+    times = np.concatenate([times for _, times in parts])
     if not len(times):
         return [np.zeros(0, np.int64) for _ in parts]
     earliest, latest = int(times.min()), int(times.max())
@@ -91,7 +99,7 @@ def _keys(*parts: pa.Table) -> list[NDArray[np.int64]]:
     else:  # many devices over very long times: count the times that occur instead of the microseconds between them
         moments, ranks = np.unique(times, return_inverse=True)
         keys = codes * len(moments) + ranks
-    return np.split(keys, np.cumsum([len(part) for part in parts])[:-1])
+    return np.split(keys, np.cumsum([len(times) for _, times in parts])[:-1])
 
 
 def _first_of_each(keys: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -104,6 +112,10 @@ def _first_of_each(keys: NDArray[np.int64], received: NDArray[np.int64]) -> NDAr
     return np.asarray(by_receipt[begins])
 
 
+def _pairs(rows: pa.Table) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
+    return rows["device"], rows["time"].to_numpy()
+
+
 def _signals(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if name not in ("date", "device", "time", "received", "batch")]
 
@@ -113,7 +125,7 @@ def _differing(snapshot: Snapshot, candidates: pa.Table, dates: Collection[str])
     names = _signals(candidates)
     devices = candidates["device"].unique().to_pylist()
     stored = snapshot.read(["device", "time", *names], dates=dates, devices=devices)
-    ours, theirs = _keys(candidates, stored)
+    ours, theirs = pair_keys(_pairs(candidates), _pairs(stored))
     order = np.argsort(theirs)
     match = order[np.searchsorted(theirs[order], ours)]
     different = np.zeros(len(candidates), bool)
@@ -129,8 +141,8 @@ def _corrected(
 ) -> Merged:
     """The dates as a whole: an earlier copy that came later takes the place of the stored one."""
     stored = snapshot.read(batch.column_names, dates=dates)
-    theirs, ours = _keys(stored, corrections)
+    theirs, ours = pair_keys(_pairs(stored), _pairs(corrections))
     kept = stored.filter(pa.array(~np.isin(theirs, ours)))
     rows = pa.concat_tables([kept, batch.take(pa.array(new)).cast(kept.schema)])
-    rows = rows.take(pa.array(np.argsort(_keys(rows)[0])))
+    rows = rows.take(pa.array(np.argsort(pair_keys(_pairs(rows))[0])))
     return Merged(rows, dates, len(new) - len(corrections), len(batch) - len(new) + len(corrections))

@@ -1,0 +1,268 @@
+import dataclasses
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.batch import feature_rows, panes_of
+from features.featureset import FeatureSet
+from features.pane import PANE_FIELDS
+from pipelines import materialize as module
+from pipelines.errors import CommitConflictError, TableMissingError
+from pipelines.lake import Snapshot
+from pipelines.materialize import load_features, materialize
+from pipelines.refresh import Changes, Reach, touched_dates
+from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, MINUTE_US, NOON_US, Plant, reading
+from tests.fakes.interrupted import PowerCut
+
+PANE_US = 10 * MINUTE_US
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Plant:
+    return Plant(tmp_path)
+
+
+def steady(device: str, begin_us: int, hours: float, every_us: int = 5 * MINUTE_US) -> list[Any]:
+    times = range(begin_us, begin_us + int(hours * HOUR_US), every_us)
+    return [stamped(device, time, 1000 + (time // MINUTE_US) % 97 / 7) for time in times]
+
+
+def stamped(device: str, time_us: int, speed: float = 1000.0) -> Any:
+    return reading(device, time_us, speed, received_us=time_us)
+
+
+def in_one_go(messages: Iterable[Any], features: FeatureSet = FAN_FEATURES) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Panes and feature rows of all readings at once, straight from the features package."""
+    unique = {(message["device"], message["ts"]): message["values"] for message in messages}
+    names = sorted({device for device, _ in unique})
+    device = np.array([names.index(name) for name, _ in unique], np.int32)
+    times = np.array([time * 1000 for _, time in unique], np.int64)
+    values = np.array([[value.get(signal, np.nan) for signal in FANS.signal_names] for value in unique.values()])
+    panes = panes_of(features, device, times, values.reshape(-1, 2))
+    rows = feature_rows(features, panes)
+    return (
+        {(names[d], s): state.ravel() for d, s, state in zip(panes.device, panes.start, panes.state, strict=True)},
+        {(names[d], e): value for d, e, value in zip(rows.device, rows.end, rows.values, strict=True)},
+    )
+
+
+def stored(rows: pa.Table, time: str, columns: Iterable[str]) -> dict[Any, Any]:
+    values = np.column_stack([rows[name].to_numpy() for name in columns])
+    keys = list(zip(rows["device"].to_pylist(), rows[time].to_pylist(), strict=True))
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, values, strict=True))
+
+
+def assert_same(found: dict[Any, Any], expected: dict[Any, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-9, equal_nan=True, err_msg=str(key))
+
+
+def assert_complete(plant: Plant, messages: Iterable[Any], features: FeatureSet = FAN_FEATURES) -> None:
+    panes, rows = in_one_go(messages, features)
+    names = [f"{signal}.{field}" for signal in FANS.signal_names for field in PANE_FIELDS]
+    assert_same(stored(plant.lake.panes(features).open().read(), "start", names), panes)
+    assert_same(stored(load_features(plant.lake, features), "end", features.names), rows)
+
+
+def test_without_telemetry_the_error_says_what_to_run(plant):
+    with pytest.raises(TableMissingError, match="tidemill ingest fans"):
+        materialize(plant.lake, FAN_FEATURES)
+
+
+def test_panes_and_rows_are_those_of_the_features_package(plant):
+    messages = steady("a", NOON_US, 30) + steady("b", NOON_US + HOUR_US, 8)
+    plant.write(messages)
+    plant.ingest()
+    summary = materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, messages)
+    assert summary.readings == len(messages)
+    assert summary.panes == 30 * 6 + 8 * 6
+    assert summary.rows == 25 + 3
+    assert summary.dates == ("2025-11-24", "2025-11-25")
+    assert summary.batch == 1
+
+
+def test_a_second_run_changes_nothing(plant):
+    plant.write(steady("a", NOON_US, 8))
+    plant.ingest()
+    version = materialize(plant.lake, FAN_FEATURES).version
+    again = materialize(plant.lake, FAN_FEATURES)
+    assert (again.panes, again.rows, again.dates, again.version) == (0, 0, (), version)
+
+
+def test_late_readings_touch_only_what_they_reach(plant):
+    on_time = steady("a", NOON_US, 96) + steady("b", NOON_US, 96)
+    late = [stamped("a", NOON_US + 30 * HOUR_US + 1000, 2500.0)]
+    plant.write(on_time)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    before = set(plant.lake.features(FAN_FEATURES).open()._delta.file_uris())
+    plant.write(late)
+    plant.ingest()
+    summary = materialize(plant.lake, FAN_FEATURES)
+    assert (summary.panes, summary.readings, summary.dates) == (1, 3, ("2025-11-25", "2025-11-26"))
+    after = set(plant.lake.features(FAN_FEATURES).open()._delta.file_uris())
+    rewritten = {uri.split("date=")[1][:10] for uri in before - after}
+    assert rewritten == {"2025-11-25", "2025-11-26"}
+    assert_complete(plant, on_time + late)
+
+
+def test_a_batch_without_new_readings_moves_the_mark_only(plant):
+    plant.write(steady("a", NOON_US, 8))
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    plant.write(b"nonsense")
+    plant.ingest()
+    summary = materialize(plant.lake, FAN_FEATURES)
+    assert (summary.batch, summary.panes, summary.rows) == (2, 0, 0)
+    assert materialize(plant.lake, FAN_FEATURES).version == summary.version
+
+
+def test_a_device_that_comes_back_after_a_pause_gets_the_rows_of_the_pause(plant):
+    first = steady("a", NOON_US, 8)
+    second = steady("a", NOON_US + 40 * HOUR_US, 2)
+    for delivery in (first, second):
+        plant.write(delivery)
+        plant.ingest()
+        materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, first + second)
+    assert (("a", NOON_US + 13 * HOUR_US)) in stored(load_features(plant.lake, FAN_FEATURES), "end", ["speed_mean_1h"])
+
+
+def test_readings_before_a_devices_first_pane_complete_its_first_windows(plant):
+    later, earlier = steady("a", NOON_US, 12), [stamped("a", NOON_US - 26 * HOUR_US)]
+    for delivery in (later, earlier):
+        plant.write(delivery)
+        plant.ingest()
+        materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, later + earlier)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+@pytest.mark.parametrize("commit", range(4))
+def test_a_run_that_is_killed_at_any_commit_is_made_good_by_the_next(plant, monkeypatch, commit, lost):
+    monkeypatch.setattr(module, "_MOST_READINGS", 300)
+    monkeypatch.setattr(module, "_MOST_PANES", 100)
+    first, second = steady("a", NOON_US, 20), steady("a", NOON_US + 18 * HOUR_US, 20) + steady("b", NOON_US, 1)
+    plant.write(first)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    plant.write(second)
+    plant.ingest()
+    replace, count = Snapshot.replace, iter(range(100))
+
+    def cut(self: Snapshot, *arguments: Any, **options: Any) -> int:
+        number = next(count)
+        if number == commit and lost == "before":
+            raise PowerCut
+        version = replace(self, *arguments, **options)
+        if number == commit:
+            raise PowerCut
+        return version
+
+    monkeypatch.setattr(Snapshot, "replace", cut)
+    with pytest.raises(PowerCut):
+        materialize(plant.lake, FAN_FEATURES)
+    monkeypatch.setattr(Snapshot, "replace", replace)
+    materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, first + second)
+
+
+def test_another_feature_set_of_the_fleet_is_computed_in_full_beside_the_first(plant):
+    messages = steady("a", NOON_US, 20)
+    fewer = dataclasses.replace(FAN_FEATURES, features=FAN_FEATURES.features[:2])
+    plant.write(messages)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    materialize(plant.lake, fewer)
+    assert_complete(plant, messages)
+    assert_complete(plant, messages, fewer)
+
+
+def test_panes_that_were_removed_by_hand_are_made_again(plant):
+    first, second = steady("a", NOON_US, 8), steady("a", NOON_US + 8 * HOUR_US, 1)
+    plant.write(first)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    shutil.rmtree(plant.lake.panes(FAN_FEATURES).uri)
+    plant.write(second)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, first + second)
+
+
+def test_of_two_runs_at_once_one_is_refused_and_the_tables_are_right(plant, monkeypatch):
+    messages = steady("a", NOON_US, 8)
+    plant.write(messages)
+    plant.ingest()
+    replace = Snapshot.replace
+
+    def race(self: Snapshot, *arguments: Any, **options: Any) -> int:
+        monkeypatch.setattr(Snapshot, "replace", replace)
+        materialize(plant.lake, FAN_FEATURES)
+        return replace(self, *arguments, **options)
+
+    monkeypatch.setattr(Snapshot, "replace", race)
+    with pytest.raises(CommitConflictError):
+        materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, messages)
+
+
+def test_features_are_loaded_by_the_end_of_their_windows(plant):
+    plant.write(steady("b", NOON_US, 10) + steady("a", NOON_US, 10))
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
+    begin = NOON_US + 8 * HOUR_US
+    rows = load_features(plant.lake, FAN_FEATURES, begin, begin + 2 * HOUR_US)
+    assert rows.column_names == ["device", "end", *FAN_FEATURES.names]
+    assert rows["device"].to_pylist() == ["a", "a", "b", "b"]
+    assert rows["end"].to_pylist() == [begin, begin + HOUR_US] * 2
+    assert len(load_features(plant.lake, FAN_FEATURES)) == 10
+    assert len(load_features(plant.lake, FAN_FEATURES, until_us=begin)) == 4
+
+
+def test_touched_dates_follow_the_reach_of_windows_and_devices():
+    day = NOON_US - NOON_US % DAY_US
+    alone = Changes(spans={"2025-11-24": (day, day + PANE_US)}, reaches={"a": Reach(day, day + 9 * DAY_US)})
+    assert touched_dates(FAN_FEATURES, alone) == ["2025-11-24"]
+    late_evening = Changes(spans={"2025-11-24": (day + 20 * HOUR_US,) * 2}, reaches={"a": Reach(day, day + 9 * DAY_US)})
+    assert touched_dates(FAN_FEATURES, late_evening) == ["2025-11-24", "2025-11-25"]
+    assert touched_dates(FAN_FEATURES, Changes(reaches={"a": Reach(day, day + DAY_US, (day, day + DAY_US))})) == []
+    ends_there = Changes(spans={"2025-11-24": (day + 20 * HOUR_US,) * 2}, reaches={"a": Reach(day, day + 20 * HOUR_US)})
+    assert touched_dates(FAN_FEATURES, ends_there) == ["2025-11-24"]
+
+
+histories = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(0, 60 * 6), st.integers(0, 3), st.booleans()), min_size=1, max_size=60
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(histories, st.integers(0, 3))
+def test_late_data_ends_in_the_tables_of_one_run_over_everything(tmp_path_factory, history, split):
+    plant = Plant(tmp_path_factory.mktemp("plant"))
+    seen: dict[tuple[str, int], Any] = {}
+    deliveries: list[list[Any]] = [[], [], [], []]
+    for device, step, delivery, whole in history:
+        time = NOON_US + step * PANE_US + step % 3 * MINUTE_US
+        message = stamped(device, time, 900.0 + step % 13)
+        if not whole:
+            del message["values"]["current"]
+        if (device, time) not in seen:
+            seen[device, time] = message
+            deliveries[delivery if split else 0].append(message)
+    for delivered in deliveries:
+        if delivered:
+            plant.write(delivered)
+            plant.ingest()
+            materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, seen.values())
