@@ -1,0 +1,152 @@
+"""Whether to train anew: a pure function from what monitoring saw to a decision that explains itself.
+
+Reasons speak for it, brakes against it; it takes a reason and no brake. A reason is a large effect: the labels show
+that the model misses its own gate, or a large part of its inputs has moved. Where labels show that it still reaches the
+gate, moved inputs alone are no reason. Brakes are too small a sample, a recent retraining, and too many in a month.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipelines.drift import MAJOR
+from pipelines.rules import GateRules
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainingRules:
+    """The limits of a decision. Shares are 0..1.
+
+    Attributes:
+        min_windows: Windows below which nothing is decided.
+        min_devices: Devices below which nothing is decided.
+        min_failures: Failures from which on the labels count as evidence.
+        max_stability_index: Of a feature or of the scores; more is a major shift.
+        max_drifted: Share of the features that may have shifted.
+        cool_down_days: Days after a retraining in which there is none.
+        most_in_30_days: Retrainings in thirty days.
+    """
+
+    min_windows: int = 500
+    min_devices: int = 5
+    min_failures: int = 3
+    max_stability_index: float = MAJOR
+    max_drifted: float = 0.3
+    cool_down_days: int = 7
+    most_in_30_days: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What monitoring saw of the version in use.
+
+    Attributes:
+        windows: Windows it predicted.
+        devices: Devices it predicted for.
+        failures: Failures that came true and could have been foreseen.
+        caught: Those it warned of.
+        false_alarms_per_device_week: Its false alarms; NaN without labels.
+        feature_index: Stability index by feature; NaN where it cannot be told.
+        score_index: Stability index of its scores; NaN where it cannot be told.
+        retrained_at: When retraining was decided before, UTC microseconds.
+    """
+
+    windows: int
+    devices: int
+    failures: int
+    caught: int
+    false_alarms_per_device_week: float
+    feature_index: dict[str, float]
+    score_index: float
+    retrained_at: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do and why.
+
+    Attributes:
+        retrain: Whether to train anew.
+        reasons: What speaks for it.
+        brakes: What speaks against it.
+    """
+
+    retrain: bool
+    reasons: list[str] = field(default_factory=list)
+    brakes: list[str] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """The decision in a sentence.
+
+        Example:
+            >>> Decision(False, ["scores moved"], ["sample too small"]).sentence
+            'keep the model: scores moved, but sample too small'
+        """
+        if self.retrain:
+            return f"train anew: {'; '.join(self.reasons)}"
+        if self.reasons:
+            return f"keep the model: {'; '.join(self.reasons)}, but {'; '.join(self.brakes)}"
+        return f"keep the model: {'; '.join(self.brakes) or 'nothing has moved far'}"
+
+
+def decide(evidence: Evidence, gate: GateRules, rules: RetrainingRules, now_us: int) -> Decision:
+    """Decide.
+
+    Args:
+        evidence: What was seen.
+        gate: What the use case demands of a model.
+        rules: The limits.
+        now_us: The clock, UTC microseconds.
+    """
+    worse, labels_speak = _missed_gate(evidence, gate, rules)
+    moved = _moved(evidence, rules)
+    reasons = worse + moved
+    brakes = _brakes(evidence, rules, now_us)
+    if moved and labels_speak and not worse:
+        brakes.append(f"it still reaches its gate: {evidence.caught} of {evidence.failures} failures caught")
+    return Decision(bool(reasons) and not brakes, reasons, brakes)
+
+
+def _missed_gate(evidence: Evidence, gate: GateRules, rules: RetrainingRules) -> tuple[list[str], bool]:
+    """Return where the labels show it below its gate, and whether there are enough labels to show anything."""
+    if evidence.failures < rules.min_failures:
+        return [], False
+    found = []
+    if evidence.caught < gate.min_caught * evidence.failures:
+        found.append(f"caught {evidence.caught} of {evidence.failures} failures, {gate.min_caught:.0%} are demanded")
+    if evidence.false_alarms_per_device_week > gate.max_false_alarms:
+        rate = evidence.false_alarms_per_device_week
+        found.append(f"{rate:.2f} false alarms per device and week, {gate.max_false_alarms:g} are allowed")
+    return found, True
+
+
+def _moved(evidence: Evidence, rules: RetrainingRules) -> list[str]:
+    shifted = drifted(evidence.feature_index, rules)
+    found = []
+    if len(shifted) > rules.max_drifted * max(len(evidence.feature_index), 1):
+        largest = f"{shifted[0]} {evidence.feature_index[shifted[0]]:.2f}"
+        found.append(f"{len(shifted)} of {len(evidence.feature_index)} features moved far (most: {largest})")
+    if evidence.score_index > rules.max_stability_index:
+        found.append(f"scores moved far ({evidence.score_index:.2f})")
+    return found
+
+
+def drifted(index: dict[str, float], rules: RetrainingRules) -> list[str]:
+    """Return the features that shifted, most first."""
+    return sorted((name for name, value in index.items() if value > rules.max_stability_index), key=lambda n: -index[n])
+
+
+def _brakes(evidence: Evidence, rules: RetrainingRules, now_us: int) -> list[str]:
+    found = []
+    if evidence.windows < rules.min_windows:
+        found.append(f"{evidence.windows} windows are too few to tell, {rules.min_windows} are needed")
+    if evidence.devices < rules.min_devices:
+        found.append(f"{evidence.devices} devices are too few to tell, {rules.min_devices} are needed")
+    ages = sorted((now_us - at) / DAY_US for at in evidence.retrained_at)
+    if ages and ages[0] < rules.cool_down_days:
+        found.append(f"trained anew {ages[0]:.0f} days ago, {rules.cool_down_days} days have to pass")
+    if sum(age < 30 for age in ages) >= rules.most_in_30_days:  # noqa: PLR2004 - as the rule is named
+        found.append(f"trained anew {rules.most_in_30_days} times within 30 days")
+    return found

@@ -1,0 +1,227 @@
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines import usecases
+from pipelines.errors import LedgerError
+from pipelines.lake import Lake
+from pipelines.ledger import Intent, Ledger, Source
+from pipelines.monitor import monitor
+from pipelines.predictions import load_predictions
+from pipelines.watched import present
+from serving.bundle import unpack
+from serving.record import Prediction, Spool, prediction_id
+from serving.store import open_store
+from tests.fakes.bundles import packed
+
+USECASE = usecases.load("pump_failure")
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp()) * 1_000_000
+NOW = START + 40 * DAY
+BUNDLE = packed(USECASE.features, "pump_failure")
+DIGEST = unpack(BUNDLE).digest
+PUMPS = tuple(f"pump-{number}" for number in range(6))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    number = DIGEST.removeprefix("sha256:")
+    store.put(f"updates/targets/bundles/{number}.{number}.tmb", BUNDLE)
+    return store
+
+
+@pytest.fixture
+def lake(store):
+    return Lake(store.uri)
+
+
+def prediction(device, end_us, *, alert=False, features=None, version="3", placement="gateway", digest=DIGEST, **other):
+    values = np.full(len(USECASE.features.names), np.nan) if features is None else features
+    return Prediction(
+        **{
+            "id": prediction_id("pump_failure", placement, "site-1", device, end_us, digest),
+            "usecase": "pump_failure",
+            "placement": placement,
+            "instance": "site-1",
+            "device": device,
+            "window_end_us": end_us,
+            "predicted_at_us": end_us + 60_000_000,
+            "version": version,
+            "bundle": digest,
+            "feature_digest": USECASE.features.digest,
+            "score": 0.9 if alert else 0.1,
+            "alert": alert,
+            "features": tuple(float(value) for value in values),
+            **other,
+        }
+    )
+
+
+def send(tmp_path, store, predictions):
+    spool = Spool(tmp_path / "spool", store)
+    spool.append(predictions)
+    assert spool.forward() == len(predictions)
+    spool.close()
+
+
+def hear_of(lake, events, until_us=NOW):
+    rows = [{"device": d, "time": t, "kind": "failure", "detail": "", "known_at": t + HOUR} for d, t in events]
+    table = lake.events("pumps")
+    table.create().append(pa.Table.from_pylist(rows, table.layout.schema), transaction=("test", 1))
+    reading = {"date": f"{datetime.fromtimestamp(until_us / 1e6, UTC):%Y-%m-%d}", "device": "pump-0", "time": until_us}
+    reading |= {"received": until_us, "batch": 1}
+    table = lake.telemetry("pumps")
+    table.create().append(pa.Table.from_pylist([reading], table.layout.schema), transaction=("test", 1))
+
+
+def calm(random):
+    return random.uniform(0, 10, len(USECASE.features.names))
+
+
+def a_fortnight(random, shift=0.0, alerts=lambda _device, _end: False):
+    return [
+        prediction(device, START + hour * HOUR, features=calm(random) + shift, alert=alerts(device, hour))
+        for device in PUMPS
+        for hour in range(0, 14 * 24, 3)
+    ]
+
+
+def test_each_prediction_is_loaded_once_however_often_it_is_sent(tmp_path, store, lake):
+    first = [prediction("pump-1", START + hour * HOUR) for hour in range(5)]
+    send(tmp_path, store, first)
+    assert load_predictions(store, lake, "pump_failure", NOW).new == 5
+    assert load_predictions(store, lake, "pump_failure", NOW).objects == 0
+    send(tmp_path, store, [*first[3:], prediction("pump-1", START + 9 * HOUR)])
+    again = load_predictions(store, lake, "pump_failure", NOW)
+    assert (again.new, again.duplicates) == (1, 2)
+    assert len(lake.predictions("pump_failure").open().read(["id"])) == 6
+
+
+def test_a_run_that_was_killed_after_its_plan_is_done_again_and_one_after_its_commit_is_not(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START)])
+    entry = next(iter(store.list("predictions/pump_failure/")))
+    ledger = Ledger(store, "ledger/predictions/pump_failure")
+    ledger.plan(Intent(1, (Source(entry.key, entry.etag, entry.size),), NOW))
+    assert load_predictions(store, lake, "pump_failure", NOW).new == 1
+    store.delete("ledger/predictions/pump_failure/00000001.done.json")
+    assert load_predictions(store, lake, "pump_failure", NOW).objects == 0
+    assert lake.predictions("pump_failure").open().transaction("predictions") == 1
+
+
+def test_a_damaged_plan_stops_the_run(store, lake):
+    store.put("ledger/predictions/pump_failure/00000001.json", b"{")
+    with pytest.raises(LedgerError):
+        load_predictions(store, lake, "pump_failure", NOW)
+
+
+def test_an_object_that_is_no_log_is_counted_and_named_and_hurts_nobody(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START)])
+    store.put("predictions/pump_failure/gateway/site-1/2026-03-02/broken.jsonl.gz", b"\x1f\x8bnot gzip")
+    loaded = load_predictions(store, lake, "pump_failure", NOW)
+    assert (loaded.new, loaded.unreadable) == (1, 1)
+    done = json.loads(store.get("ledger/predictions/pump_failure/00000001.done.json"))
+    assert done["unreadable_objects"] == ["predictions/pump_failure/gateway/site-1/2026-03-02/broken.jsonl.gz"]
+
+
+def test_missing_features_come_back_as_missing(tmp_path, store, lake):
+    values = np.arange(len(USECASE.features.names), dtype=float)
+    values[1] = np.nan
+    send(tmp_path, store, [prediction("pump-1", START, features=values)])
+    load_predictions(store, lake, "pump_failure", NOW)
+    assert lake.predictions("pump_failure").open().read(["features"])["features"][0].as_py()[:3] == [0.0, None, 2.0]
+
+
+def test_without_predictions_there_is_nothing_to_decide(store, lake):
+    summary = monitor(store, lake, USECASE, NOW)
+    assert (summary.version, summary.windows, summary.retrain) == ("", 0, False)
+    assert json.loads(store.get(summary.report))["versions"] == []
+
+
+def test_quality_counts_windows_by_alert_and_outcome(tmp_path, store, lake):
+    def at(hour, **alert):
+        return prediction("pump-1", START + hour * HOUR, **alert)
+
+    # The failure at hour 30 is foretold by ends from hour 6 to 29.
+    send(tmp_path, store, [at(2), at(3, alert=True), at(10, alert=True), at(20), at(29, alert=True)])
+    hear_of(lake, [("pump-1", START + 30 * HOUR)])
+    summary = monitor(store, lake, USECASE, NOW)
+    assert summary.quality == {
+        "tp": 2, "fp": 1, "fn": 1, "tn": 1, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
+    }  # fmt: skip
+    assert (summary.failures, summary.caught, summary.joined_share) == (1, 1, 1.0)
+    days = json.loads(store.get(summary.report))["versions"][0]["days"]
+    assert [(day["date"], day["quality"]["tp"], day["quality"]["fn"]) for day in days] == [
+        ("2026-03-02", 1, 1),
+        ("2026-03-03", 1, 0),
+    ]
+
+
+def test_outcomes_that_cannot_be_known_yet_are_not_counted_as_calm(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START + hour * HOUR) for hour in (1, 40)])
+    hear_of(lake, [], until_us=START + 41 * HOUR)
+    summary = monitor(store, lake, USECASE, NOW)
+    assert summary.joined_share == 0.5
+    assert summary.quality["tn"] == 1
+
+
+def test_the_present_is_the_latest_reading_but_never_after_the_clock(lake):
+    assert present(lake, USECASE, NOW) == NOW
+    hear_of(lake, [], until_us=START)
+    assert present(lake, USECASE, NOW) == START
+    assert present(lake, USECASE, START - DAY) == START - DAY
+
+
+def test_a_window_counts_once_although_gateway_and_server_both_predicted_it(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START, placement=place) for place in ("gateway", "cloud")])
+    assert monitor(store, lake, USECASE, NOW).windows == 1
+
+
+def test_the_version_that_predicted_last_is_judged_and_earlier_ones_are_reported(tmp_path, store, lake):
+    old = [prediction("pump-1", START + hour * HOUR, version="1", digest="sha256:" + "0" * 64) for hour in range(3)]
+    send(tmp_path, store, [*old, prediction("pump-1", START + DAY, version="2")])
+    summary = monitor(store, lake, USECASE, NOW)
+    assert (summary.version, summary.windows) == ("2", 1)
+    reported = json.loads(store.get(summary.report))["versions"]
+    assert [(each["version"], each["windows"], len(each["feature_index"])) for each in reported] == [
+        ("1", 3, 0),
+        ("2", 1, len(USECASE.features.names)),
+    ]
+
+
+def test_calm_inputs_keep_the_model(tmp_path, store, lake):
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1)))
+    summary = monitor(store, lake, USECASE, NOW)
+    assert (summary.windows, summary.devices, summary.drifted) == (672, 6, [])
+    assert not summary.retrain
+
+
+def test_moved_inputs_ask_for_a_new_model_once_and_the_cool_down_holds_back_the_next(tmp_path, store, lake):
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    summary = monitor(store, lake, USECASE, NOW)
+    assert summary.retrain
+    assert len(summary.drifted) == summary.features == len(USECASE.features.names)
+    assert json.loads(store.get(summary.decision))["reasons"] == summary.reasons
+    assert monitor(store, lake, USECASE, NOW + HOUR).retrain, "the same day's decision is repeated"
+    tomorrow = monitor(store, lake, USECASE, NOW + DAY)
+    assert tomorrow.reasons
+    assert not tomorrow.retrain
+    assert tomorrow.brakes == ["trained anew 1 days ago, 7 days have to pass"]
+
+
+def test_missed_failures_ask_for_a_new_model(tmp_path, store, lake):
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1)))
+    hear_of(lake, [(device, START + 5 * DAY) for device in PUMPS])
+    summary = monitor(store, lake, USECASE, NOW)
+    assert summary.reasons == ["caught 0 of 6 failures, 60% are demanded"]
+    assert summary.retrain
+
+
+def test_a_decision_of_a_day_is_never_rewritten(tmp_path, store, lake):
+    first = monitor(store, lake, USECASE, NOW)
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    assert monitor(store, lake, USECASE, NOW + HOUR).sentence == first.sentence
