@@ -101,6 +101,7 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
             for batch in _Run(store, fleet.name, stream, now_us, progress).batches():
                 summary += batch
+            stream.table.open().compact()
     return summary
 
 

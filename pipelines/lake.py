@@ -11,6 +11,7 @@ stands in `pipelines.tables`.
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,14 +186,15 @@ class Snapshot:
         return sorted({str(partition["date"]) for partition in self._delta.partitions()})
 
     def row_counts(self) -> dict[str, int]:
-        """How many rows each date has."""
-        actions = _guarded(lambda: pa.table(self._delta.get_add_actions(flatten=True)), self._table.uri)
-        counts: dict[str, int] = {}
-        if len(actions):
-            pairs = zip(actions["partition.date"].to_pylist(), actions["num_records"].to_pylist(), strict=True)
-            for date, count in pairs:
-                counts[date] = counts.get(date, 0) + int(count)
+        """How many rows each date has, by date."""
+        counts: Counter[str] = Counter()
+        for file in self._files():
+            counts[file["partition.date"]] += file["num_records"]
         return dict(sorted(counts.items()))
+
+    def _files(self) -> list[dict[str, Any]]:
+        """What the table says of its files."""
+        return list(_guarded(lambda: pa.table(self._delta.get_add_actions(flatten=True)).to_pylist(), self._table.uri))
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits, newest first, with their metadata."""
@@ -270,17 +272,24 @@ class Snapshot:
         _guarded(lambda: self._delta.alter.add_columns(added), self._table.uri)
         sync_commit(self._table.uri, self._delta.version())
 
-    def compact(self, dates: Collection[str]) -> int:
-        """Merge the files of those dates that have very many; the rows stay the same. Returns how many dates."""
-        counts: dict[str, int] = {}
-        for date in _guarded(lambda: pa.table(self._delta.get_add_actions(flatten=True)), self._table.uri)[
-            "partition.date"
-        ].to_pylist():
-            counts[date] = counts.get(date, 0) + 1
-        crowded = [date for date in dates if counts.get(date, 0) > _COMPACT_ABOVE]
-        if crowded:
-            _guarded(lambda: self._delta.optimize.compact(partition_filters=[("date", "in", crowded)]), self._table.uri)
-            sync_commit(self._table.uri, self._delta.version())
+    def compact(self) -> int:
+        """Merge the files of dates that have very many; the rows stay the same.
+
+        Returns:
+            How many dates (or 1 for a table without dates) were rewritten; 0 also when another commit got in the way.
+        """
+        counts = Counter(file.get("partition.date", "") for file in self._files())
+        crowded = [date for date, count in counts.items() if count > _COMPACT_ABOVE]
+        if not crowded:
+            return 0
+        chosen = [("date", "in", crowded)] if self._table.layout.partitioned else None
+        try:
+            self._delta.optimize.compact(partition_filters=chosen)
+        except CommitFailedError:
+            return 0
+        except _FOREIGN as error:
+            raise _lake_error(self._table.uri, error) from error
+        sync_commit(self._table.uri, self._delta.version())
         return len(crowded)
 
     def _write(

@@ -166,11 +166,22 @@ def test_many_small_files_are_merged_without_changing_rows(table):
     for number in range(1, 35):
         snapshot.append(rows(number, batch=number), transaction=(WRITER, number))
         snapshot = table.open()
-    assert snapshot.compact(["2025-11-24", "2025-11-25"]) == 1
+    assert snapshot.compact() == 1
     opened = table.open()
     assert sorted(opened.read(["time"])["time"].to_pylist()) == list(range(1, 35))
     assert opened.transaction(WRITER) == 34
-    assert opened.compact(["2025-11-24"]) == 0
+    assert opened.row_counts() == {"2025-11-24": 34}
+    assert opened.compact() == 0
+
+
+def test_a_table_without_dates_is_merged_as_a_whole(tmp_path):
+    table = Lake(str(tmp_path)).events(FLEET)
+    snapshot = table.create()
+    for number in range(1, 35):
+        row = pa.table([["van-1"], [number], ["failure"], [""], [number]], schema=table.layout.schema)
+        snapshot.append(row, transaction=(WRITER, number))
+        snapshot = table.open()
+    assert (snapshot.compact(), len(table.open().read()), table.open().compact()) == (1, 34, 0)
 
 
 def test_nan_and_column_names_with_a_dot_survive(tmp_path):
