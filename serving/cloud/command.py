@@ -104,6 +104,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     listening = _listen(settings)
     address = _address(settings, listening)
+    running = _uvicorn(settings, application)
     recorder.start()
     refresher.start()
     if options.address_file:
@@ -112,7 +113,7 @@ def _run(options: argparse.Namespace) -> None:
         half.replace(options.address_file)  # whoever waits for the file reads it whole
     journal.say("listening", address=address, server=settings.name)
     try:
-        _serve(settings, application, listening)
+        running.run(sockets=[listening])
     finally:
         journal.say("stopping")
         refresher.stop()
@@ -121,10 +122,11 @@ def _run(options: argparse.Namespace) -> None:
     journal.say("stopped")
 
 
-def _serve(settings: ServerSettings, application: Application, listening: socket.socket) -> None:
-    # uvicorn ends on a signal and then raises it again: it must find a handler that leaves the rest to us.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+def _uvicorn(settings: ServerSettings, application: Application) -> uvicorn.Server:
+    """A server that ends on SIGTERM from now on, and leaves the rest of the program to end by itself.
+
+    uvicorn takes signals only while it runs, and raises them again when it has ended; both times this handler is there.
+    """
     config = uvicorn.Config(
         application,
         lifespan="off",
@@ -138,7 +140,14 @@ def _serve(settings: ServerSettings, application: Application, listening: socket
         ssl_ca_certs=str(settings.client_authority) if settings.client_authority else None,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.client_authority else ssl.CERT_NONE,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return server
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

@@ -28,8 +28,8 @@ from serving.record import Spool
 from serving.release import Release
 from serving.store import Store
 
-TICK_S = 0.5
-FORWARD_S = 2.0
+TICK_S = 0.2
+FORWARD_S = 1.0
 SAVE_S = 60.0
 REPORT_S = 60.0
 _JITTER = 0.1  # gateways that were powered on together must not ask together for ever
