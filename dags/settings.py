@@ -112,12 +112,15 @@ def variables_of(service: Service, connection: Connection) -> dict[str, str]:
         ConnectionFieldError: It holds a field that cannot be handed on.
     """
     extra = connection.extra_dejson if connection.extra else {}
+    where = f"extra of the Airflow connection {connection.conn_id}"
+    if connection.extra and not extra and connection.extra.strip() != "{}":
+        raise ConnectionFieldError("the extra fields are no JSON object", where=where)
     if service is STORE:
         unknown = sorted(name for name, value in extra.items() if value and name not in _AWS_EXTRA)
         if unknown:
             raise ConnectionFieldError(
                 f"the field {', '.join(unknown)} cannot be handed to the tidemill command",
-                where=f"extra of the Airflow connection {connection.conn_id}",
+                where=where,
                 why=f"known are {', '.join(sorted(_AWS_EXTRA))}, login and password",
                 fix="describe roles in a profile of ~/.aws/config and name it as profile_name",
             )

@@ -1,0 +1,126 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import Asset
+
+from dags import assets
+from features import catalog
+from pipelines import usecases
+
+DAGS = Path(__file__).resolve().parents[3] / "dags"
+HEAVY = ("boto3", "deltalake", "mlflow", "onnxruntime", "pandas", "pyarrow", "scipy", "sklearn", "tuf")
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return DagBag(str(DAGS))
+
+
+@pytest.fixture(params=["ingest", "train", "release", "monitor"])
+def dag(request, bag):
+    return bag.dags[request.param]
+
+
+def test_every_file_is_parsed_and_nothing_else_is_taken_for_one(bag):
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == ["ingest", "monitor", "release", "train"]
+
+
+def test_a_dag_tells_people_what_it_does(dag):
+    assert 4 <= len(dag.doc_md.strip().splitlines()) <= 12
+    assert "**If it fails**" in dag.doc_md
+    assert dag.description
+    assert dag.dag_display_name != dag.dag_id
+    assert {"tidemill"} < dag.tags
+    assert dag.owner == "tidemill"
+    assert dag.owner_links["tidemill"].startswith("http")
+
+
+def test_a_dag_never_runs_twice_at_once_and_never_catches_up(dag):
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+
+
+def test_a_form_has_few_fields_in_sight_and_every_field_explains_itself(dag):
+    schemas = [dag.params.get_param(name) for name in dag.params]
+    assert sum("section" not in param.schema for param in schemas) <= 6
+    assert all(param.description and param.schema["title"] for param in schemas)
+
+
+def test_what_is_optional_in_a_form_may_be_left_empty(dag):
+    for name in dag.params:
+        param = dag.params.get_param(name)
+        assert param.value is not None or "null" in param.schema["type"], name
+        param.resolve()
+
+
+def test_tasks_follow_each_other_as_told(bag):
+    order = {
+        name: {task.task_id: sorted(task.downstream_task_ids) for task in bag.dags[name].tasks} for name in bag.dags
+    }
+    # Mapped tasks also depend on the task that says over what they are mapped.
+    assert order == {
+        "ingest": {"check_parameters": ["ingest", "materialize"], "ingest": ["materialize"], "materialize": []},
+        "train": {"check_parameters": ["materialize", "train"], "materialize": ["train"], "train": []},
+        "release": {"release": []},
+        "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
+    }
+
+
+def test_only_steps_that_can_be_repeated_are_repeated(bag):
+    retries = {f"{name}.{task.task_id}": task.retries for name, dag in bag.dags.items() for task in dag.tasks}
+    assert {name for name, count in retries.items() if count} == {
+        "ingest.ingest",
+        "ingest.materialize",
+        "train.materialize",
+        "release.release",
+        "monitor.monitor",
+    }
+
+
+def test_every_fleet_and_use_case_is_in_the_forms(bag):
+    assert bag.dags["ingest"].params.get_param("fleet").schema["enum"] == [None, *catalog.names()]
+    assert bag.dags["train"].params.get_param("usecase").schema["enum"] == usecases.names()
+    assert bag.dags["train"].params.get_param("estimator").schema["enum"] == [None, *usecases.ESTIMATORS]
+
+
+def test_a_moved_alias_wakes_the_release_and_a_decision_wakes_the_training(bag):
+    def awaited(name):
+        condition = bag.dags[name].timetable.asset_condition
+        return sorted(asset.name for asset in getattr(condition, "objects", [condition]))
+
+    assert awaited("release") == ["registry.champions"]
+    assert awaited("train") == [f"retrain.{name}" for name in usecases.names()]
+
+
+def test_outlets_are_declared(bag):
+    outlets = {
+        name: bag.dags[name].get_task(task).outlets for name, task in (("ingest", "ingest"), ("monitor", "decide"))
+    }
+    assert [outlet.name for outlet in outlets["ingest"]] == ["telemetry"]
+    assert [outlet.name for outlet in outlets["monitor"]] == ["retrain"]
+
+
+def test_an_asset_has_a_name_for_people_and_an_address_without_a_partition():
+    for asset in (assets.telemetry("pumps"), assets.retrain("pump_failure"), assets.CHAMPIONS):
+        assert isinstance(asset, Asset)
+        assert asset.uri.startswith("tidemill://")
+        assert asset.name.split(".")[-1] == asset.uri.split("/")[-1]
+
+
+def test_parsing_loads_nothing_heavy_and_asks_for_no_connection():
+    script = f"""
+import json, sys
+from airflow.sdk import Connection
+def refuse(*_): raise AssertionError("a connection was looked up")
+Connection.get = refuse
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag({str(DAGS)!r})
+print(json.dumps([sorted(bag.dags), sorted(set({HEAVY!r}) & set(sys.modules)), bag.import_errors]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == [["ingest", "monitor", "release", "train"], [], {}]

@@ -1,0 +1,50 @@
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowFailException
+
+from dags import assets, forms, train
+from dags.errors import ParameterError
+
+
+def context(conf=None, events=(), **params):
+    known = {name: param.value for name, param in train.FORM.items()}
+    return {
+        "params": known | params | (conf or {}),
+        "dag_run": SimpleNamespace(conf=conf),
+        "dag": SimpleNamespace(dag_id="train"),
+        "triggering_asset_events": dict.fromkeys(events, ()),
+    }
+
+
+def test_a_misspelt_key_fails_the_run_with_the_nearest_known_one():
+    with pytest.raises(AirflowFailException, match=r"TM-501 'estimatr' is no parameter, did you mean 'estimator'\?"):
+        forms.check(context({"estimatr": "logistic"}), train.FORM)
+
+
+def test_all_unknown_keys_are_named_at_once():
+    with pytest.raises(ParameterError, match=r"'quux' is no parameter.*'sed' is no parameter, did you mean 'seed'"):
+        forms.refuse_unknown({"sed", "quux"}, {"seed", "usecase"}, "train")
+
+
+def test_a_form_without_fields_takes_nothing():
+    with pytest.raises(ParameterError, match="trigger it again with no parameters"):
+        forms.refuse_unknown({"usecase"}, set(), "release")
+
+
+@pytest.mark.parametrize("conf", [None, {}, {"seed": 5}])
+def test_known_keys_pass(conf):
+    assert forms.check(context(conf), train.FORM)["seed"] == (conf or {}).get("seed", 1)
+
+
+def test_a_run_by_hand_trains_the_use_case_of_the_form():
+    assert train.wanted(context(usecase="pump_failure")) == [{"name": "pump_failure", "fleet": "pumps"}]
+
+
+def test_a_run_by_events_trains_what_they_ask_for_even_when_they_were_merged():
+    events = [assets.retrain("pump_failure"), assets.retrain("machine_failure"), AssetAlias("retrain")]
+    assert [job["name"] for job in train.wanted(context(events=events, usecase="pump_failure"))] == [
+        "machine_failure",
+        "pump_failure",
+    ]
