@@ -155,7 +155,10 @@ def masked(name: str, value: str) -> str:
     """
     if _SECRET.search(name):
         return "********"
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return "********"  # no address, so nobody can say what in it is secret
     if not parts.password:
         return value
     user, place = parts.netloc.rsplit("@", 1)
@@ -165,11 +168,11 @@ def masked(name: str, value: str) -> str:
 def _read_project(path: Path) -> tuple[dict[str, str], list[str]]:
     if not path.exists():
         return {}, []
-    text = path.read_text()
     try:
+        text = path.read_text()
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return {}, [f"{path} is no TOML: {error}"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"{path} cannot be read as TOML: {error}"]
     names = [known.name for known in KNOWN]
     problems = []
     for name, value in content.items():
