@@ -1,1 +1,39 @@
-"""From stored telemetry to a registered, gated version."""
+"""From stored telemetry to a registered, gated version.
+
+    raw objects -> telemetry, events -> panes -> feature rows -> data set -> candidate -> gate -> registered version
+                                                                     predictions -> monitoring -> train again?
+
+    >>> import tempfile
+    >>> from features.catalog import load
+    >>> from pipelines.importers.hub import RawWriter
+    >>> from pipelines.ingest import ingest
+    >>> from pipelines.lake import Lake
+    >>> from serving.store import open_store
+    >>> store, pumps = open_store(tempfile.mkdtemp()), load("pumps")
+    >>> messages = [{"device": "pump-1", "ts": 1764000000000, "values": {"flow": 120.5}}]
+    >>> RawWriter(store, "pumps").write_telemetry("hub-1", 1764000060000000, messages)
+    'raw/pumps/telemetry/2025/11/24/16/hub-1.json.gz'
+    >>> ingest(store, Lake(store.uri), pumps.fleet, now_us=1764000120000000).accepted
+    1
+
+Rooms, from the door inwards:
+
+    settings                                        where things are; reads the environment
+    importers                                       public data sets become raw objects
+    formats columns salvage records validate events raw objects become accepted rows and rejects
+    ingest streams ledger unique quarantine         each row once, each reject kept
+    lake tables durability probe                    Delta tables in the object store, and whether it can carry them
+    materialize refresh                             rows become panes and features, only where something changed
+    label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
+    estimator tuning export parity reference        fit, and build the very bundle that will serve
+    evaluate gate report training registry          judge it, tell of it, register it
+    predictions watched drift monitor retraining    what came of it, and whether to train again
+
+Why so:
+    * The store is the truth. Status: accepted. What happened is in the raw objects and the ledger; tables and features
+      can be made again from them. Cost: raw objects must be kept.
+    * Delta tables without a cluster. Status: accepted. Atomic commits and time travel in a plain folder or bucket,
+      readable by Spark, DuckDB and Polars. Cost: 128 MB of table engine, on the platform side only.
+    * A task is one call. Status: accepted. Every step takes its ports and its clock as arguments, so that a scheduler,
+      a command and a test call the same function. Cost: long argument lists at the top.
+"""

@@ -33,6 +33,24 @@ def sync_commit(table_uri: str, version: int) -> None:
         sync_folder(folder)
 
 
+def torn_entry(table_uri: str) -> Path | None:
+    """The newest log entry of a local table, when it is not whole: a power cut came before it was made durable.
+
+    An entry that is torn to nothing does no harm: the engine takes it for a commit of nothing.
+    """
+    if "://" in table_uri:
+        return None
+    entries = sorted((Path(table_uri) / "_delta_log").glob("*.json"))
+    if not entries:
+        return None
+    try:
+        for line in entries[-1].read_text().splitlines():
+            json.loads(line)
+    except ValueError:
+        return entries[-1]
+    return None
+
+
 def _sync_file(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

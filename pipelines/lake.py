@@ -9,10 +9,11 @@ Local commits are made durable (see `pipelines.durability`), which the table eng
 stands in `pipelines.tables`.
 """
 
+import contextlib
 import functools
 import operator
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,11 @@ from features.catalog import load
 from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
-from pipelines.durability import sync_commit
-from pipelines.errors import CommitConflictError, LakeError, SettingsError, TableMissingError
+from pipelines.durability import sync_commit, torn_entry
+from pipelines.errors import CommitConflictError, LakeError, PipelineError, SettingsError, TableMissingError
 from pipelines.settings import storage_options
 
 _COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
-_FOREIGN = (DeltaError, OSError, pa.ArrowException, ValueError)
 
 
 class Lake:
@@ -105,8 +105,8 @@ class Table:
 
     def exists(self) -> bool:
         """Tell whether the table has been written."""
-        found: bool = _guarded(lambda: DeltaTable.is_deltatable(self.uri, self._options()), self.uri)
-        return found
+        with _translated(self.uri):
+            return bool(DeltaTable.is_deltatable(self.uri, self._options()))
 
     def open(self, version: int | None = None) -> "Snapshot":
         """Open the table at its newest or at an earlier version.
@@ -115,16 +115,15 @@ class Table:
             TableMissingError: Nothing was written yet, or not this version.
         """
         try:
-            table = DeltaTable(self.uri, version=version, storage_options=self._options())
+            with _translated(self.uri):
+                return Snapshot(self, DeltaTable(self.uri, version=version, storage_options=self._options()))
         except TableNotFoundError as error:
-            raise TableMissingError(
-                "this table has not been written yet", where=self.uri, fix=self.layout.made_by
-            ) from error
-        except _FOREIGN as error:
-            if version is not None and self.exists() and version > self.open().version:
+            what = "this table has not been written yet"
+            raise TableMissingError(what, where=self.uri, fix=self.layout.made_by) from error
+        except LakeError as error:
+            if version is not None and version > self.open().version:
                 raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
-            raise _lake_error(self.uri, error) from error
-        return Snapshot(self, table)
+            raise
 
     def version(self) -> int:
         """The number of the newest version; see `open`."""
@@ -143,18 +142,19 @@ class Table:
 
     def _make(self) -> None:
         try:
-            table = DeltaTable.create(
-                self.uri,
-                schema=self.layout.schema,
-                mode="error",
-                partition_by=["date"] if self.layout.partitioned else None,
-                configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
-                storage_options=self._options(),
-            )
-        except _FOREIGN as error:
+            with _translated(self.uri):
+                table = DeltaTable.create(
+                    self.uri,
+                    schema=self.layout.schema,
+                    mode="error",
+                    partition_by=["date"] if self.layout.partitioned else None,
+                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    storage_options=self._options(),
+                )
+        except PipelineError:
             if self.exists():  # somebody else made it in the same moment
                 return
-            raise _lake_error(self.uri, error) from error
+            raise
         sync_commit(self.uri, table.version())
 
     def _options(self) -> dict[str, str] | None:
@@ -179,7 +179,8 @@ class Snapshot:
 
     def transaction(self, writer: str) -> int:
         """The number of the latest commit of this writer, 0 if it never committed."""
-        return int(_guarded(lambda: self._delta.transaction_version(writer), self._table.uri) or 0)
+        with _translated(self._table.uri):
+            return int(self._delta.transaction_version(writer) or 0)
 
     def dates(self) -> list[str]:
         """The dates there are rows of, sorted."""
@@ -194,7 +195,8 @@ class Snapshot:
 
     def _files(self) -> list[dict[str, Any]]:
         """What the table says of its files."""
-        return list(_guarded(lambda: pa.table(self._delta.get_add_actions(flatten=True)).to_pylist(), self._table.uri))
+        with _translated(self._table.uri):
+            return list(pa.table(self._delta.get_add_actions(flatten=True)).to_pylist())
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits, newest first, with their metadata."""
@@ -230,11 +232,9 @@ class Snapshot:
         conditions += [pc.field(name) < value for name, value in (before or {}).items()]
         condition = functools.reduce(operator.and_, conditions) if conditions else None
 
-        def scan() -> pa.Table:
+        with _translated(self._table.uri):
             dataset = self._delta.to_pyarrow_dataset(filesystem=self._filesystem())
             return dataset.to_table(columns=list(columns) if columns is not None else None, filter=condition)
-
-        return _guarded(scan, self._table.uri)
 
     def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
         """Add rows in one commit; without rows the commit still counts the transaction.
@@ -269,7 +269,8 @@ class Snapshot:
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Widen the table; older rows have no value there."""
         added = Schema.from_arrow(pa.schema(fields)).fields
-        _guarded(lambda: self._delta.alter.add_columns(added), self._table.uri)
+        with _translated(self._table.uri):
+            self._delta.alter.add_columns(added)
         sync_commit(self._table.uri, self._delta.version())
 
     def compact(self) -> int:
@@ -284,11 +285,10 @@ class Snapshot:
             return 0
         chosen = [("date", "in", crowded)] if self._table.layout.partitioned else None
         try:
-            self._delta.optimize.compact(partition_filters=chosen)
-        except CommitFailedError:
+            with _translated(self._table.uri):
+                self._delta.optimize.compact(partition_filters=chosen)
+        except CommitConflictError:
             return 0
-        except _FOREIGN as error:
-            raise _lake_error(self._table.uri, error) from error
         sync_commit(self._table.uri, self._delta.version())
         return len(crowded)
 
@@ -302,7 +302,7 @@ class Snapshot:
             custom_metadata=dict(metadata or {}),
             app_transactions=[Transaction(*transaction)] if transaction else None,
         )
-        try:
+        with _translated(self._table.uri):
             write_deltalake(
                 self._delta,
                 rows.cast(self._table.layout.schema),
@@ -310,10 +310,6 @@ class Snapshot:
                 commit_properties=properties,
                 **mode,
             )
-        except CommitFailedError as error:
-            raise _conflict(self._table.uri, str(error)) from error
-        except _FOREIGN as error:
-            raise _lake_error(self._table.uri, error) from error
         version: int = self._delta.version()
         sync_commit(self._table.uri, version)
         return version
@@ -325,18 +321,22 @@ class Snapshot:
         return pyarrow.fs.SubTreeFileSystem(self._table.uri, pyarrow.fs.LocalFileSystem())
 
 
-def _guarded(call: Callable[[], Any], uri: str) -> Any:
+@contextlib.contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turn the errors of the table engine into ours; that there is no table stays its own."""
     try:
-        return call()
-    except _FOREIGN as error:
-        raise _lake_error(uri, error) from error
-
-
-def _lake_error(uri: str, error: Exception) -> LakeError:
-    return LakeError("the table cannot be used", where=uri, why=" ".join(str(error).split())[:500])
+        yield
+    except TableNotFoundError:
+        raise
+    except CommitFailedError as error:
+        raise _conflict(uri, str(error)) from error
+    except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
+        why, _, _ = " ".join(str(error).split()).partition(" 0: <unknown>")  # the engine's own stack says nothing
+        torn = torn_entry(uri)
+        fix = f"rm '{torn}': a power cut tore it, and its rows are written again" if torn else ""
+        raise LakeError("the table cannot be used", where=uri, why=why[:500], fix=fix) from error
 
 
 def _conflict(uri: str, why: str) -> CommitConflictError:
-    return CommitConflictError(
-        "another writer changed the table first", where=uri, why=" ".join(why.split()), fix="run it again"
-    )
+    what = "another writer changed the table first"
+    return CommitConflictError(what, where=uri, why=" ".join(why.split()), fix="run it again")

@@ -1,3 +1,4 @@
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -195,11 +196,41 @@ def test_nan_and_column_names_with_a_dot_survive(tmp_path):
     assert np.isnan(read["flow.low"][0].as_py())
 
 
-def test_a_damaged_table_is_an_error_that_names_it(table):
-    table.create()
-    (Path(table.uri) / "_delta_log" / f"{0:020d}.json").write_text("{")
-    with pytest.raises(LakeError, match="telemetry"):
+@pytest.mark.parametrize("left", [b'{"commitInfo":{"timest', bytes(300)])
+def test_an_entry_that_a_power_cut_tore_is_named_with_the_cure(table, left):
+    table.create().append(rows(1), transaction=(WRITER, 1))
+    table.open().append(rows(2), transaction=(WRITER, 2))
+    torn = Path(table.uri) / "_delta_log" / f"{2:020d}.json"
+    torn.write_bytes(left)
+    with pytest.raises(LakeError) as caught:
         table.open()
+    assert caught.value.fix.startswith(f"rm '{torn}'")
+    torn.unlink()
+    assert table.open().transaction(WRITER) == 1
+
+
+def test_an_entry_that_was_torn_to_nothing_is_a_commit_of_nothing(table):
+    table.create().append(rows(1), transaction=(WRITER, 1))
+    table.open().append(rows(2), transaction=(WRITER, 2))
+    (Path(table.uri) / "_delta_log" / f"{2:020d}.json").write_bytes(b"")
+    assert table.open().transaction(WRITER) == 1
+    table.open().append(rows(2), transaction=(WRITER, 2))
+    assert len(table.open().read()) == 2
+
+
+def test_a_commit_is_durable_before_it_counts(table, monkeypatch):
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    version = table.create().append(rows(1), transaction=(WRITER, 1))
+    (data,) = Path(table.uri).glob("date=*/*.parquet")
+    log = Path(table.uri) / "_delta_log"
+    assert {str(data), str(data.parent), str(log / f"{version:020d}.json"), str(log), table.uri} <= set(synced)
 
 
 def test_stores_without_tables_are_refused():
