@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "release": Row("infra.local.commands_models:release", "Make the promoted versions available to placements."),
         "monitor": Row("infra.local.commands_models:monitor", "Compare predictions with what came true."),
         "lineage": Row("infra.local.commands_models:lineage", "Follow a version from its data to its gateways."),
+        "keys": Row("infra.local.commands_models:keys", "Make signing keys and the signed repository of updates."),
     },
     "Help": {
         "explain": Row("infra.local.commands_show:explain", "Explain an error, a version, a device or a prediction."),

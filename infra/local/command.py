@@ -11,7 +11,9 @@ or as one JSON object whose ``schema`` names the command) and turns ``ok=False``
 here: ``infra.local.cli`` renders every one of them in the same four parts.
 """
 
+import contextlib
 import functools
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +102,10 @@ def command(
             from infra.local.settings import colour_wanted  # noqa: PLC0415 - `--help` must not pay for it
 
             console = Console(as_json=json, quiet=quiet, colour=colour_wanted() and not no_color)
-            outcome = function(Run(console, store, tracking), **options)
+            with contextlib.redirect_stdout(
+                sys.stderr
+            ):  # libraries print too; standard output carries the result alone
+                outcome = function(Run(console, store, tracking), **options)
             path = click.get_current_context().command_path.split()[1:]
             console.result({"schema": f"tidemill.{'-'.join(path)}/1", **outcome.payload}, outcome.lines)
             return 0 if outcome.ok else 1

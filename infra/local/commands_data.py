@@ -121,6 +121,22 @@ def ingest(run: Run, fleet: str) -> Outcome:
     return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
 
 
+@command("Bring panes and feature rows up to date.", example="tidemill materialize pumps")
+@click.argument("fleet", type=FLEET)
+def materialize(run: Run, fleet: str) -> Outcome:
+    """Materialize the features of a fleet."""
+    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.materialize import materialize as bring_up  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    summary = bring_up(Lake(store.uri), catalog.load(fleet).features, run.console.progress)
+    dates = summary.dates
+    lines = [f"{summary.panes:,} panes of {summary.readings:,} readings, {summary.rows:,} feature rows computed"]
+    lines += [f"dates {dates[0]} to {dates[-1]}" if dates else "nothing had changed"]
+    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
+
+
 @click.group(help="Look at rejected records and take them in again.")
 def quarantine() -> None:
     """Group of the quarantine."""

@@ -61,7 +61,7 @@ class Console:
         Args:
             stage: What is being done, a few words; another name ends the stage before it.
             done: Items done so far.
-            total: Items in all, 0 when nobody knows.
+            total: Items in all, 0 when nobody knows; a stage that counts nothing says 0 of 0.
         """
         if self.quiet:
             return
@@ -176,6 +176,8 @@ class _Stage:
 
     def bar(self, now: float) -> str:
         """``materialize ██████······ 12/40 3.1/s 9 s left``."""
+        if not self.done and not self.total:
+            return f"{self.name} …"
         if not self.total:
             return f"{self.name} {self.done:,} {self._rate(now)}"
         full = BAR_WIDTH * min(self.done, self.total) // self.total
@@ -187,7 +189,9 @@ class _Stage:
         )
 
     def line(self, now: float) -> str:
-        """``materialize: 40 of 40 in 13.0 s (3.1/s)``."""
+        """``materialize: 40 of 40 in 13.0 s (3.1/s)``; a stage that counts nothing says how long it took."""
+        if not self.done and not self.total:
+            return f"{self.name}: {now - self.began:.1f} s"
         of = f" of {self.total:,}" if self.total else ""
         return f"{self.name}: {self.done:,}{of} in {now - self.began:.1f} s ({self._rate(now)})"
 

@@ -9,6 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from serving.errors import MissingStoreError
 State = Literal["ok", "warn", "fail"]
 LEAST_PYTHON = (3, 11)
 LEAST_FREE_GIB, GOOD_FREE_GIB = 1.0, 5.0
-MOST_SKEW_S = 5.0
+MOST_SKEW_S = 10.0
 PATIENCE_S = 5.0
 PARTS = {"mlflow": "platform", "deltalake": "platform", "sklearn": "platform", "airflow": "airflow", "uvicorn": "cloud"}
 _GIB = 1024**3
@@ -61,7 +62,7 @@ def examine(settings: Settings, ports: dict[str, int], now_us: int) -> Iterator[
         kernel,
         parts,
         lambda: work_folder(settings.work),
-        lambda: store(settings.store, now_us, by_default=unnamed),
+        lambda: store(settings.store, by_default=unnamed),
         lambda: tracking(settings.tracking, now_us),
         lambda: keys(settings.keys),
         lambda: free_ports(ports),
@@ -114,33 +115,30 @@ def work_folder(folder: Path) -> Finding:
     return Finding("disk", "ok", f"{free:.0f} GiB free at {folder}")
 
 
-def store(uri: str, now_us: int, *, by_default: bool = False) -> Finding:
+def store(uri: str, *, by_default: bool = False) -> Finding:
     """Can the store be written, does it keep conditional writes, does its clock agree?
 
     ``by_default`` says that nobody named this store: then it need not be there yet.
     """
-    from serving import probe  # noqa: PLC0415 - one check's need
+    from pipelines.probe import probe  # noqa: PLC0415 - one check's need
     from serving.store import open_store  # noqa: PLC0415 - one check's need
 
     try:
         opened = open_store(uri)
-        key = f"{probe.FOLDER}/doctor"
-        opened.put(key, b"probe")
-        written = next(iter(opened.list(key))).modified_us
-        opened.delete(key)
-        unsafe = probe.unsafe_because(opened)
     except MissingStoreError as error:
         if by_default:
             return Finding("store", "warn", f"no store yet at {uri}", "tidemill simulate pumps, or tidemill demo")
         return Finding("store", "fail", f"{uri}: {error.what}", error.fix)
     except TidemillError as error:
-        return Finding("store", "fail", f"{uri}: {error.what}{f', {error.why}' if error.why else ''}", error.fix)
-    if unsafe:
-        return Finding("store", "fail", f"{uri} is not safe for several writers: {unsafe}", "use one that is")
-    skew = abs(written - now_us) / 1e6
-    if skew > MOST_SKEW_S + PATIENCE_S:
-        return Finding("store", "warn", f"the clock of {uri} is {skew:.0f} s from ours", "synchronise the clocks")
-    return Finding("store", "ok", f"{uri} can be written and keeps conditional writes")
+        return Finding("store", "fail", f"{uri}: {error.what}", error.fix)
+    found = probe(opened, lambda: time.time_ns() // 1000)
+    states: tuple[State, ...] = ("fail", "warn")
+    for state in states:
+        bad = [each for each in found if each.verdict == state]
+        if bad:
+            sentence = "; ".join(f"{each.check}: {each.sentence}" for each in bad)
+            return Finding("store", state, f"{uri}: {sentence}", bad[0].fix)
+    return Finding("store", "ok", f"{uri} is fit for several writers")
 
 
 def tracking(url: str, now_us: int) -> Finding:
@@ -159,7 +157,7 @@ def tracking(url: str, now_us: int) -> Finding:
     if body.strip() != b"OK":
         return Finding("mlflow", "fail", f"{url} is another server", "set MLFLOW_TRACKING_URI to the MLflow server")
     skew = abs(parsedate_to_datetime(date).timestamp() - now_us / 1e6) if date else 0.0
-    if skew > MOST_SKEW_S + PATIENCE_S:
+    if skew > MOST_SKEW_S:
         return Finding("mlflow", "warn", f"the clock of {url} is {skew:.0f} s from ours", "synchronise the clocks")
     return Finding("mlflow", "ok", f"MLflow answers at {url}")
 

@@ -79,6 +79,13 @@ def _usecases() -> Sequence[str]:
     return usecases.names()
 
 
+def _estimators() -> Sequence[str]:
+    from pipelines import usecases  # noqa: PLC0415 - numpy comes with it
+
+    return usecases.ESTIMATORS
+
+
 FLEET = Name("fleet", _fleets)
 USECASE = Name("use case", _usecases)
+ESTIMATOR = Name("estimator", _estimators)
 MOMENT = Moment()

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import itertools
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 
@@ -85,12 +86,17 @@ def _gather(futures: list[Future[Written]], advance: Callable[[int, int], None] 
 def _executors() -> Iterator[list[Executor]]:
     """One process a partition, so that each computes the courses of its own pumps only, and once."""
     context = multiprocessing.get_context("spawn")
-    executors = [ProcessPoolExecutor(1, mp_context=context) for _ in range(PARTITIONS)]
+    executors = [ProcessPoolExecutor(1, context, _leave_interrupts) for _ in range(PARTITIONS)]
     try:
         yield list(executors)
     finally:
         for executor in executors:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal: the parent alone decides, the others would only print traces."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def write_day(plan: Plan, store_uri: str, partition: int, day: int) -> Written:

@@ -47,6 +47,15 @@ def test_without_a_terminal_each_stage_leaves_one_line(clock: Clock):
     assert err.getvalue().splitlines() == ["read: 4 of 4 in 7.0 s (0.6/s)", "write: 1 in 1.0 s (1.0/s)"]
 
 
+def test_a_stage_that_counts_nothing_says_how_long_it_took(clock: Clock):
+    err = Terminal()
+    speaker = Console(out=io.StringIO(), err=err)
+    speaker.progress("fit", 0, 0)
+    clock.now += 2.25
+    speaker.end_stage()
+    assert err.getvalue() == "\r\x1b[2Kfit …\r\x1b[2Kfit: 2.2 s\n"
+
+
 def test_a_long_stage_gives_a_sign_of_life_every_half_minute(clock: Clock):
     err = io.StringIO()
     speaker = Console(out=io.StringIO(), err=err)

@@ -83,18 +83,18 @@ def test_an_address_without_a_server_is_found():
 
 
 def test_a_store_that_can_be_written_is_fine_and_left_empty(tmp_path: Path):
-    assert doctor.store(str(tmp_path), now_us()).state == "ok"
+    assert doctor.store(str(tmp_path)).state == "ok"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_store_that_is_not_there_fails_only_where_somebody_named_it(tmp_path: Path):
     missing = str(tmp_path / "missing")
-    assert doctor.store(missing, now_us()).state == "fail"
-    assert doctor.store(missing, now_us(), by_default=True).state == "warn"
+    assert doctor.store(missing).state == "fail"
+    assert doctor.store(missing, by_default=True).state == "warn"
 
 
 def test_a_store_that_can_only_be_read_is_found():
-    found = doctor.store("http://127.0.0.1:1/store", now_us())
+    found = doctor.store("http://127.0.0.1:1/store")
     assert found.state == "fail"
 
 

@@ -1,0 +1,194 @@
+"""Commands about models: plan, train, release, monitor, lineage, keys."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra.local.command import Outcome, Run, command
+from infra.local.console import table
+from infra.local.errors import CommandError
+from infra.local.parameters import ESTIMATOR, MOMENT, USECASE
+
+if TYPE_CHECKING:
+    from serving.reconcile import Outcome as Step
+
+_VERSION = re.compile(r"([a-z][a-z0-9_]*)/v?(\d+)")
+
+
+SINCE = click.option("--since", type=MOMENT, metavar="TIME", help="Learn from this time on.  [default: all there is]")
+UNTIL = click.option("--until", type=MOMENT, metavar="TIME", help="Act as if it were this time.  [default: now]")
+
+
+@command(
+    "Say what a training would read and take; write nothing.",
+    example="tidemill plan pump_failure --until 2026-02-04",
+    also="Exit code 1 when there is too little to train on.",
+)
+@click.argument("usecase", type=USECASE)
+@SINCE
+@UNTIL
+def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcome:
+    """Look at what is there."""
+    from infra.local.planning import look_ahead  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines import usecases  # noqa: PLC0415 - see above
+
+    found = look_ahead(run.open_store(), usecases.load(usecase), since, until, run.now_us)
+    return Outcome(found.to_json(), found.lines(), ok=not found.problem)
+
+
+@command(
+    "Train, export, judge and register a candidate.",
+    example="tidemill train pump_failure --until 2026-02-04 --note 'first model'",
+    also="The exported bundle itself is judged by the gate; a version that fails is registered too, without the alias "
+    "challenger. To ship a version, give it the alias champion in MLflow. Exit code 1 when the gate says no.",
+)
+@click.argument("usecase", type=USECASE)
+@SINCE
+@UNTIL
+@click.option("--estimator", type=ESTIMATOR, metavar="NAME", help="What to fit.  [default: as the use case says]")
+@click.option(
+    "--budget", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Time to search for parameters."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="NUMBER", help="Same seed and data, same model.")
+@click.option("--note", default="", show_default=False, metavar="TEXT", help="Why this training; shown on its run.")
+def train(run: Run, usecase: str, *, budget: float, **options: Any) -> Outcome:
+    """Train a use case."""
+    from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines import training, usecases  # noqa: PLC0415 - see above
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.registry import Registry  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    trigger, origin = training.origin(environment())
+    summary = training.train(
+        store,
+        Lake(store.uri),
+        Registry(run.settings.tracking),
+        usecases.load(usecase),
+        training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options),
+        now_us=run.now_us,
+        progress=lambda stage, done, total: run.console.progress(stage, 0, 0) if done < total else None,
+    )
+    again = ", registered before" if summary.reused else ""
+    figures = [(name, _figure(value)) for name, value in summary.metrics.items() if value is not None]
+    lines = [
+        f"{usecase} version {summary.version}, {summary.estimator}: gate {summary.gate}{again}",
+        *[f"  {reason}" for reason in summary.reasons],
+        f"trained on {summary.rows['train']:,} windows, judged on {summary.rows['test']:,}",
+        *table(("figure", "value"), figures),
+        f"parity: {summary.parity['label_flips']} label flips in {summary.parity['rows']:,} rows",
+        summary.url,
+    ]
+    return Outcome(dataclasses.asdict(summary), lines, ok=summary.gate == "passed")
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
+
+
+@command(
+    "Compare predictions with what came true.",
+    example="tidemill monitor pump_failure",
+    also="Loads prediction logs, joins the failures known by now, measures drift against training and decides whether "
+    "to train anew; the decision of a day is made once.",
+)
+@click.argument("usecase", type=USECASE)
+def monitor(run: Run, usecase: str) -> Outcome:
+    """Monitor a use case."""
+    from pipelines import usecases  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.monitor import monitor as look  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    found = look(store, Lake(store.uri), usecases.load(usecase), run.now_us, run.console.progress)
+    lines = [f"{found.loaded:,} new predictions loaded"]
+    if found.version:
+        lines += [
+            f"version {found.version}: {found.windows:,} windows of {found.devices} devices",
+            f"{found.caught} of {found.failures} failures caught, {found.joined_share or 0:.0%} of outcomes known",
+            f"{len(found.drifted)} of {found.features} features moved far",
+        ]
+    return Outcome(dataclasses.asdict(found), [*lines, found.sentence, f"all numbers: {store.uri}/{found.report}"])
+
+
+@command(
+    "Make the promoted versions available to placements.",
+    example="tidemill release",
+    also="Compares the alias champion of every model with what is published and takes the next step: releases, rolls "
+    "back, withdraws, or refuses with a reason, which is also a tag of the version. Running it twice changes nothing.",
+)
+def release(run: Run) -> Outcome:
+    """Reconcile once; exit code 1 when a version is refused."""
+    from pipelines.registry import Registry  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.publisher import Publisher  # noqa: PLC0415 - see above
+    from serving.reconcile import reconcile  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    publisher = Publisher(store, run.settings.keys)
+    steps = reconcile(Registry(run.settings.tracking), store, publisher, run.now_us)
+    lines = [_told(step) for step in steps] or ["no model is registered yet: tidemill train pump_failure"]
+    refused = [step for step in steps if step.action == "refused"]
+    return Outcome({"outcomes": [dataclasses.asdict(step) for step in steps]}, lines, ok=not refused)
+
+
+def _told(step: "Step") -> str:
+    version = f" version {step.version}" if step.version else ""
+    return f"{step.usecase}{version}: {step.action.replace('_', ' ')}{': ' if step.reason else ''}{step.reason}"
+
+
+@command(
+    "Follow a version from its data to its gateways.",
+    example="tidemill lineage pump_failure/3",
+    also="VERSION is a use case and the number of a version.",
+)
+@click.argument("version")
+def lineage(run: Run, version: str) -> Outcome:
+    """Trace a version."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise CommandError(
+            f"{version!r} is no version",
+            why="a version is a use case and a number",
+            fix="tidemill lineage pump_failure/3",
+        )
+    return lineage_of(run, found[1], found[2])
+
+
+def lineage_of(run: Run, usecase: str, version: str) -> Outcome:
+    """Trace a version and show it; ``explain`` does the same."""
+    from infra.local.lineage import trace  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.registry import Registry  # noqa: PLC0415 - see above
+
+    found = trace(run.open_store(), Registry(run.settings.tracking), usecase, version, run.now_us)
+    return Outcome(found.to_json(), found.lines())
+
+
+@command(
+    "Make signing keys and the signed repository of updates.",
+    example="tidemill keys --root build/root.json",
+    also="Once for each store. Gateways and servers start from the file with the root of trust. Keys that are there "
+    "stay; without --production they are marked for development, which production gateways refuse.",
+)
+@click.option("--production", is_flag=True, help="Make keys without the development mark.")
+@click.option("--root", type=click.Path(path_type=Path), metavar="FILE", help="Write the root of trust to this file.")
+def keys(run: Run, root: Path | None, *, production: bool) -> Outcome:
+    """Create keys and repository."""
+    from serving.keys import KeyRing, create_keys  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.publisher import Publisher  # noqa: PLC0415 - see above
+
+    folder, store = run.settings.keys, run.open_store(create=True)
+    create_keys(folder, development=not production)
+    development = KeyRing.load(folder).development
+    publisher = Publisher(store, folder)
+    publisher.initialise(run.now_us)
+    lines = [f"{'development' if development else 'production'} keys at {folder}, updates at {store.uri}/updates"]
+    if root is not None:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.write_bytes(publisher.root_bytes())
+        lines.append(f"root of trust for gateways and servers: {root}")
+    if not development:
+        lines.append("keep root-*.pem and targets.pem offline: releases do not need them")
+    return Outcome({"keys": str(folder), "development": development, "root": str(root) if root else None}, lines)

@@ -1,0 +1,146 @@
+"""Where a version comes from and where it went: data, bundle, gate, releases, gateways, predictions.
+
+Each fact is read where it is kept: the bundle's manifest names its data and code, the gate record and the promotion
+ledger lie in the store, gateways say themselves what they run, and the prediction table counts what was answered.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from infra.local.parameters import iso
+from infra.local.status import GatewayState, reports
+from pipelines.lake import Lake
+from pipelines.registry import Registry
+from serving.approval import GateRecord, read_gate
+from serving.bundle import Bundle, unpack
+from serving.promotion import Promotion, PromotionLedger
+from serving.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Everything that is known about one version.
+
+    Attributes:
+        usecase: Name of the use case.
+        version: Number of the version.
+        page: Its page in MLflow.
+        aliases: Aliases it has at present.
+        tags: Tags of the version.
+        bundle: The bundle.
+        gate: What the gate decided, None when there is no record.
+        promotions: Entries of the promotion ledger that speak of it.
+        gateways: Gateways that say they run it.
+        predictions: How many predictions it made, by placement; as far as they were taken in.
+    """
+
+    usecase: str
+    version: str
+    page: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+    bundle: Bundle
+    gate: GateRecord | None
+    promotions: tuple[Promotion, ...]
+    gateways: tuple[GatewayState, ...]
+    predictions: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON-ready dictionary; the model itself is left out."""
+        manifest, gate = self.bundle.manifest, self.gate
+        return {
+            "usecase": self.usecase,
+            "version": self.version,
+            "url": self.page,
+            "aliases": list(self.aliases),
+            "tags": self.tags,
+            "data": dict(manifest.lineage),
+            "features": {"fleet": manifest.features.fleet.name, "digest": manifest.features.digest},
+            "bundle": {
+                "digest": self.bundle.digest,
+                "estimator": manifest.estimator,
+                "threshold": manifest.threshold,
+                "placements": list(manifest.placements),
+            },
+            "gate": {"passed": gate.passed, "reasons": list(gate.reasons), "at": iso(gate.decided_at_us)}
+            if gate
+            else None,
+            "promotions": [asdict(entry) for entry in self.promotions],
+            "gateways": [asdict(state) for state in self.gateways],
+            "predictions": self.predictions,
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people, from the data down to the predictions."""
+        manifest = self.bundle.manifest
+        told = [(name, value) for name, value in manifest.lineage.items() if value]
+        facts: list[tuple[str, str]] = [("data", f"{name}: {value}") for name, value in told]
+        facts.append(("features", f"{len(manifest.features.names)} of fleet {manifest.features.fleet.name}"))
+        facts.append(("", manifest.features.digest))
+        facts.append(("bundle", f"{manifest.estimator}, alert from {manifest.threshold:.2f}, {manifest.label}"))
+        facts.append(("", self.bundle.digest))
+        facts.append(("gate", _gate(self.gate)))
+        facts += [("release", _promotion(entry)) for entry in self.promotions] or [("release", "never promoted")]
+        facts += [("gateway", f"{g.gateway} runs it, said {g.age_s} s ago") for g in self.gateways]
+        facts += [("answered", f"{count:,} predictions on {name}") for name, count in self.predictions.items()]
+        facts.append(("page", self.page))
+        shown, before = [f"{self.usecase} version {self.version}" + _named(self.aliases)], ""
+        for name, text in facts:
+            shown.append(f"  {'' if name == before else name:<9} {text}")
+            before = name or before
+        return shown
+
+
+def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: int) -> Lineage:
+    """Follow a version.
+
+    Args:
+        store: The object storage.
+        registry: The registry that holds the version.
+        usecase: Name of the use case.
+        version: Number of the version.
+        now_us: The time, UTC microseconds; ages of reports are counted from it.
+
+    Raises:
+        VersionMissingError: There is no such version, or it has no bundle.
+    """
+    bundle = unpack(registry.download_bundle(usecase, version))
+    tags = registry.tags(usecase, version)
+    found = next(one for one in registry.versions(usecase) if one.version == version)
+    entries = PromotionLedger(store, usecase).entries()
+    return Lineage(
+        usecase=usecase,
+        version=version,
+        page=registry.page(usecase, version),
+        aliases=found.aliases,
+        tags=tags,
+        bundle=bundle,
+        gate=read_gate(store, bundle.digest),
+        promotions=tuple(entry for entry in entries if version in (entry.to_version, entry.from_version)),
+        gateways=tuple(s for s in reports(store, now_us) if (s.usecase, s.version) == (usecase, version)),
+        predictions=_predictions(Lake(store.uri), usecase, bundle.digest),
+    )
+
+
+def _predictions(lake: Lake, usecase: str, digest: str) -> dict[str, int]:
+    table = lake.predictions(usecase)
+    if not table.exists():
+        return {}
+    rows = table.open().read(["placement", "bundle"]).to_pylist()
+    return dict(sorted(Counter(row["placement"] for row in rows if row["bundle"] == digest).items()))
+
+
+def _gate(gate: GateRecord | None) -> str:
+    if gate is None:
+        return "no record"
+    return f"{'passed' if gate.passed else 'refused'} {iso(gate.decided_at_us)} {'; '.join(gate.reasons)}".rstrip()
+
+
+def _promotion(entry: Promotion) -> str:
+    told = f"{iso(entry.observed_at_us)} {entry.outcome.replace('_', ' ')}: {entry.from_version or 'none'}"
+    return f"{told} -> {entry.to_version or 'none'} {entry.reason}".rstrip()
+
+
+def _named(aliases: tuple[str, ...]) -> str:
+    return f" ({', '.join(aliases)})" if aliases else ""
