@@ -1,5 +1,6 @@
 import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_events_lie_beside_telemetry(store):
 
 
 def test_messages_are_json_lines_and_ready_made_lines_are_kept(store):
-    messages = [{"device": "ü", "ts": 1}, {"device": "b", "values": {"flow": None}}]
+    messages: list[dict[str, Any]] = [{"device": "ü", "ts": 1}, {"device": "b", "values": {"flow": None}}]
     writer = RawWriter(store, "pumps")
     made, given = writer.write_telemetry("a", ARRIVED_US, messages), writer.write_telemetry("b", 0, b"{}\n{}")
     assert [json.loads(line) for line in gzip.decompress(store.get(made)).splitlines()] == messages
