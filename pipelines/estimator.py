@@ -66,7 +66,8 @@ class HistGradientBoosting:
     """Boosted trees on binned values: the default. Routes missing values by what helped in training.
 
     Small trees that see a third of the features at each split: with a few dozen failures to learn from, they beat
-    larger ones on held-out devices of both catalog fleets.
+    larger ones on both catalog fleets. Classes are not weighted: the calibration and the threshold do that, the average
+    precision stays the same, and weighted binning takes ten times as long as everything else together.
     """
 
     name: ClassVar[str] = "hist_gradient_boosting"
@@ -89,9 +90,7 @@ class HistGradientBoosting:
     def fit(self, values: NDArray[np.float64], label: NDArray[np.int8], parameters: Parameters, seed: int) -> None:
         """Fit; early stopping is off because its validation rows would be neighbours of training rows."""
         given = {**self.defaults, **parameters}
-        self._model = HistGradientBoostingClassifier(
-            early_stopping=False, class_weight="balanced", random_state=seed, **given
-        )
+        self._model = HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **given)
         with threadpool_limits(limits=1):
             self._model.fit(values, label)
 

@@ -9,8 +9,9 @@ its window still holds what came before the failure, and whether an alarm there 
 Two rules keep the future out:
 
 * An event is used only when it became known (``known_at``) by the training's ``known_until``, whenever it happened.
-* A window whose horizon reaches beyond ``known_until`` is *unlabelled*, even if a failure is already known for it:
-  to keep the known failures and drop the not-yet-known silences would make the last day look dangerous.
+* A window whose horizon, plus the time in which failures are reported, reaches beyond ``known_until`` is *unlabelled*,
+  even if a failure is already known for it: to keep the known failures and drop the not-yet-known silences would make
+  the last day look dangerous.
 """
 
 from collections.abc import Mapping
@@ -67,6 +68,7 @@ class FailureWithin:
         horizon: How far ahead the model looks.
         kind: Which kind of event counts.
         recovery: How long after a failure a device says nothing about calm.
+        reported_within: How long a failure may take to become known.
 
     Example:
         >>> hour = 3_600_000_000
@@ -80,6 +82,7 @@ class FailureWithin:
     horizon: timedelta
     kind: str = "failure"
     recovery: timedelta = timedelta(0)
+    reported_within: timedelta = timedelta(0)
 
     @property
     def horizon_us(self) -> int:
@@ -117,11 +120,12 @@ class FailureWithin:
             ``POSITIVE``, ``NEGATIVE`` or ``UNLABELLED`` for each window, shape ``(n,)``.
         """
         known = self.known(events, known_until)
-        recovery_us = self.recovery // timedelta(microseconds=1)
+        recovery_us, reported_us = (time // timedelta(microseconds=1) for time in (self.recovery, self.reported_within))
+        open_ended = end + self.horizon_us + reported_us > known_until
         due = next_event(device, end, known) <= end + self.horizon_us
         # The next event after a moment `recovery` ago is the last failure itself, when it lies at or before the end.
         mending = next_event(device, end - recovery_us, known) <= end
-        return np.where((end + self.horizon_us > known_until) | (mending & ~due), UNLABELLED, due).astype(np.int8)
+        return np.where(open_ended | (mending & ~due), UNLABELLED, due).astype(np.int8)
 
 
 def next_event(device: NDArray[np.str_], end: NDArray[np.int64], events: Events) -> NDArray[np.int64]:

@@ -46,7 +46,6 @@ class UseCase:
         gate: What a candidate has to reach.
         placements: Where it is to run; each brings its budget of time and size.
         cost: What mistakes cost. Declared, the threshold is chosen for the least cost, else for the best F1.
-        window: How much history a training takes when it is not told.
     """
 
     name: str
@@ -59,7 +58,6 @@ class UseCase:
     gate: GateRules = field(default_factory=GateRules)
     placements: tuple[str, ...] = ("gateway", "cloud")
     cost: Cost | None = None
-    window: timedelta = timedelta(days=90)
 
     def __post_init__(self) -> None:
         _demand(self.name.isidentifier() and self.name.islower(), "name", self.name, "lower case, digits and _")

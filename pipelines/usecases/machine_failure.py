@@ -13,5 +13,4 @@ USECASE = UseCase(
     label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
     gate=GateRules(min_caught=0.5, max_false_alarms=0.5),
     placements=("gateway", "cloud"),
-    window=timedelta(days=90),
 )

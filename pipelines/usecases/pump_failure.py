@@ -10,9 +10,9 @@ USECASE = UseCase(
     name="pump_failure",
     title="Pump fails within 24 hours",
     fleet="pumps",
-    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
+    # The crew writes failures down by the end of its shift, twelve hours later at most.
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24), reported_within=timedelta(hours=12)),
     gate=GateRules(min_caught=0.6, max_false_alarms=0.5),
     cost=Cost(missed_failure=8_000, false_alarm=400),
     placements=("gateway", "cloud"),
-    window=timedelta(days=60),
 )

@@ -69,6 +69,12 @@ def test_two_failures_at_one_moment_are_one():
     assert known.device.tolist() == ["a", "b"]
 
 
+def test_a_window_is_unlabelled_until_its_failure_would_have_been_reported():
+    label = replace(LABEL, reported_within=timedelta(hours=12))
+    for until_h, expected in ((125, -1), (126, 1)):
+        assert label.label(np.array(["a"]), np.array([90 * HOUR]), events_of(FAILURE), until_h * HOUR)[0] == expected
+
+
 def test_without_events_every_window_is_negative():
     nothing = Events.of({"device": [], "time": [], "kind": [], "known_at": []})
     assert label_of(90, nothing) == 0

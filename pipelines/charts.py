@@ -1,0 +1,224 @@
+"""Pictures of a training report as numbers: what the SVG macros in ``templates/charts.html.j2`` draw.
+
+Every picture has a sentence that says what is seen, for those who do not see it. Coordinates are rounded to a tenth of
+a pixel: a page with all of them stays below 300 kB.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipelines.dataset import Dataset
+from pipelines.evaluate import HOUR_US, DialPoint
+from pipelines.sensitivity import Leaning
+from pipelines.timeline import Timeline
+
+WIDTH = 720.0
+_POINTS = 400
+_SIGNAL_HEIGHT, _SCORE_HEIGHT = 110.0, 40.0
+_DIAL_HEIGHT, _DIAL_WIDTH = 200.0, 320.0
+_BARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePicture:
+    """One stretch of a device: its signal above, the score below, alarms and failures through both."""
+
+    caption: str
+    alt: str
+    signal: str
+    score: str
+    threshold: float
+    band: tuple[float, float] | None
+    alarms: list[tuple[float, float]]
+    failures: list[float]
+    ticks: list[tuple[float, str]]
+    low: str
+    high: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPicture:
+    """Train, gap and test over time (0..1 of the width) and devices (share that is held out)."""
+
+    alt: str
+    gap_from: float
+    gap_to: float
+    held_out: float
+    ticks: list[tuple[float, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class DialPicture:
+    """Failures caught over false alarms: a line of thresholds, and the chosen one."""
+
+    alt: str
+    line: str
+    chosen: tuple[float, float]
+    most_alarms: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarsPicture:
+    """How many failures had how many hours of warning."""
+
+    alt: str
+    bars: list[tuple[float, float, float, int]]
+    ticks: list[tuple[float, str]]
+
+
+def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, float]) -> TimelinePicture:
+    """Draw a stretch of a device.
+
+    Args:
+        timeline: What happened.
+        threshold: Of the model.
+        normal: The normal band of the signal; NaN where it is unknown.
+    """
+    known = ~np.isnan(timeline.values)
+    values, banded = timeline.values[known], [edge for edge in normal if not np.isnan(edge)]
+    low, high = (float(f([*values, *banded])) if len(values) else 0.0 for f in (np.min, np.max))
+    room = (high - low or 1.0) * 0.05
+    low, high = low - room, high + room
+
+    def x(times: ArrayLike) -> NDArray[np.float64]:
+        moments = np.asarray(times, dtype=np.float64)
+        return (moments - timeline.since) / (timeline.until - timeline.since) * WIDTH
+
+    def y(levels: ArrayLike) -> NDArray[np.float64]:
+        return _SIGNAL_HEIGHT * (1 - (np.asarray(levels, dtype=np.float64) - low) / (high - low))
+
+    times, levels = thinned(timeline.times[known], values)
+    caption = (
+        f"{timeline.device}: {'a failure ' + timeline.kind if timeline.kind != 'false alarm' else 'a false alarm'}"
+    )
+    alt = (
+        f"{caption}. {timeline.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
+        f"{len(timeline.alarms)} alarms, {len(timeline.failures)} failures."
+    )
+    return TimelinePicture(
+        caption=caption,
+        alt=alt,
+        signal=path(x(times), y(levels)),
+        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores)),
+        threshold=round(_SCORE_HEIGHT * (1 - threshold), 1),
+        band=(round(float(y(normal[1])), 1), round(float(y(normal[0])), 1)) if len(banded) == len(normal) else None,
+        alarms=[
+            (round(float(x(max(a.start, timeline.since))), 1), round(float(x(min(a.end, timeline.until)) + 1.5), 1))
+            for a in timeline.alarms
+        ],
+        failures=[round(float(x(at)), 1) for at in timeline.failures],
+        ticks=_days(timeline.since, timeline.until),
+        low=f"{low + room:.3g}",
+        high=f"{high - room:.3g}",
+        unit=timeline.unit,
+    )
+
+
+def split_picture(dataset: Dataset) -> SplitPicture:
+    """Draw how history was cut."""
+    length = max(dataset.until - dataset.since, 1)
+    devices = len(np.unique(np.concatenate([dataset.train.device, dataset.test.device])))
+    held = len(dataset.held_out) / devices
+    alt = (
+        f"Training on {devices - len(dataset.held_out)} devices until {_moment(dataset.train_until)}, then a gap; "
+        f"test on all {devices} devices from {_moment(dataset.test_from)}, {len(dataset.held_out)} of them held out."
+    )
+    return SplitPicture(
+        alt=alt,
+        gap_from=round((dataset.train_until - dataset.since) / length, 4),
+        gap_to=round((dataset.test_from - dataset.since) / length, 4),
+        held_out=round(held, 4),
+        ticks=_days(dataset.since, dataset.until),
+    )
+
+
+def dial_picture(points: Sequence[DialPoint], chosen: float) -> DialPicture:
+    """Draw what every threshold does; failures caught upwards, false alarms to the right."""
+    alarms = np.array([point.metrics.false_alarms for point in points], dtype=np.float64)
+    caught = np.array([point.metrics.caught for point in points], dtype=np.float64)
+    x = alarms / max(alarms.max(), 1) * _DIAL_WIDTH
+    y = _DIAL_HEIGHT * (1 - caught / max(points[0].metrics.failures, 1))
+    at = next(i for i, point in enumerate(points) if point.threshold == chosen)
+    alt = (
+        f"Failures caught over false alarms for {len(points)} thresholds. The chosen one, {chosen:.3f}, catches "
+        f"{int(caught[at])} of {points[at].metrics.failures} with {int(alarms[at])} false alarms."
+    )
+    return DialPicture(
+        alt, path(x, y), (round(float(x[at]), 1), round(float(y[at]), 1)), f"{int(alarms.max())} false alarms"
+    )
+
+
+def lead_picture(hours: Sequence[float], horizon_us: int) -> BarsPicture:
+    """Draw a histogram of the hours of warning."""
+    horizon = horizon_us / HOUR_US
+    counts, edges = np.histogram(hours, bins=_BARS, range=(0, horizon))
+    width, top = WIDTH / _BARS, max(int(counts.max()), 1)
+    bars = [
+        (round(i * width + 2, 1), round(100 * (1 - n / top), 1), round(width - 4, 1), int(n))
+        for i, n in enumerate(counts)
+    ]
+    spoken = ", ".join(
+        f"{n} with {low:.0f} to {high:.0f} h" for n, low, high in zip(counts, edges[:-1], edges[1:], strict=True) if n
+    )
+    ticks = [(round(i * width, 1), f"{edge:.0f} h") for i, edge in enumerate(edges[:-1])]
+    return BarsPicture(f"Failures by hours of warning: {spoken or 'none was caught'}.", bars, ticks)
+
+
+def bar_widths(leanings: Sequence[Leaning]) -> list[float]:
+    """Return the importance of each signal as a share of the largest, 0..1."""
+    largest = max((leaning.loss for leaning in leanings), default=0.0)
+    return [round(max(leaning.loss, 0.0) / largest, 3) if largest > 0 else 0.0 for leaning in leanings]
+
+
+def thinned(times: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Keep the smallest and the largest value of each slice of time: peaks survive, noise becomes a band.
+
+    Example:
+        >>> times, values = thinned(np.arange(10_000), np.sin(np.arange(10_000.0)))
+        >>> len(times) <= 402, bool(values.max() > 0.999)
+        (True, True)
+    """
+    if len(times) <= _POINTS:
+        return times, values
+    starts = np.linspace(0, len(times), _POINTS // 2 + 1).astype(np.intp)
+    pairs = itertools.pairwise(starts)
+    kept = [int(a + f(values[a:b])) for a, b in pairs for f in (np.argmin, np.argmax)]
+    order = np.unique(kept)
+    return times[order], values[order]
+
+
+def path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    """Write a line as SVG path data.
+
+    Example:
+        >>> path(np.array([0.0, 1.25]), np.array([2.0, 3.0]))
+        'M0.0,2.0L1.2,3.0'
+    """
+    return "".join(f"{'L' if i else 'M'}{a:.1f},{b:.1f}" for i, (a, b) in enumerate(zip(x, y, strict=True)))
+
+
+def _days(since: int, until: int) -> list[tuple[float, str]]:
+    """Ticks at midnights: at most eight, as share of the width in pixels and day."""
+    first = _at(since).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    days = max(1, round((until - since) / (24 * HOUR_US) / 7))
+    ticks = []
+    moment = first
+    while moment <= _at(until):
+        share = (moment.timestamp() * 1e6 - since) / (until - since)
+        ticks.append((round(share * WIDTH, 1), moment.strftime("%b %d")))
+        moment += timedelta(days=days)
+    return ticks
+
+
+def _at(moment_us: int) -> datetime:
+    return datetime.fromtimestamp(moment_us // 1_000_000, UTC)
+
+
+def _moment(moment_us: int) -> str:
+    return _at(moment_us).strftime("%Y-%m-%d %H:%M")

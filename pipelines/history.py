@@ -1,0 +1,105 @@
+"""History as training reads it: feature rows and events of a period, each from one named version of its table."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.featureset import FeatureSet
+from features.schema import Fleet
+from pipelines import dataset, quarantine
+from pipelines.dataset import Dataset, Windows
+from pipelines.errors import TooLittleDataError
+from pipelines.label import UNLABELLED, Events
+from pipelines.lake import Lake, Snapshot
+from pipelines.usecases import UseCase
+from serving.store import Store
+
+
+def load(
+    store: Store,
+    lake: Lake,
+    usecase: UseCase,
+    *,
+    since: int | None,
+    until: int | None,
+    seed: int,
+    now_us: int,
+) -> Dataset:
+    """Read feature rows and events, label and split them.
+
+    The present is never later than the last window there is: of what happened after it, nothing is known.
+
+    Args:
+        store: Where rejected readings are counted.
+        lake: Holds features, events and telemetry.
+        usecase: Label and split.
+        since: First window end, UTC microseconds; None for all there is.
+        until: The present to act in; None for now.
+        seed: Decides which devices are held out.
+        now_us: The clock.
+
+    Raises:
+        TableMissingError: Features or events are not there yet.
+        TooLittleDataError: There is not enough history.
+    """
+    features = usecase.features
+    table, happened = lake.features(features).open(), lake.events(features.fleet).open()
+    present = now_us if until is None else min(until, now_us)
+    after = {} if since is None else {"end": since - 1}
+    windows = windows_of(table, features, after=after, before={"end": present + 1})
+    if not len(windows):
+        raise TooLittleDataError(
+            "there is not one feature row in this period", where=usecase.name, fix="train on another period"
+        )
+    present = min(present, int(windows.end.max()))
+    columns = happened.read(["device", "time", "kind", "known_at"])
+    events = Events.of({name: columns[name].to_numpy(zero_copy_only=False) for name in columns.column_names})
+    return dataset.build(
+        features.names,
+        windows,
+        usecase.label,
+        events,
+        usecase.split,
+        known_until=present,
+        every_us=features.every_us,
+        seed=seed,
+        lineage={
+            "features.digest": features.digest,
+            "features.version": str(table.version),
+            "events.version": str(happened.version),
+            "since": str(int(windows.end.min())),
+            "until": str(present),
+        },
+        rejected=_rejected(store, lake, features.fleet, int(windows.end.min()), present),
+    )
+
+
+def windows_of(
+    table: Snapshot, features: FeatureSet, *, after: Mapping[str, int], before: Mapping[str, int]
+) -> Windows:
+    """Read feature rows whose ``end`` lies after and before the given times, unlabelled, in any order."""
+    rows = table.read(["device", "end", *features.names], after=after, before=before)
+    values = np.column_stack([rows[name].to_numpy() for name in features.names])
+    device = np.asarray(rows["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
+    return Windows(device, rows["end"].to_numpy(), values, np.full(len(device), UNLABELLED, dtype=np.int8))
+
+
+def _rejected(store: Store, lake: Lake, fleet: Fleet, since: int, until: int) -> tuple[float, float]:
+    """Shares of quarantined and of late readings. Rejects carry no time: theirs is of all that was ever ingested."""
+    telemetry = lake.telemetry(fleet).open()
+    times = telemetry.read(["time", "received"], after={"time": since}, before={"time": until})
+    delay = times["received"].to_numpy() - times["time"].to_numpy()
+    late = float(np.mean(delay > fleet.late_after.total_seconds() * 1e6)) if len(delay) else 0.0
+    refused = sum(batch.count for batch in quarantine.batches(store, fleet.name))
+    readings = sum(telemetry.row_counts().values())
+    return refused / max(refused + readings, 1), late
+
+
+def matched(test: Windows, other: Windows) -> NDArray[np.float64] | None:
+    """Return the values of other feature rows in the order of the test; None when a window is missing there."""
+    places = {key: place for place, key in enumerate(zip(other.device.tolist(), other.end.tolist(), strict=True))}
+    order = [places.get(key) for key in zip(test.device.tolist(), test.end.tolist(), strict=True)]
+    if None in order:
+        return None
+    return other.values[np.array(order, dtype=np.intp)]

@@ -1,0 +1,86 @@
+"""What passes between a training and the registry. Light, because every command that asks the registry loads it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+BUNDLE = "bundle/model.tmb"
+REPORT = "report/index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a training leaves in the registry.
+
+    Attributes:
+        usecase: The use case; name of the registered model.
+        title: The use case in words.
+        experiment: Experiment of the run.
+        run_name: Name of the run.
+        digest: Digest of the bundle.
+        passed: Whether the gate let it through.
+        params: At most 20; the same for the same bundle.
+        metrics: Figures in units of the plant.
+        tags: Of the run.
+        files: Artifacts by path, ``BUNDLE`` and ``REPORT`` among them.
+        dataset: Name, digest and source of the training set.
+        describe: Gives the description of the version, from the link to the report.
+    """
+
+    usecase: str
+    title: str
+    experiment: str
+    run_name: str
+    digest: str
+    passed: bool
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    files: Mapping[str, bytes]
+    dataset: tuple[str, str, Mapping[str, Any]]
+    describe: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Where a training is found: version, run, and the address of the version's page.
+
+    Attributes:
+        version: Version of the registered model.
+        run_id: Its run.
+        url: Page of the version in MLflow.
+        reused: Whether the version was there before.
+    """
+
+    version: str
+    run_id: str
+    url: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version as it is now; ``digest`` is empty for one registered by hand."""
+
+    version: str
+    run_id: str
+    digest: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    created_us: int
+
+
+class RegistryPort(Protocol):
+    """The registry, as far as a training needs it: ``pipelines.registry.Registry``."""
+
+    def champion(self, usecase: str) -> str | None:
+        """Return the version in use; None when there is none."""
+
+    def download_bundle(self, usecase: str, version: str) -> bytes:
+        """Return the bundle of a version, or raise ``VersionMissingError``."""
+
+    def found_before(self, experiment: str, key: str) -> dict[str, Any] | None:
+        """Return the parameters that a search found in an earlier run of the same training; None when there is none."""
+
+    def register(self, registration: Registration) -> Registered:
+        """Log a training and register its version, or finish what an earlier attempt began."""

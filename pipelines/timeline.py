@@ -1,0 +1,106 @@
+"""Three stretches of real time to look at: one failure caught, one missed, one false alarm.
+
+They are chosen by rule, not by hand: the caught failure with the median lead time, the first missed one, the longest
+false alarm. What there is none of is left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.candidate import span_of
+from pipelines.evaluate import HOUR_US, Alarm, alarms, failures
+from pipelines.examine import Examination
+
+Kind = Literal["caught", "missed", "false alarm"]
+_BEFORE_US, _AFTER_US = 72 * HOUR_US, 24 * HOUR_US
+# Times and values of a signal of a device between two moments.
+ReadSignal = Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A stretch of one device; times in UTC microseconds.
+
+    Attributes:
+        kind: What it shows.
+        device: Whose it is.
+        signal: The signal that is drawn: the most important one.
+        unit: Its unit.
+        since: Its begin.
+        until: Its end.
+        times: When readings were taken, shape ``(n,)``.
+        values: The readings, shape ``(n,)``.
+        ends: Ends of the windows the model was asked about.
+        scores: What it said.
+        alarms: Alarms in the stretch.
+        failures: Failures in the stretch.
+    """
+
+    kind: Kind
+    device: str
+    signal: str
+    unit: str
+    since: int
+    until: int
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    ends: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    alarms: list[Alarm]
+    failures: list[int]
+
+
+def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
+    """Choose the stretches and read their signal.
+
+    Args:
+        examination: What was found.
+        read: Reads raw readings.
+    """
+    if not examination.leanings:
+        return []
+    signal = examination.leanings[0]
+    test, span = examination.dataset.test, span_of(examination.dataset)
+    raised = alarms(test, examination.alert, span)
+    shown = []
+    for kind, device, moment in _chosen(examination, raised):
+        since, until = moment - _BEFORE_US, moment + _AFTER_US
+        rows = (test.device == device) & (test.end >= since) & (test.end <= until)
+        own = span.events.device == device
+        times, values = read(device, signal.signal, since, until)
+        shown.append(
+            Timeline(
+                kind=kind,
+                device=device,
+                signal=signal.signal,
+                unit=signal.unit,
+                since=since,
+                until=until,
+                times=times,
+                values=values,
+                ends=test.end[rows],
+                scores=examination.score[rows],
+                alarms=[a for a in raised if a.device == device and a.end >= since and a.start <= until],
+                failures=[int(t) for t in span.events.time[own] if since <= t <= until],
+            )
+        )
+    return shown
+
+
+def _chosen(examination: Examination, raised: list[Alarm]) -> list[tuple[Kind, str, int]]:
+    found = failures(examination.dataset.test, examination.alert, span_of(examination.dataset))
+    caught = sorted((f for f in found if f.first_alert is not None), key=lambda f: (f.lead_hours, f.device, f.time))
+    missed = [f for f in found if f.first_alert is None]
+    false = sorted((a for a in raised if not a.hit), key=lambda a: (a.start - a.end, a.device, a.start))
+    chosen: list[tuple[Kind, str, int]] = []
+    if caught:
+        chosen.append(("caught", caught[len(caught) // 2].device, caught[len(caught) // 2].time))
+    if missed:
+        chosen.append(("missed", missed[0].device, missed[0].time))
+    if false:
+        chosen.append(("false alarm", false[0].device, false[0].start))
+    return chosen
