@@ -20,6 +20,7 @@ _VERSION = re.compile(r"([a-z][a-z0-9_]*)/v?(\d+)")
 _PREDICTION = re.compile(r"[0-9a-f]{32}")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 MOST_CAUSES = 6
+LEAST_MOVED = 0.005  # less would read 0.00
 
 
 @command("Show what is stored, released and running.", example="tidemill status --json")
@@ -154,13 +155,14 @@ def _why(run: Run, prediction: "Prediction") -> Outcome:
         data = Registry(run.settings.tracking).download_bundle(prediction.usecase, prediction.version)
         bundle = unpack(data, prediction.bundle)
     causes = causes_of(prediction, bundle)
+    told = [cause.sentence for cause in causes[:MOST_CAUSES] if abs(cause.moved) >= LEAST_MOVED]
     horizon = f"{bundle.manifest.horizon_s / 3600:g} h"
     lines = [
         f"{prediction.device}: {prediction.score:.2f} for {bundle.manifest.label} ({horizon} from {_end(prediction)})",
         f"{'ALERT' if prediction.alert else 'no alert'}, the threshold is {bundle.manifest.threshold:.2f}",
-        f"by version {prediction.version} of {prediction.usecase} on {prediction.placement} {prediction.instance}",
+        f"version {prediction.version} of {prediction.usecase}, {prediction.placement} {prediction.instance}",
         "",
-        *[cause.sentence for cause in causes[:MOST_CAUSES] if abs(cause.moved) >= 0.005],  # noqa: PLR2004 - it would read 0.00
+        *(told or ["no feature on its own moved the score: with its usual value it would be the same"]),
         "",
         f"id {prediction.id}",
     ]

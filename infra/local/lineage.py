@@ -74,8 +74,7 @@ class Lineage:
     def lines(self) -> list[str]:
         """Return it for people, from the data down to the predictions."""
         manifest = self.bundle.manifest
-        told = [(name, value) for name, value in manifest.lineage.items() if value]
-        facts: list[tuple[str, str]] = [("data", f"{name}: {value}") for name, value in told]
+        facts = [("data", f"{name}: {_moment(name, value)}") for name, value in manifest.lineage.items() if value]
         facts.append(("features", f"{len(manifest.features.names)} of fleet {manifest.features.fleet.name}"))
         facts.append(("", manifest.features.digest))
         facts.append(("bundle", f"{manifest.estimator}, alert from {manifest.threshold:.2f}, {manifest.label}"))
@@ -129,6 +128,11 @@ def _predictions(lake: Lake, usecase: str, digest: str) -> dict[str, int]:
         return {}
     rows = table.open().read(["placement", "bundle"]).to_pylist()
     return dict(sorted(Counter(row["placement"] for row in rows if row["bundle"] == digest).items()))
+
+
+def _moment(name: str, value: str) -> str:
+    """Lineage keeps times as microseconds; people get them as times."""
+    return iso(int(value)) if name in ("since", "until") and value.isdigit() else value
 
 
 def _gate(gate: GateRecord | None) -> str:
