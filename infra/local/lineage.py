@@ -6,16 +6,29 @@ ledger lie in the store, gateways say themselves what they run, and the predicti
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from infra.local.parameters import iso
 from infra.local.status import GatewayState, reports
 from pipelines.lake import Lake
-from pipelines.registry import Registry
+from pipelines.registration import Version
 from serving.approval import GateRecord, read_gate
 from serving.bundle import Bundle, unpack
 from serving.promotion import Promotion, PromotionLedger
 from serving.store import Store
+
+
+class Registry(Protocol):
+    """What is asked of the registry: ``pipelines.registry.Registry``."""
+
+    def download_bundle(self, usecase: str, version: str) -> bytes:
+        """The bundle of a version."""
+
+    def versions(self, usecase: str) -> list[Version]:
+        """All versions of a use case."""
+
+    def page(self, usecase: str, version: str) -> str:
+        """The address of a version's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +118,6 @@ def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: 
         VersionMissingError: There is no such version, or it has no bundle.
     """
     bundle = unpack(registry.download_bundle(usecase, version))
-    tags = registry.tags(usecase, version)
     found = next(one for one in registry.versions(usecase) if one.version == version)
     entries = PromotionLedger(store, usecase).entries()
     return Lineage(
@@ -113,7 +125,7 @@ def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: 
         version=version,
         page=registry.page(usecase, version),
         aliases=found.aliases,
-        tags=tags,
+        tags=dict(found.tags),
         bundle=bundle,
         gate=read_gate(store, bundle.digest),
         promotions=tuple(entry for entry in entries if version in (entry.to_version, entry.from_version)),

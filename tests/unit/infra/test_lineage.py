@@ -1,0 +1,88 @@
+"""A version is followed from its data to its gateways, each fact read where it is kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.local.lineage import trace
+from pipelines.errors import VersionMissingError
+from pipelines.registration import Version
+from serving.approval import GateRecord, write_gate
+from serving.bundle import digest_of, pack
+from serving.promotion import Promotion, PromotionLedger
+from serving.store import FolderStore
+from tests.fakes.bundles import golden_of, logistic_model, manifest_of, weights_of
+
+NOW_US = 1_790_000_000_000_000
+DATA = pack(manifest_of(), logistic_model(weights_of(), 0.0), golden_of(weights_of(), 0.0))
+
+
+class OneVersion:
+    """A registry that holds version 3 of one use case."""
+
+    def versions(self, usecase: str) -> list[Version]:
+        return [Version("3", "run", digest_of(DATA), ("champion",), {"gate": "passed"}, 0)]
+
+    def download_bundle(self, usecase: str, version: str) -> bytes:
+        if version != "3":
+            raise VersionMissingError("there is no such version", where=f"{usecase} version {version}")
+        return DATA
+
+    def page(self, usecase: str, version: str) -> str:
+        return f"http://mlflow/#/models/{usecase}/versions/{version}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path)
+
+
+def promoted(store: FolderStore) -> None:
+    ledger = PromotionLedger(store, "fan_failure")
+    for before, after in (("", "2"), ("2", "3"), ("3", "4")):
+        entry = Promotion("fan_failure", NOW_US, "released", int(after), before, after, "", "", "")
+        ledger.append(ledger.last(), entry)
+
+
+def reported(store: FolderStore, gateway: str, version: str) -> None:
+    told = {
+        "id": gateway, "usecase": "fan_failure", "state": "serving", "reason": "", "version": version, "desired": None,
+        "at": "2026-09-21T14:13:00Z", "predictions": 1, "standing_alerts": 0, "updates": {"reason": ""},
+    }  # fmt: skip
+    store.put(f"reports/fans/{gateway}.json", json.dumps(told).encode())
+
+
+def test_everything_known_about_a_version_is_gathered(store: FolderStore):
+    write_gate(store, GateRecord("fan_failure", digest_of(DATA), True, (), NOW_US))
+    promoted(store)
+    reported(store, "gw-1", "3")
+    reported(store, "gw-2", "2")
+    found = trace(store, OneVersion(), "fan_failure", "3", NOW_US)
+    assert found.bundle.manifest.lineage == {"run": "test"}
+    assert found.gate is not None
+    assert found.gate.passed
+    assert [(entry.from_version, entry.to_version) for entry in found.promotions] == [("2", "3"), ("3", "4")]
+    assert [state.gateway for state in found.gateways] == ["gw-1"]
+    assert found.predictions == {}
+    told = "\n".join(found.lines())
+    for part in (
+        "version 3 (champion)",
+        "run: test",
+        "passed 2026-09-21T14:13:20Z",
+        "2 -> 3",
+        "gw-1 runs it, said 20 s ago",
+    ):
+        assert part in told
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_version_that_went_nowhere_says_so(store: FolderStore):
+    told = "\n".join(trace(store, OneVersion(), "fan_failure", "3", NOW_US).lines())
+    assert "gate      no record" in told
+    assert "never promoted" in told
+
+
+def test_a_version_that_is_not_there_is_an_error(store: FolderStore):
+    with pytest.raises(VersionMissingError):
+        trace(store, OneVersion(), "fan_failure", "9", NOW_US)
