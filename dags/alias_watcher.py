@@ -12,7 +12,6 @@ Why so:
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -115,8 +114,10 @@ def _under(models: list[Mapping[str, Any]], alias: str) -> dict[str, str]:
 async def _connect() -> httpx.AsyncClient:
     """Open a client as the command would: the Airflow connection if there is one, else the environment."""
     connection = None
-    with contextlib.suppress(AirflowNotFoundException):
+    try:
         connection = await Connection.async_get(settings.TRACKING.connection)
+    except AirflowNotFoundException:
+        settings.refuse_unreadable(settings.TRACKING.connection, settings.task_environment())
     environment = settings.command_environment({settings.TRACKING.connection: connection}, settings.task_environment())
     token = environment.get("MLFLOW_TRACKING_TOKEN")
     name = environment.get("MLFLOW_TRACKING_USERNAME")

@@ -30,6 +30,7 @@ SOMEBODY_ELSE_AT_WORK = ("TM-303", "TM-306")
 GRACE_S = 15
 LONGEST_TEXT = 200
 LONGEST_LIST = 20
+MOST_NAMES = 64
 
 
 class RunLink(BaseOperatorLink):
@@ -150,10 +151,12 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in result.items():
         if isinstance(value, Mapping):
             inner = summary(value)
-            if inner and len(inner) <= LONGEST_LIST:
+            if inner and len(inner) <= MOST_NAMES:
                 brief[name] = inner
-        elif isinstance(value, list):
-            if len(value) <= LONGEST_LIST and all(map(_short, value)):
+        elif isinstance(value, list) and len(value) <= LONGEST_LIST:
+            if all(isinstance(item, Mapping) for item in value):
+                brief[name] = [summary(item) for item in value]
+            elif all(map(_short, value)):
                 brief[name] = value
         elif _short(value):
             brief[name] = value
@@ -182,6 +185,7 @@ def _connection(name: str) -> Connection | None:
     try:
         return Connection.get(name)
     except AirflowNotFoundException:
+        settings.refuse_unreadable(name, settings.task_environment())
         return None
 
 

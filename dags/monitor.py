@@ -1,5 +1,6 @@
 """Look at what the models in use predicted, and ask for a new one where they have become worse."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,14 @@ training, and decides whether to train anew. Each decision explains itself.
 """
 FORM = {"usecase": forms.any_usecase(usecases.names())}
 
+
+def wake(name: str, seen: Mapping[str, Any], outlet_events: Any) -> str:
+    """Send the event that trains a use case anew, with its reasons, if monitoring asks for it; return the decision."""
+    if seen["retrain"]:
+        outlet_events[assets.RETRAIN].add(assets.retrain(name), extra={"reasons": list(seen["reasons"])})
+    return str(seen["sentence"])
+
+
 with DAG(
     "monitor",
     dag_display_name="Monitor predictions",
@@ -42,14 +51,10 @@ with DAG(
         usecase = forms.check(get_current_context(), FORM)["usecase"]
         return [usecase] if usecase else list(usecases.names())
 
-    @task(outlets=[assets.RETRAIN])
+    @task(outlets=[assets.RETRAIN], map_index_template="{{ task.op_kwargs['name'] }}")
     def decide(name: str, seen: Any) -> str:
-        """Wake the training if monitoring asks for it; the reasons travel with the event."""
-        reasons = list(seen.get("reasons", []))
-        if seen["retrain"]:
-            events = get_current_context()["outlet_events"]
-            events[assets.RETRAIN].add(assets.retrain(name), extra={"reasons": reasons})
-        return f"{'retrain' if seen['retrain'] else 'keep'}: {'; '.join(reasons)}"
+        """Wake the training if monitoring asks for it."""
+        return wake(name, seen, get_current_context()["outlet_events"])
 
     @task_group(prefix_group_id=False)
     def usecase(name: str) -> None:
@@ -60,6 +65,6 @@ with DAG(
             map_index_template="{{ task.words[1] }}",
             **defaults.RETRY,
         )
-        decide(name, monitor.output)
+        decide(name=name, seen=monitor.output)
 
     usecase.expand(name=check_parameters())

@@ -136,6 +136,25 @@ def variables_of(service: Service, connection: Connection) -> dict[str, str]:
     return {name: str(value) for name, value in sorted(found.items()) if value}
 
 
+def refuse_unreadable(name: str, environ: Mapping[str, str]) -> None:
+    """Refuse a connection that Airflow does not find although a variable defines it.
+
+    Airflow passes over a variable it cannot read, as if the connection did not exist; keys of the environment would
+    then be used in its place.
+
+    Raises:
+        ConnectionFieldError: There is such a variable.
+    """
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    if environ.get(variable):
+        raise ConnectionFieldError(
+            "the connection cannot be read",
+            where=variable,
+            why="Airflow finds no connection in it",
+            fix="percent-encode what follows the question mark, or write it as JSON",
+        )
+
+
 def task_environment() -> dict[str, str]:
     """Return the environment of this process."""
     return dict(os.environ)

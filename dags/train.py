@@ -38,7 +38,7 @@ FORM = {
         description="How long to search for better settings of the estimator. Empty: what the use case names.",
     ),
     "seed": Param(
-        1, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
+        0, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
     ),
     "note": Param(
         None,

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from dags import command
 from dags.command import CommandOperator
+from dags.errors import ConnectionFieldError
 
 CONTEXT = {"ti": SimpleNamespace(log_url="http://airflow/run/1")}
 
@@ -95,6 +96,13 @@ def test_the_command_sees_the_connection_and_the_run_but_no_secret_of_airflow(pr
     assert not [name for name in seen if name.startswith(("AIRFLOW__", "AIRFLOW_CONN"))]
 
 
+def test_a_connection_that_cannot_be_read_is_not_taken_for_none(program, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://a:b@/?endpoint_url=http://unquoted")
+    program("print('{}')")
+    with pytest.raises(ConnectionFieldError, match=r"cannot be read \(AIRFLOW_CONN_AWS_DEFAULT\).*percent-encode"):
+        CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT)
+
+
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_the_command_ends_with_its_task(program, tmp_path, monkeypatch, stubborn):
     monkeypatch.setattr(command, "GRACE_S", 0.2)
@@ -137,7 +145,8 @@ def test_only_names_and_counts_travel_between_tasks():
         "reasons": ["a", "b"],
         "scores": [0.1] * 21,
         "text": "x" * 201,
-        "table": [{"a": 1}],
+        "table": [{"a": 1}] * 21,
+        "outcomes": [{"usecase": "pumps", "curve": [0.1] * 99}],
         "inner": {"f1": 0.9, "curve": list(range(99))},
     }
     assert command.summary(result) == {
@@ -146,6 +155,7 @@ def test_only_names_and_counts_travel_between_tasks():
         "share": 0.5,
         "none": None,
         "reasons": ["a", "b"],
+        "outcomes": [{"usecase": "pumps"}],
         "inner": {"f1": 0.9},
     }
 

@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
-from dags import assets
+from dags import assets, monitor
 from features import catalog
 from pipelines import usecases
 
@@ -109,6 +111,15 @@ def test_an_asset_has_a_name_for_people_and_an_address_without_a_partition():
         assert isinstance(asset, Asset)
         assert asset.uri.startswith("tidemill://")
         assert asset.name.split(".")[-1] == asset.uri.split("/")[-1]
+
+
+@pytest.mark.parametrize("retrain", [True, False])
+def test_training_is_woken_only_when_monitoring_asks_for_it(retrain):
+    sent: list[tuple[str, Any]] = []
+    alias = SimpleNamespace(add=lambda asset, extra: sent.append((asset.name, extra)))
+    seen = {"retrain": retrain, "reasons": ["scores moved"], "sentence": "so it is"}
+    assert monitor.wake("pump_failure", seen, {assets.RETRAIN: alias}) == "so it is"
+    assert sent == ([("retrain.pump_failure", {"reasons": ["scores moved"]})] if retrain else [])
 
 
 def test_parsing_loads_nothing_heavy_and_asks_for_no_connection():

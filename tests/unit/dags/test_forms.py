@@ -35,7 +35,7 @@ def test_a_form_without_fields_takes_nothing():
 
 @pytest.mark.parametrize("conf", [None, {}, {"seed": 5}])
 def test_known_keys_pass(conf):
-    assert forms.check(context(conf), train.FORM)["seed"] == (conf or {}).get("seed", 1)
+    assert forms.check(context(conf), train.FORM)["seed"] == (conf or {}).get("seed", 0)
 
 
 def test_a_run_by_hand_trains_the_use_case_of_the_form():

@@ -55,7 +55,7 @@ def test_a_whole_connection_replaces_the_whole_set_of_the_environment():
         (
             aws(**KEYS),
             {"AWS_ENDPOINT_URL_S3": "http://x"},
-            r"endpoint would come from the environment \(AWS_ENDPOINT_URL_S3\) and the keys from .* connection aws_default",
+            r"endpoint would come from the environment \(AWS_ENDPOINT_URL_S3\) and the keys from .* aws_default",
         ),
         (
             aws(PLACE),

@@ -5,68 +5,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import usecases
 from pipelines.errors import LedgerError
 from pipelines.lake import Lake
 from pipelines.ledger import Intent, Ledger, Source
 from pipelines.monitor import monitor
 from pipelines.predictions import load_predictions
 from pipelines.watched import present
-from serving.bundle import unpack
-from serving.record import Prediction, Spool, prediction_id
 from serving.store import open_store
-from tests.fakes.bundles import packed
-
-USECASE = usecases.load("pump_failure")
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
-START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp()) * 1_000_000
-NOW = START + 40 * DAY
-BUNDLE = packed(USECASE.features, "pump_failure")
-DIGEST = unpack(BUNDLE).digest
-PUMPS = tuple(f"pump-{number}" for number in range(6))
+from tests.fakes.predictions import DAY, HOUR, NOW, PUMPS, START, USECASE, a_fortnight, prediction, publish, send
 
 
 @pytest.fixture
 def store(tmp_path):
     store = open_store(str(tmp_path / "store"), create=True)
-    number = DIGEST.removeprefix("sha256:")
-    store.put(f"updates/targets/bundles/{number}.{number}.tmb", BUNDLE)
+    publish(store)
     return store
 
 
 @pytest.fixture
 def lake(store):
     return Lake(store.uri)
-
-
-def prediction(device, end_us, *, alert=False, features=None, version="3", placement="gateway", digest=DIGEST, **other):
-    values = np.full(len(USECASE.features.names), np.nan) if features is None else features
-    return Prediction(
-        **{
-            "id": prediction_id("pump_failure", placement, "site-1", device, end_us, digest),
-            "usecase": "pump_failure",
-            "placement": placement,
-            "instance": "site-1",
-            "device": device,
-            "window_end_us": end_us,
-            "predicted_at_us": end_us + 60_000_000,
-            "version": version,
-            "bundle": digest,
-            "feature_digest": USECASE.features.digest,
-            "score": 0.9 if alert else 0.1,
-            "alert": alert,
-            "features": tuple(float(value) for value in values),
-            **other,
-        }
-    )
-
-
-def send(tmp_path, store, predictions):
-    spool = Spool(tmp_path / "spool", store)
-    spool.append(predictions)
-    assert spool.forward() == len(predictions)
-    spool.close()
 
 
 def hear_of(lake, events, until_us=NOW):
@@ -77,18 +35,6 @@ def hear_of(lake, events, until_us=NOW):
     reading |= {"received": until_us, "batch": 1}
     table = lake.telemetry("pumps")
     table.create().append(pa.Table.from_pylist([reading], table.layout.schema), transaction=("test", 1))
-
-
-def calm(random):
-    return random.uniform(0, 10, len(USECASE.features.names))
-
-
-def a_fortnight(random, shift=0.0, alerts=lambda _device, _end: False):
-    return [
-        prediction(device, START + hour * HOUR, features=calm(random) + shift, alert=alerts(device, hour))
-        for device in PUMPS
-        for hour in range(0, 14 * 24, 3)
-    ]
 
 
 def test_each_prediction_is_loaded_once_however_often_it_is_sent(tmp_path, store, lake):

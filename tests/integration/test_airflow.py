@@ -1,0 +1,115 @@
+"""The DAGs in a real Airflow, with a database of its own: each test runs one whole DAG, every task for real."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import boto3
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pipelines.importers.hub import RawWriter
+from serving.store import open_store
+from tests.fakes.predictions import START, a_fortnight, publish, send
+
+pytestmark = pytest.mark.slow
+SECRET = "the-secret-key-of-the-plant"
+MINUTE = 60_000_000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An Airflow home with an empty database."""
+    home = tmp_path_factory.mktemp("airflow")
+    subprocess.run([_bin("airflow"), "db", "migrate"], env=_environment(home), check=True, capture_output=True)
+    return home
+
+
+def run_dag(home, dag, conf, **environ):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fakes.airflow_run", dag, json.dumps(conf)],
+        env=_environment(home) | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
+
+
+def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(home, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+        keys = {"aws_access_key_id": "AKIAPLANT", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=address, **keys).create_bucket(Bucket="plant")
+        with monkeypatch.context() as environment:
+            for name, value in (("ACCESS_KEY_ID", "AKIAPLANT"), ("SECRET_ACCESS_KEY", SECRET), ("REGION", "us-east-1")):
+                environment.setenv(f"AWS_{name}", value)
+            environment.setenv("AWS_ENDPOINT_URL_S3", address)
+            _write_telemetry(open_store("s3://plant/telemetry"))
+        connection = f"aws://AKIAPLANT:{SECRET}@/?region_name=us-east-1&endpoint_url={quote(address, safe='')}"
+        found, said = run_dag(
+            home,
+            "ingest",
+            {"fleet": "pumps"},
+            TIDEMILL_STORE="s3://plant/telemetry",
+            AIRFLOW_CONN_AWS_DEFAULT=connection,
+        )
+    finally:
+        server.stop()
+    assert found["state"] == "success"
+    assert found["tasks"] == {"check_parameters:": "success", "ingest:pumps": "success", "materialize:pumps": "success"}
+    assert (found["returned"]["ingest"]["accepted"], found["returned"]["ingest"]["quarantined"]) == (180, 1)
+    assert found["returned"]["materialize"]["panes"] == 18
+    ((name, extra),) = found["events"]
+    assert (name, extra["accepted"]) == ("telemetry.pumps", 180)
+    assert "tidemill ingest pumps" in said
+    written = [path.read_bytes() for path in home.glob("airflow.db*")]
+    assert written
+    assert not [text for text in (said.encode(), *written) if SECRET.encode() in text]
+
+
+def test_monitoring_wakes_the_training_when_the_inputs_have_moved(home, tmp_path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    publish(store)
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    found, said = run_dag(home, "monitor", {"usecase": "pump_failure"}, TIDEMILL_STORE=str(tmp_path / "store"))
+    assert found["state"] == "success", said[-4000:]
+    assert found["tasks"]["decide:pump_failure"] == "success"
+    assert found["returned"]["monitor"]["retrain"] is True
+    assert found["returned"]["decide"].startswith("train anew: 55 of 55 features moved far")
+    event = [extra for name, extra in found["events"] if name == "retrain.pump_failure"]
+    assert event == [{"reasons": found["returned"]["monitor"]["reasons"]}]
+
+
+def _write_telemetry(store):
+    """Three hours of one pump, a reading a minute, and one reading that cannot be."""
+    readings = [(minute, 2.0 + minute / 100) for minute in range(180)] + [(200, -5.0)]
+    times = [(START + minute * MINUTE) // 1000 for minute, _ in readings]
+    messages = [
+        {"device": "pump-1", "ts": time, "received": time + 500, "values": {"vibration": value}}
+        for time, (_, value) in zip(times, readings, strict=True)
+    ]
+    RawWriter(store, "pumps").write_telemetry("hub-1", START + 201 * MINUTE, messages)
+
+
+def _environment(home):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TIDEMILL_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"} | _bundle()
+
+
+def _bundle():
+    return {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[2] / "dags")}
+
+
+def _bin(name):
+    return str(Path(sys.executable).with_name(name))
