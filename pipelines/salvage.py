@@ -9,6 +9,8 @@ to the front of a record takes that record with it.
     [(0, {'a': 1}), (8, {'a': 2}), (17, UNREADABLE), (25, {'a': 3})]
 """
 
+import contextlib
+import functools
 import json
 import math
 import re
@@ -22,6 +24,17 @@ _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # arrays need no code of their own: 
 _RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
 _MOST_UNREADABLE = 1000
 _MOST_DIGITS = 400  # beyond, Python refuses integers (4300) and float knows nothing but infinity (309)
+
+
+Moment = float | str | None
+"""A time as it stands in a record."""
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+_PARSER, _PATIENT_PARSER = json.JSONDecoder(), json.JSONDecoder(parse_int=_integer)
 
 
 class _Unreadable:
@@ -57,14 +70,23 @@ def pieces(body: bytes) -> Iterator[Piece]:
     Raises:
         HopelessError: There are very many unreadable pieces, and more than records.
     """
-    text = body.decode("utf-8", "surrogateescape")
-    decode = json.JSONDecoder(parse_int=_integer).raw_decode
-    offset, counted, good, bad = 0, 0, 0, 0
+    text = _decoded(body)
+    offset = counted = 0
+    for start, end, value in _scan(text):
+        offset += len(_encoded(text[counted:start]))
+        data = _encoded(text[start:end])
+        yield Piece(offset, data, value)
+        offset, counted = offset + len(data), end
+
+
+def _scan(text: str) -> Iterator[tuple[int, int, object]]:
+    """Where each piece begins and ends, and what it says."""
+    good = bad = 0
     position = _skip(text, 0)
     while position < len(text):
         value: object
         try:
-            value, end = decode(text, position)
+            value, end = _parse(text, position)
             good += 1
         except (ValueError, RecursionError):
             restart = _RESTART.search(text, position + 1)
@@ -72,11 +94,25 @@ def pieces(body: bytes) -> Iterator[Piece]:
             bad += 1
             if bad > max(good, _MOST_UNREADABLE):
                 raise HopelessError from None
-        offset += len(text[counted:position].encode("utf-8", "surrogateescape"))
-        data = text[position:end].encode("utf-8", "surrogateescape")
-        yield Piece(offset, data, value)
-        offset, counted = offset + len(data), end
+        yield position, end, value
         position = _skip(text, end)
+
+
+def _parse(text: str, position: int) -> tuple[object, int]:
+    try:
+        return _PARSER.raw_decode(text, position)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # there is an integer of more digits than Python takes
+        return _PATIENT_PARSER.raw_decode(text, position)
+
+
+def _decoded(body: bytes) -> str:
+    return body.decode("utf-8", "surrogateescape")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +129,8 @@ class Rows:
     """Records as raw columns, as they stand in the JSON; ``None`` where a field is missing."""
 
     device: list[str | None] = field(default_factory=list)
-    time: list[float | str | None] = field(default_factory=list)
-    received: list[float | str | None] = field(default_factory=list)
+    time: list[Moment] = field(default_factory=list)
+    received: list[Moment] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)
     ordinal: list[int] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -107,23 +143,56 @@ def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
         HopelessError: See `pieces`.
     """
     rows = Rows()
-    prefix = mapping.signals.split(".") if mapping.signals else []
-    for ordinal, piece in enumerate(pieces(body)):
+    read = _Reader(mapping, signals)
+    for ordinal, (_, _, value) in enumerate(_scan(_decoded(body))):
         try:
-            record = read_record(piece.value)
-            device = read_text(record, mapping.device)
-            time = read_moment(record, mapping.time, mapping.time_unit)
-            found = _walk(record, prefix)
-            values = [_number(found, [name], f"{mapping.signals}.{name}".lstrip(".")) for name in signals]
+            device, time, received, values = read(value)
         except FaultError as error:
             rows.faults.append(Fault(ordinal, error.reason, error.sentence))
             continue
         rows.device.append(device)
         rows.time.append(time)
-        rows.received.append(_stamp(record, mapping))
+        rows.received.append(received)
         rows.values.append(values)
         rows.ordinal.append(ordinal)
     return rows
+
+
+class _Reader:
+    """Reads the fields of a mapping from records."""
+
+    def __init__(self, mapping: Mapping, signals: Sequence[str]) -> None:
+        self._mapping = mapping
+        self._prefix = mapping.signals.split(".") if mapping.signals else []
+        self._signals = signals
+
+    def __call__(self, value: object) -> tuple[str | None, Moment, Moment, list[float]]:
+        mapping = self._mapping
+        record = read_record(value)
+        device = read_text(record, mapping.device)
+        time = read_moment(record, mapping.time, mapping.time_unit)
+        return device, time, self._stamp(record), self._values(_walk(record, self._prefix))
+
+    def _stamp(self, record: object) -> Moment:
+        """The hub's stamp; without a usable one the record is still good, and the reader's clock serves."""
+        if self._mapping.received is None:
+            return None
+        try:
+            return read_moment(record, self._mapping.received, self._mapping.time_unit)
+        except FaultError:
+            return None
+
+    def _values(self, found: object) -> list[float]:
+        if found is None:
+            return [math.nan] * len(self._signals)
+        if not isinstance(found, dict):
+            raise _wrong(self._mapping.signals, found, "a JSON object")
+        values = [found.get(name) for name in self._signals]
+        if {float, int}.issuperset(map(type, values)):  # nearly always, and four times as fast
+            with contextlib.suppress(OverflowError):
+                return [float(value) for value in values if value is not None]
+        prefix = f"{self._mapping.signals}." if self._mapping.signals else ""
+        return [_number(value, prefix + name) for value, name in zip(values, self._signals, strict=True)]
 
 
 class FaultError(Exception):
@@ -139,10 +208,6 @@ def _skip(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
-
-
 def read_record(value: object) -> dict[str, object]:
     """Return a piece's value as a record, or raise `FaultError`."""
     if value is None:
@@ -151,6 +216,11 @@ def read_record(value: object) -> dict[str, object]:
         kind = "no JSON" if value is UNREADABLE else f"a JSON {type(value).__name__}, not an object"
         raise FaultError(Reason.UNREADABLE, f"The record is {kind}.")
     return value
+
+
+@functools.lru_cache(maxsize=256)
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _walk(record: object, path: Sequence[str]) -> object:
@@ -166,7 +236,7 @@ def _walk(record: object, path: Sequence[str]) -> object:
 
 def read_text(record: object, path: str) -> str | None:
     """Return the text at a dotted path, None where it is missing; raise `FaultError` when it is something else."""
-    value = _walk(record, path.split("."))
+    value = _walk(record, _steps(path))
     if value is None:
         return None
     if not isinstance(value, str):
@@ -178,15 +248,17 @@ def read_text(record: object, path: str) -> str | None:
     return value
 
 
-def read_moment(record: object, path: str, unit: str) -> float | str | None:
+def read_moment(record: object, path: str, unit: str) -> Moment:
     """Return the time at a dotted path in its unit, None where it is missing; see `read_text`."""
     if unit == "iso":
         return read_text(record, path)
-    value = _walk(record, path.split("."))
+    value = _walk(record, _steps(path))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(path, value, "a number")
+    if type(value) is int and unit != "s" and -(2**62) < value < 2**62:
+        return value
     if unit == "s":
         return _real(value)
     if isinstance(value, float) and not value.is_integer():
@@ -194,18 +266,7 @@ def read_moment(record: object, path: str, unit: str) -> float | str | None:
     return max(min(int(value), 2**62), -(2**62))
 
 
-def _stamp(record: object, mapping: Mapping) -> float | str | None:
-    """The hub's stamp; without a usable one the record is still good, and the reader's clock serves."""
-    if mapping.received is None:
-        return None
-    try:
-        return read_moment(record, mapping.received, mapping.time_unit)
-    except FaultError:
-        return None
-
-
-def _number(record: object, path: Sequence[str], name: str) -> float:
-    value = _walk(record, path)
+def _number(value: object, name: str) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
