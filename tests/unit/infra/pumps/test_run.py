@@ -17,6 +17,8 @@ from infra.local.pumps.messages import spoil
 from infra.local.pumps.physics import SIGNALS, simulate
 from infra.local.pumps.plan import MINUTES_A_DAY, Plan, parse_start
 from infra.local.pumps.run import Written, write_fleet
+from pipelines.formats import decode_all
+from pipelines.validate import believe
 
 START = parse_start("2026-01-05")
 FOUR_DAYS = Plan(devices=3, days=4, seed=7, start_ms=START, late_share=0.05, duplicate_share=0.05, corrupt_share=0.01)
@@ -177,3 +179,15 @@ def test_a_plan_that_cannot_be_names_every_complaint():
     for part in ("devices is 0", "late_share is 0.9", "days 5"):
         assert part in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("how", range(len(SPOILT)), ids=[name.replace(" ", "_") for name, _ in SPOILT])
+def test_a_spoilt_message_is_rejected_for_the_reason_it_was_spoilt_in(how: int):
+    fleet = catalog.load("pumps").fleet
+    sound = (
+        '{"device":"pump-001","ts":1767571215042,"received":1767571215391,"values":{"vibration":1.402,'
+        '"bearing_temperature":41.20,"pressure":4.100,"flow":120.50,"motor_current":31.00,"speed":1480}}\n'
+    )
+    judged = believe(fleet, decode_all([(sound + spoil(sound, how)).encode()], fleet.mapping, fleet.signal_names), 0)
+    assert len(judged.times) == 1
+    assert [reject.reason for reject in judged.rejects] == [SPOILT[how][1]]
