@@ -74,9 +74,9 @@ class CommitConflictError(PipelineError):
 class LedgerError(PipelineError):
     """The ledger of ingested objects does not fit the table.
 
-    The ledger says which objects each commit of the table was made from. An intent that cannot be read, that is missing
-    in the middle, or whose objects are gone before they were ingested, means somebody changed the store by hand:
-    restore the object from a backup or a former version. The run stops before it could lose or double a reading.
+    The ledger says which objects each commit of the table is made from. An intent that cannot be read means that
+    somebody changed the store by hand, or that a disk lies: restore the object from a backup or a former version. The
+    run stops before it could lose a reading.
     """
 
     code: ClassVar[str] = "TM-307"

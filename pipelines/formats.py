@@ -59,7 +59,7 @@ def decode_all(objects: Sequence[bytes], mapping: Mapping, signals: Sequence[str
     together = read_columns(bodies, mapping, signals)
     frames = [together] if together is not None else []
     for source, body in enumerate(bodies if together is None else ()):
-        frame = read_columns([body], mapping, signals)
+        frame = read_columns([body], mapping, signals) if len(bodies) > 1 else None
         if frame is None:
             frame, faults = _read_records(source, body, objects[source], mapping, signals)
             rejects += faults

@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 _BATCH_BYTES = 32 * 1024 * 1024
 _BATCH_OBJECTS = 20_000
-_GROUP_BYTES = 256 * 1024
+_GROUP_BYTES = 32 * 1024  # only small objects gain from being read together, and a broken one costs its neighbours
 _GROUP_OBJECTS = 200
 _THREADS = 4  # reading waits for the store, unpacking and parsing do not hold the interpreter
 
