@@ -114,7 +114,7 @@ class KeyRing:
             public = {name: Key.from_dict(fields["keyid"], fields["key"]) for name, fields in stated["keys"].items()}
         except FileNotFoundError as error:
             raise KeysError(
-                "there are no signing keys", where=str(folder), fix="create them, or correct TIDEMILL_KEYS"
+                "there are no signing keys", where=str(folder), fix="tidemill keys, or correct TIDEMILL_KEYS"
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeysError("the signing keys cannot be read", where=f"{folder}/{_PUBLIC}", why=str(error)) from error

@@ -170,5 +170,5 @@ class Repository:
         return NotInitialisedError(
             "the store holds no repository of updates",
             where=self.where,
-            fix="initialise it, or correct TIDEMILL_STORE",
+            fix="tidemill keys, or correct TIDEMILL_STORE",
         )

@@ -175,7 +175,7 @@ def keys(folder: Path) -> Finding:
     from serving.keys import KeyRing  # noqa: PLC0415 - cryptography comes with it
 
     if not folder.exists():
-        return Finding("keys", "warn", f"no signing keys at {folder}: releases cannot be signed here", "tidemill up")
+        return Finding("keys", "warn", f"no signing keys at {folder}: releases cannot be signed here", "tidemill keys")
     try:
         ring = KeyRing.load(folder)
         modes = {path.name: path.stat().st_mode for path in [folder, *folder.iterdir()]}
