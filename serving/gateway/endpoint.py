@@ -140,10 +140,12 @@ class Endpoint(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread, or turn it away when there are too many."""
         if not self._room.acquire(blocking=False):
+            # Over TLS a word would need a handshake first, and this thread must not wait for a stranger's.
             with contextlib.suppress(OSError):
-                request.sendall(
-                    b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-                )
+                if self._scheme == "http":
+                    request.sendall(
+                        b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                    )
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)

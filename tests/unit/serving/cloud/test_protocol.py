@@ -93,6 +93,14 @@ def test_binary_data_follows_the_json(datatype, kind):
     np.testing.assert_array_equal(rows_of(text + tail, json_length=len(text)), [[0.5, math.nan]])
 
 
+def test_an_infinite_value_in_binary_data_is_refused():
+    tail = np.array([[0.5, math.inf]]).tobytes()
+    tensor = {"name": "features", "shape": [1, 2], "datatype": "FP64", "parameters": {"binary_data_size": len(tail)}}
+    text = json.dumps({"inputs": [tensor]}).encode()
+    with pytest.raises(RequestError, match="infinite"):
+        rows_of(text + tail, json_length=len(text))
+
+
 @pytest.mark.parametrize("cut", [1, 8, 16])
 def test_binary_data_that_was_cut_is_refused(cut):
     tail = np.zeros((1, 2)).tobytes()

@@ -208,6 +208,8 @@ def test_more_connections_than_there_is_room_for_are_turned_away(monkeypatch):
     assert door.say(b"").startswith(b"HTTP/1.1 503")
     for stream in held:
         stream.close()
+    while not door.say(b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200"):
+        pass  # the threads of the closed connections have not ended yet
     door.endpoint.stop()
 
 

@@ -1,11 +1,12 @@
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.bundle import digest_of
+from serving.bundle import digest_of, pack
 from serving.gateway.installation import MAX_STARTS, PROBATION_S, RETRY_S, Installation
 from serving.gateway.telemetry import Telemetry
 from serving.gateway.trial import Limits
@@ -146,8 +147,19 @@ def test_another_release_is_taken_at_once_after_a_refused_one(site):
     assert (site.version, site.installation.reason) == ("2", "")
 
 
-def test_a_bundle_for_another_use_case_or_placement_is_refused(site):
-    site.follow(1, bundles.packed(usecase="pump_failure"))
+FOR_OTHERS = {
+    "another use case": bundles.packed(usecase="pump_failure"),
+    "another placement": pack(
+        replace(bundles.manifest_of(), placements=("cloud",)),
+        bundles.logistic_model(bundles.weights_of(), 0.0),
+        bundles.golden_of(bundles.weights_of(), 0.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOR_OTHERS)
+def test_a_bundle_that_is_not_for_this_gateway_is_refused(site, case):
+    site.follow(1, FOR_OTHERS[case])
     assert "not for this gateway" in site.installation.reason
     assert site.version == ""
 
