@@ -14,7 +14,7 @@ from infra.local.console import Console
 from infra.local.demo.journal import Journal
 from infra.local.demo.page import write_page
 from infra.local.demo.scenario import Scenario
-from infra.local.demo.sources import DAY, AzureMachines, Pumps, Source
+from infra.local.demo.sources import AzureMachines, Pumps, Source
 from infra.local.demo.summary import summarize
 from infra.local.errors import DemoError
 from infra.local.stack import Stack
@@ -87,7 +87,7 @@ def run(root: Path, data: Path | None, environ: Mapping[str, str], console: Cons
     deliveries = Deliveries(source, root / "store")
     if "telemetry 1" not in journal.steps:
         deliveries.begin(1)
-    stack = Stack(root, environ)
+    stack = Stack(root, environ, usecase=source.usecase)
     try:
         _step(journal, console, "stack", _healthy, lambda: _start(stack), again=True)
         store = open_store(str(root / "store"))
@@ -118,7 +118,8 @@ def _play(journal: Journal, scenario: Scenario, source: Source, deliveries: Deli
     step("promote 2", _promoted, lambda: scenario.promote(two["version"]))
     step("roll back", _promoted, lambda: scenario.promote(one["version"]))
     step("roll forward", _promoted, lambda: scenario.promote(two["version"]))
-    poor = step("train poorly", _trained, lambda: scenario.train(source.split, "two days only", source.split - 2 * DAY))
+    since = source.split - source.too_short
+    poor = step("train poorly", _trained, lambda: scenario.train(source.split, "too little history", since))
     step("refused", _refused, lambda: scenario.refuse(poor["version"], two["version"]))
     step("skew", _compared, scenario.compare_features)
     step("monitor", lambda result: str(result["sentence"]), scenario.monitor)
@@ -163,9 +164,9 @@ def _ingested(result: Mapping[str, Any]) -> str:
 
 
 def _trained(result: Mapping[str, Any]) -> str:
-    parity = result["parity"]
+    parity, f1 = result["parity"], result["metrics"]["f1"]
     return (
-        f"v{result['version']}, gate {result['gate']}, F1 {result['metrics']['f1']:.2f}, "
+        f"v{result['version']}, gate {result['gate']}, F1 {'-' if f1 is None else f'{f1:.2f}'}, "
         f"{parity['label_flips']} flips in {parity['rows']:,} rows"
     )
 

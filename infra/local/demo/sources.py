@@ -32,6 +32,10 @@ class Source(Protocol):
     def until(self) -> datetime:
         """Until when the second delivery reaches."""
 
+    @property
+    def too_short(self) -> timedelta:
+        """How much history is too little for a model that passes the gate."""
+
     def delivery(self, number: int) -> Sequence[str]:
         """Return the arguments of the ``tidemill`` command that makes delivery 1 or 2."""
 
@@ -46,6 +50,7 @@ class Pumps:
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     first_days: int = 30
     days: int = 40
+    too_short: timedelta = 7 * DAY
 
     @property
     def split(self) -> datetime:
@@ -72,8 +77,9 @@ class AzureMachines:
     name: str = "Azure Predictive Maintenance files"
     fleet: str = "azure_pdm"
     usecase: str = "machine_failure"
-    split: datetime = datetime(2015, 3, 2, tzinfo=UTC)
+    split: datetime = datetime(2015, 3, 17, tzinfo=UTC)
     until: datetime = datetime(2015, 4, 1, tzinfo=UTC)
+    too_short: timedelta = 16 * DAY
 
     def delivery(self, number: int) -> Sequence[str]:
         """Return the arguments of the ``tidemill`` command that makes delivery 1 or 2."""
