@@ -189,4 +189,4 @@ def test_intervals_shrink_with_evidence_and_hold_the_value():
     assert np.diff(share_interval(300, 400)) < np.diff(share_interval(3, 4)) / 5
     assert share_interval(0, 0) == (0.0, 1.0)
     # Exact Poisson limits for 10 events are 4.795 and 18.39.
-    assert rate_interval(10, 1.0) == (pytest.approx(4.795, abs=0.05), pytest.approx(18.39, abs=0.05))
+    assert rate_interval(10, 1.0) == pytest.approx((4.795, 18.39), abs=0.05)
