@@ -1,7 +1,8 @@
 """Search for better parameters within a budget of seconds.
 
 Candidates are judged by average precision on training devices they were not fitted on: folds are made of whole devices,
-never of rows. The test is not touched. The defaults are the first candidate, so a search can only help.
+never of rows. The test is not touched. The defaults are the first candidate where the space holds them, so a
+search can only help.
 
 A budget in seconds makes the number of trials depend on the machine. What was found is therefore recorded with the run,
 and a repeated training takes it from there instead of searching again.
@@ -49,9 +50,16 @@ def search(name: str, space: Space, train: Windows, budget_s: float, seed: int) 
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial({key: kind.defaults[key] for key in where if key in kind.defaults})
+    if all(_holds(bounds, kind.defaults.get(key)) for key, bounds in where.items()):
+        study.enqueue_trial({key: kind.defaults[key] for key in where})
     study.optimize(worth, n_trials=_TRIALS, timeout=budget_s)
     return dict(study.best_params)
+
+
+def _holds(bounds: tuple[float, float] | list[Any], value: Any) -> bool:
+    if isinstance(bounds, list):
+        return value in bounds
+    return value is not None and bounds[0] <= value <= bounds[1]
 
 
 def _suggest(trial: optuna.Trial, key: str, bounds: tuple[float, float] | list[Any]) -> Any:
