@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from infra.local.errors import AirflowRequestError
@@ -202,7 +203,7 @@ def _request(url: str, method: str, body: Mapping[str, Any] | None, token: str) 
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")[:500]
         raise AirflowRequestError(f"Airflow answers {error.code}", where=f"{method} {url}", why=said) from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise AirflowRequestError("Airflow does not answer", where=f"{method} {url}", why=str(error)) from error
 
 

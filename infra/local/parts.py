@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from infra.local import airflow_setup
 from infra.local.airflow_client import OPENER, AirflowClient
 from infra.local.errors import StackError
 from infra.local.ports import LOOPBACK, free_port
-from infra.local.process import MARK, Part
+from infra.local.process import Part
+from infra.local.trace import MARK
 from serving.keys import create_keys
 from serving.publisher import Publisher
 from serving.store import open_store
@@ -115,7 +117,7 @@ def answers(url: str, accept: Callable[[bytes], bool] = lambda _body: True) -> b
     try:
         with OPENER.open(url, timeout=ANSWER_WITHIN_S) as answer:
             return accept(answer.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

@@ -10,10 +10,10 @@ def free_port(preferred: int, taken: Collection[int] = ()) -> int:
     """Return the preferred port, or another free one where somebody listens there already.
 
     Args:
-        preferred: The usual port of a service.
+        preferred: The usual port of a service, 0 for none.
         taken: Ports given away already whose services do not listen yet.
     """
-    if preferred not in taken and _can_listen(preferred):
+    if preferred and preferred not in taken and _can_listen(preferred):
         return preferred
     while True:
         with socket.socket() as probe:

@@ -21,19 +21,18 @@ Example::
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from infra.local import airflow_setup, parts
 from infra.local.airflow_client import AirflowClient
 from infra.local.errors import StackError, StackRunningError
-from infra.local.process import Part, Running, born, dismiss_guard, marked, new_mark, start, start_guard, sweep
+from infra.local.process import Part, Running, start
+from infra.local.trace import Guard, Trace, born
 
 HEALTHY_WITHIN_S = 180.0
 LOOK_S = 0.1
@@ -88,12 +87,13 @@ class Stack:
             environ,
             dags,
             usecase,
-            new_mark(),
+            Trace().mark,
             parts.choose_addresses(wanted, gateways),
         )
         self._progress = progress
         self._running: list[Running] = []
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._trace = Trace(self.plan.mark)
+        self._guard: Guard | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -144,7 +144,7 @@ class Stack:
         refuse_second(self.plan.root)
         for name in ("run", "logs"):
             (self.plan.root / name).mkdir(parents=True, exist_ok=True)
-        self._guard = start_guard(self.plan.mark, SWEEP_S)
+        self._guard = Guard(self.plan.mark, SWEEP_S)
         self._write_state()
         try:
             for part in parts.make(self.plan):
@@ -162,11 +162,11 @@ class Stack:
         asked = time.monotonic()
         for running in reversed(self._running):
             running.end(asked + running.part.grace_s)
-        sweep(self.plan.mark, grace_s=0)
+        self._trace.sweep(grace_s=0)
         self._running = []
         (self.plan.root / STATE).unlink(missing_ok=True)
         if self._guard is not None:
-            dismiss_guard(self._guard)
+            self._guard.dismiss()
             self._guard = None
 
     def revive(self) -> list[str]:
@@ -187,7 +187,12 @@ class Stack:
         return [self._running[index].part.name for index in ended]
 
     def _launch(self, part: Part) -> Running:
-        return start(part, self.plan.mark, self.plan.root / "logs")
+        running = start(part, self.plan.mark, self.plan.root / "logs")
+        if (birth := born(running.process.pid)) is not None:
+            self._trace.leaders[running.process.pid] = birth
+            if self._guard is not None:
+                self._guard.watch(running.process.pid, birth)
+        return running
 
     def _await_all(self, deadline: float) -> None:
         waiting = list(self._running)
@@ -204,24 +209,56 @@ class Stack:
             time.sleep(LOOK_S)
 
     def _write_state(self) -> None:
-        state = {
-            "mark": self.plan.mark,
-            "owner": os.getpid(),
-            "owner_born": born(os.getpid()),
-            "parts": [
-                {"name": running.part.name, "pid": running.process.pid, "url": running.part.url}
-                for running in self._running
-            ],
-        }
+        state = State(
+            self.plan.mark,
+            os.getpid(),
+            born(os.getpid()) or 0,
+            dict(self._trace.leaders),
+            {running.part.name: running.part.url for running in self._running},
+        )
         path = self.plan.root / STATE
         unfinished = path.with_suffix(".new")
-        unfinished.write_text(json.dumps(state, indent=2) + "\n")
+        unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
         unfinished.replace(path)
 
 
-def _failure(running: Running, what: str) -> StackError:
-    why = running.last_words() or "it said nothing"
-    return StackError(what, where=str(running.log), why=why, fix="tidemill doctor")
+@dataclass(frozen=True, slots=True)
+class State:
+    """What ``run/stack.json`` tells about a running stack.
+
+    Attributes:
+        mark: The mark of its processes.
+        owner: The process that started it.
+        owner_born: When that was born.
+        leaders: First process of each part, with the moment of its birth.
+        urls: Addresses by part; empty where people reach nothing.
+    """
+
+    mark: str
+    owner: int
+    owner_born: int
+    leaders: dict[int, int]
+    urls: dict[str, str]
+
+    @property
+    def trace(self) -> Trace:
+        """What its processes are found by."""
+        return Trace(self.mark, dict(self.leaders))
+
+    @property
+    def owned(self) -> bool:
+        """Whether its owner is alive: the very process, not a later one with its number."""
+        return born(self.owner) == self.owner_born
+
+
+def read_state(root: Path) -> State | None:
+    """Return what runs for a folder, or None."""
+    try:
+        stored = json.loads((root / STATE).read_text())
+    except FileNotFoundError:
+        return None
+    leaders = {int(pid): int(birth) for pid, birth in stored["leaders"].items()}
+    return State(stored["mark"], stored["owner"], stored["owner_born"], leaders, stored["urls"])
 
 
 def refuse_second(root: Path) -> None:
@@ -230,39 +267,39 @@ def refuse_second(root: Path) -> None:
     Raises:
         StackRunningError: Its owner is alive.
     """
-    state = _read_state(root)
+    state = read_state(root)
     if state is None:
         return
-    if born(state["owner"]) == state["owner_born"]:
-        raise StackRunningError("a stack is running already", where=f"process {state['owner']}", fix="tidemill down")
-    sweep(state["mark"], SWEEP_S)
+    if state.owned:
+        raise StackRunningError("a stack is running already", where=f"process {state.owner}", fix="tidemill down")
+    state.trace.sweep(SWEEP_S)
     (root / STATE).unlink(missing_ok=True)
 
 
 def bring_down(root: Path) -> int:
     """Stop the stack of a folder from outside.
 
-    Its owner is asked to stop it; where that is gone or does not, everything that carries the mark is ended. No other
-    process is touched: an owner is known by its number and the moment of its birth.
+    Its owner is asked to stop it; where that is gone or does not, everything of the stack is ended. No other process is
+    touched.
 
     Returns:
-        How many processes carried its mark; 0 when nothing was running.
+        How many processes it had; 0 when nothing was running.
     """
-    state = _read_state(root)
+    state = read_state(root)
     if state is None:
         return 0
-    count = len(marked(state["mark"]))
-    if born(state["owner"]) == state["owner_born"]:
-        os.kill(state["owner"], signal.SIGTERM)
+    trace = state.trace
+    count = len(trace.processes())
+    if state.owned:
+        os.kill(state.owner, signal.SIGTERM)
         deadline = time.monotonic() + DOWN_WITHIN_S
         while (root / STATE).exists() and time.monotonic() < deadline:
             time.sleep(LOOK_S)
-    sweep(state["mark"], SWEEP_S)
+    trace.sweep(SWEEP_S)
     (root / STATE).unlink(missing_ok=True)
     return count
 
 
-def _read_state(root: Path) -> dict[str, Any] | None:
-    with suppress(FileNotFoundError):
-        return dict(json.loads((root / STATE).read_text()))
-    return None
+def _failure(running: Running, what: str) -> StackError:
+    why = running.last_words() or "it said nothing"
+    return StackError(what, where=str(running.log), why=why, fix="tidemill doctor")
