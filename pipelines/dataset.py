@@ -136,7 +136,7 @@ class Dataset:
         """Count the failures that at least one of these windows precedes."""
         from_device, when = self.events.device, self.events.time
         return sum(
-            bool(np.any((windows.device == d) & (windows.end < t) & (windows.end >= t - self.horizon_us)))
+            bool(np.any((windows.device == d) & (windows.end < t) & (windows.end > t - self.horizon_us)))
             for d, t in zip(from_device, when, strict=True)
         )
 

@@ -154,9 +154,9 @@ def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Fai
         rows = windows.device == device
         ends, alerts = windows.end[rows], windows.end[rows & alert]
         for time in span.events.time[span.events.device == device].tolist():
-            if not np.any((ends < time) & (ends >= time - span.horizon_us)):
+            if not np.any((ends < time) & (ends > time - span.horizon_us)):
                 continue
-            ahead = alerts[(alerts < time) & (alerts >= time - span.horizon_us)]
+            ahead = alerts[(alerts < time) & (alerts > time - span.horizon_us)]
             result.append(Failure(str(device), time, int(ahead.min()) if len(ahead) else None))
     return result
 

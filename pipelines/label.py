@@ -1,7 +1,8 @@
 """What a model is asked to foresee: a label for each window, from what was known at the time.
 
-A window that ends at ``end`` is *positive* when a failure of its device lies in ``(end, end + horizon]``. A failure at
-the very end of a window is past, not future, and does not count.
+A window that ends at ``end`` is *positive* when a failure of its device lies in ``(end, end + horizon)``. A failure at
+the very end of a window is past, not future, and does not count. One exactly a horizon ahead does not count either: a
+window excludes the reading at its end, so nothing that shows at that very moment could be in it.
 
 A calm window that ends within ``recovery`` after a failure is *unlabelled*: the device stands still or is being mended,
 its window still holds what came before the failure, and whether an alarm there is right is a question nobody asks.
@@ -74,7 +75,7 @@ class FailureWithin:
         >>> hour = 3_600_000_000
         >>> events = Events.of({"device": ["a"], "time": [30 * hour], "kind": ["failure"], "known_at": [31 * hour]})
         >>> label = FailureWithin(timedelta(hours=24))
-        >>> ends = np.array([5, 6, 29, 30, 60]) * hour
+        >>> ends = np.array([6, 7, 29, 30, 60]) * hour
         >>> label.label(np.array(["a"] * 5), ends, events, known_until=80 * hour).tolist()
         [0, 1, 1, 0, -1]
     """
@@ -122,7 +123,7 @@ class FailureWithin:
         known = self.known(events, known_until)
         recovery_us, reported_us = (time // timedelta(microseconds=1) for time in (self.recovery, self.reported_within))
         open_ended = end + self.horizon_us + reported_us > known_until
-        due = next_event(device, end, known) <= end + self.horizon_us
+        due = next_event(device, end, known) < end + self.horizon_us
         # The next event after a moment `recovery` ago is the last failure itself, when it lies at or before the end.
         mending = next_event(device, end - recovery_us, known) <= end
         return np.where(open_ended | (mending & ~due), UNLABELLED, due).astype(np.int8)

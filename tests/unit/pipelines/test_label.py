@@ -26,8 +26,8 @@ FAILURE = ("a", 100 * HOUR, "failure", 101 * HOUR)
 
 @pytest.mark.parametrize(
     ("end_h", "expected"),
-    [(75, 0), (76, 1), (99, 1), (100, 0), (101, 0)],
-    ids=["a horizon too early", "just within", "an hour before", "at its end", "after"],
+    [(75, 0), (76, 0), (77, 1), (99, 1), (100, 0), (101, 0)],
+    ids=["too early", "a whole horizon before", "just within", "an hour before", "at its end", "after"],
 )
 def test_a_window_is_positive_while_the_failure_lies_ahead_within_the_horizon(end_h, expected):
     assert label_of(end_h, events_of(FAILURE)) == expected
