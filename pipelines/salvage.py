@@ -278,7 +278,7 @@ def _real(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _wrong(path: str, value: object, expected: str) -> FaultError:
