@@ -26,6 +26,8 @@ from dags.errors import CommandFailedError
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
 UNREACHABLE = 3
+ACCESS_DENIED = "TM-204"
+CREDENTIALS = "credentials come from the Airflow connection aws_default or, without one, from AWS_* variables"
 SOMEBODY_ELSE_AT_WORK = ("TM-303", "TM-306")
 GRACE_S = 15
 LONGEST_TEXT = 200
@@ -207,5 +209,6 @@ def _fail(error: Mapping[str, Any], code: int, arguments: list[str], skip_on: Se
     told = CommandFailedError(
         f"{name or ''} {error.get('message') or f'it ended with code {code} and said nothing'}".strip(),
         where=f"tidemill {' '.join(arguments)}",
+        fix=CREDENTIALS if name == ACCESS_DENIED else "",
     )
     raise (AirflowException if may_pass(code, name) else AirflowFailException)(str(told)) from told

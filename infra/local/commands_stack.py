@@ -51,7 +51,7 @@ def up(run: Run, state: Path, gateways: int, usecase: str) -> Outcome:
     try:
         with stack:
             for name, url, about in rows(stack):
-                run.console.row(name, f"{url:<24}", about)
+                run.console.row(f"{name:<9}", f"{url:<22}", about)
             run.console.say(f"Up in {time.monotonic() - began:.0f} s. Logs: {state / 'logs'}. Ctrl-C stops everything.")
             while True:
                 time.sleep(LOOK_S)

@@ -65,6 +65,7 @@ def test_an_outcome_that_is_not_good_is_a_result_all_the_same(program):
         (failing(3, {"code": "TM-203", "message": "no store"}), AirflowException, "TM-203 no store"),
         (failing(1, {"code": "TM-306", "message": "second"}), AirflowException, "TM-306 second"),
         (failing(1, {"code": "TM-307", "message": "bad ledger"}), AirflowFailException, "TM-307 bad ledger"),
+        (failing(3, {"code": "TM-204", "message": "no keys"}), AirflowException, "aws_default or.*AWS_"),
         (failing(2, {"code": "TM-400", "message": "no"}), AirflowFailException, r"TM-400 no \(tidemill ingest pumps\)"),
         ("print('oh no', file=sys.stderr); sys.exit(1)", AirflowFailException, "oh no"),
         ("sys.exit(1)", AirflowFailException, "ended with code 1 and said nothing"),
