@@ -30,6 +30,7 @@ from typing import Any
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
 from pipelines.registration import BUNDLE, REPORT, Registered, Registration, Version
 from pipelines.settings import masked
+from serving.approval import Desired
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "bundle.digest"
@@ -62,11 +63,8 @@ class Registry:
             found = self._by_alias(usecase, CHAMPION)
             return str(found.version) if found else None
 
-    def champions(self) -> list[Any]:
-        """Return what releases ask for: every registered model with its champion, as ``serving.decision.Desired``."""
-        # The vocabulary of releases brings their cryptography along; a training does not need it.
-        from serving.decision import Desired  # noqa: PLC0415
-
+    def champions(self) -> list[Desired]:
+        """Return what releases ask for: every registered model with its champion, as releases read it."""
         desired = []
         with self._asked():
             for name in self._model_names():

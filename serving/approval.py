@@ -1,4 +1,6 @@
-"""Gate records: what the gate decided about a bundle, as one file that the release looks up by the bundle's digest.
+"""What training says to releases: the gate's record of a bundle, and the version that the registry wants.
+
+A gate record is one file that the release looks up by the bundle's digest.
 
 Specification. Key ``ledger/gates/<hex of the bundle's digest>.json``, a JSON object::
 
@@ -50,6 +52,23 @@ class GateRecord:
     decided_at_us: int
     evidence: Mapping[str, object] = field(default_factory=dict)
     file_digest: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the registry wants for one use case.
+
+    Attributes:
+        usecase: Name of the use case.
+        version: Version with the alias; None when nobody has it.
+        bundle: Its bundle; None when the version has none, for example because it was registered by hand.
+        digest: Digest that was noted when the version was registered; None when nobody noted one.
+    """
+
+    usecase: str
+    version: str | None
+    bundle: bytes | None
+    digest: str | None = None
 
 
 def gate_key(digest: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from features.errors import TidemillError
-from serving.approval import GateRecord
+from serving.approval import Desired, GateRecord
 from serving.bundle import digest_of, unpack
 from serving.promotion import Action
 from serving.release import Release
@@ -19,23 +19,6 @@ MAX_GATE_AGE_US = 90 * DAY_US
 _AHEAD_US = 3_600_000_000  # a gate may have run on a machine whose clock is a little ahead
 _USECASE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What the registry wants for one use case.
-
-    Attributes:
-        usecase: Name of the use case.
-        version: Version with the alias; None when nobody has it.
-        bundle: Its bundle; None when the version has none, for example because it was registered by hand.
-        digest: Digest that was noted when the version was registered; None when nobody noted one.
-    """
-
-    usecase: str
-    version: str | None
-    bundle: bytes | None
-    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from features.errors import TidemillError
-from serving.approval import read_gate
+from serving.approval import Desired, read_gate
 from serving.bundle import PLACEMENTS, digest_of
-from serving.decision import MAX_GATE_AGE_US, Decision, Desired, decide
+from serving.decision import MAX_GATE_AGE_US, Decision, decide
 from serving.errors import GateRecordError
 from serving.promotion import Action, Promotion, PromotionLedger
 from serving.release import FOLDER, Release, bundle_path, release_path
@@ -54,7 +54,7 @@ class RegistryPort(Protocol):
 
 
 class PublisherPort(Protocol):
-    """The signed repository, as far as releases need it: ``serving.publisher.Publisher``."""
+    """The signed repository, as far as releases need it: ``serving.trust.publisher.Publisher``."""
 
     def refresh_metadata(self, now_us: int) -> tuple[str, ...]:
         """Sign anew what expires soon."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from serving.bundle import canonical_json, digest_of
 from serving.errors import BundleDigestError, ReleaseError
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 
 FOLDER = "releases/"
 _FORMAT = 1

@@ -123,8 +123,8 @@ def monitor(run: Run, usecase: str) -> Outcome:
 def release(run: Run) -> Outcome:
     """Reconcile once; exit code 1 when a version is refused."""
     from pipelines.registry import Registry  # noqa: PLC0415 - `--help` must not pay for it
-    from serving.publisher import Publisher  # noqa: PLC0415 - see above
     from serving.reconcile import reconcile  # noqa: PLC0415 - see above
+    from serving.trust.publisher import Publisher  # noqa: PLC0415 - see above
 
     store = run.open_store()
     publisher = Publisher(store, run.settings.keys)
@@ -176,8 +176,8 @@ def lineage_of(run: Run, usecase: str, version: str) -> Outcome:
 @click.option("--root", type=click.Path(path_type=Path), metavar="FILE", help="Write the root of trust to this file.")
 def keys(run: Run, root: Path | None, *, production: bool) -> Outcome:
     """Create keys and repository."""
-    from serving.keys import KeyRing, create_keys  # noqa: PLC0415 - `--help` must not pay for it
-    from serving.publisher import Publisher  # noqa: PLC0415 - see above
+    from serving.trust.keys import KeyRing, create_keys  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.trust.publisher import Publisher  # noqa: PLC0415 - see above
 
     folder, store = run.settings.keys, run.open_store(create=True)
     create_keys(folder, development=not production)

@@ -172,7 +172,7 @@ def _refused(url: str, status: int) -> Finding:
 
 def keys(folder: Path) -> Finding:
     """Are there signing keys, readable by their owner only?"""
-    from serving.keys import KeyRing  # noqa: PLC0415 - cryptography comes with it
+    from serving.trust.keys import KeyRing  # noqa: PLC0415 - cryptography comes with it
 
     if not folder.exists():
         return Finding("keys", "warn", f"no signing keys at {folder}: releases cannot be signed here", "tidemill keys")

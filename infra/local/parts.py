@@ -16,9 +16,9 @@ from infra.local.errors import StackError
 from infra.local.ports import LOOPBACK, free_port
 from infra.local.process import Part
 from infra.local.trace import MARK
-from serving.keys import create_keys
-from serving.publisher import Publisher
 from serving.store import open_store
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 
 MLFLOW, AIRFLOW, SERVER, GATEWAYS = "mlflow", "airflow", "server", "gateways"
 ALL = (MLFLOW, AIRFLOW, SERVER, GATEWAYS)

@@ -28,7 +28,7 @@ from serving.journal import Journal, now_us
 from serving.record import Spool
 from serving.settings import ServerSettings, read_token, table
 from serving.store import open_store
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 
 MIB = 1024 * 1024
 MAX_REQUESTS = 256

@@ -14,7 +14,7 @@ from serving.cloud.meter import Meter
 from serving.cloud.models import Loaded, ModelTable
 from serving.journal import Journal
 from serving.release import Release, ReleaseReader
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 
 PLACEMENT = "cloud"
 DRAIN_S = 60.0

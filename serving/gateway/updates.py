@@ -12,7 +12,7 @@ from features.errors import TidemillError
 from serving.errors import ExpiredMetadataError, MissingStoreError, StoreError, UnreachableError, UpdateBusyError
 from serving.release import Release, ReleaseReader
 from serving.store import Entry, Store, open_store
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 
 State = Literal["unknown", "current", "unreachable", "expired", "refused"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from serving.approval import Desired
 from serving.bundle import digest_of
-from serving.decision import Desired
 from tests.fakes.interrupted import Budget
 
 

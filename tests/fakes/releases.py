@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from serving.bundle import digest_of
-from serving.keys import create_keys
-from serving.publisher import Publisher
 from serving.release import Release, bundle_path, release_path
 from serving.store import Store
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 
 
 class Releases:

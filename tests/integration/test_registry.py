@@ -18,9 +18,8 @@ from pipelines.lake import Lake
 from pipelines.registration import BUNDLE, REPORT, Registration
 from pipelines.registry import Registry
 from pipelines.training import Parameters, train
-from serving.approval import read_gate
+from serving.approval import Desired, read_gate
 from serving.bundle import digest_of
-from serving.decision import Desired
 from serving.store import open_store
 from tests.fakes.histories import fill_lake, history
 from tests.fakes.mlflow_server import Door, free_port, mlflow_server

@@ -6,12 +6,12 @@ from moto.server import ThreadedMotoServer
 
 from serving.approval import GateRecord, write_gate
 from serving.bundle import digest_of
-from serving.keys import create_keys
-from serving.publisher import Publisher
 from serving.reconcile import reconcile
 from serving.release import ReleaseReader
 from serving.store import open_store
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.registry import MemoryRegistry
 

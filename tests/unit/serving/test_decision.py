@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from serving.approval import GateRecord
+from serving.approval import Desired, GateRecord
 from serving.bundle import digest_of
-from serving.decision import DAY_US, Desired, decide
+from serving.decision import DAY_US, decide
 from serving.release import Release, bundle_path
 from tests.fakes.bundles import packed
 

@@ -11,12 +11,12 @@ from serving.approval import GateRecord, gate_key, write_gate
 from serving.bundle import digest_of
 from serving.decision import DAY_US
 from serving.errors import ConcurrentPublishError, LedgerError, StoreUnreachableError
-from serving.keys import create_keys
 from serving.promotion import Promotion, PromotionLedger
-from serving.publisher import Publisher
 from serving.reconcile import Outcome, reconcile
 from serving.release import Release, ReleaseReader
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.interrupted import Budget, BusyStore, InterruptedStore, PowerCut
 from tests.fakes.registry import MemoryRegistry

@@ -6,10 +6,10 @@ import pytest
 
 from serving.bundle import digest_of
 from serving.errors import BundleDigestError, ReleaseError, UnreachableError
-from serving.keys import create_keys
-from serving.publisher import Publisher
 from serving.release import Release, ReleaseReader, bundle_path, release_path
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.stores import MemoryStore
 

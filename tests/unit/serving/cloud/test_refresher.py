@@ -8,7 +8,7 @@ from serving.cloud.models import ModelTable
 from serving.cloud.refresher import Refresher
 from serving.journal import Journal
 from serving.release import release_path
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 from tests.fakes import bundles, models
 from tests.fakes.releases import Releases
 from tests.fakes.stores import MemoryStore

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # re-exported without __all__
 from tuf.api.metadata import Metadata, Root, Timestamp  # type: ignore[attr-defined]  # re-exported without __all__
 
-import serving.publisher
+import serving.trust.publisher
 from features.errors import TidemillError
 from serving.errors import (
     DevelopmentRootError,
@@ -32,10 +32,10 @@ from serving.errors import (
     UntrustedError,
     UpdateBusyError,
 )
-from serving.keys import KeyRing, create_keys
-from serving.publisher import Publisher
 from serving.store import FolderStore, open_store
-from serving.trust import TrustedClient, moment
+from serving.trust.client import TrustedClient, moment
+from serving.trust.keys import KeyRing, create_keys
+from serving.trust.publisher import Publisher
 from tests.fakes.interrupted import PowerCut
 from tests.fakes.stores import MemoryStore
 
@@ -311,7 +311,7 @@ def test_an_older_state_is_refused_whatever_was_lost_locally(client, store, hist
 
 
 def test_the_keys_of_releases_cannot_publish_elsewhere(store, keys, client, monkeypatch):
-    monkeypatch.setattr(serving.publisher, "_PATH", re.compile(".*"))
+    monkeypatch.setattr(serving.trust.publisher, "_PATH", re.compile(".*"))
     elsewhere = {"keys/stolen.json": b"{}", "releases/deep/x.json": b"{}", "bundles/cc.tmb": b"third model"}
     Publisher(store, keys).publish(elsewhere, (), NOW + DAY)
     client.refresh(NOW + DAY)

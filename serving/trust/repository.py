@@ -23,9 +23,9 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # the module re-ex
 )
 
 from serving.errors import MissingObjectError, NotInitialisedError, UntrustedError, WrongKeysError
-from serving.keys import KeyRing
 from serving.store import Store
-from serving.trust import RELEASES_ROLE, hashed_path
+from serving.trust.client import RELEASES_ROLE, hashed_path
+from serving.trust.keys import KeyRing
 
 _NUMBERED = re.compile(r"([1-9]\d{0,17})\.(\w+)\.json")
 _Signed = TypeVar("_Signed", Targets, Snapshot, Timestamp)

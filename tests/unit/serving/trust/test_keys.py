@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from serving.errors import KeysError
-from serving.keys import KeyRing, create_keys
+from serving.trust.keys import KeyRing, create_keys
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ Laws (``tests/unit/serving/test_publisher.py``):
 - whoever is killed after any number of writes leaves a repository that clients accept, old or new, and running the same
   command again ends where an undisturbed run would have;
 - of two publishers that start from the same state one wins; the other fails and has changed nothing that clients see;
-- nothing is carried on that the same keys have not signed before (``serving.repository``).
+- nothing is carried on that the same keys have not signed before (``serving.trust.repository``).
 
 Why so:
     *Numbered timestamps* are not in the TUF specification, which has one mutable file. A conditional write cannot say
@@ -50,10 +50,10 @@ from serving.errors import (
     MissingObjectError,
     TrustError,
 )
-from serving.keys import ROLES, ROOT_THRESHOLD, KeyRing
-from serving.repository import Repository, State
 from serving.store import Store
-from serving.trust import DEVELOPMENT_MARK, PREFIX, RELEASES_ROLE, moment
+from serving.trust.client import DEVELOPMENT_MARK, PREFIX, RELEASES_ROLE, moment
+from serving.trust.keys import ROLES, ROOT_THRESHOLD, KeyRing
+from serving.trust.repository import Repository, State
 
 # Signed anew when less than half of it is left. Short ones bound how long a frozen store can hide a publication; long
 # ones how seldom somebody has to bring offline keys.
@@ -71,11 +71,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes files for ``serving.trust.TrustedClient``.
+    """Publishes files for ``serving.trust.client.TrustedClient``.
 
     Args:
         store: Must support conditional writes.
-        keys: Folder of the signing keys, see ``serving.keys``.
+        keys: Folder of the signing keys, see ``serving.trust.keys``.
         prefix: Folder of the repository within the store.
 
     Raises:
@@ -83,9 +83,9 @@ class Publisher:
 
     Example:
         >>> import tempfile
-        >>> from serving.keys import create_keys
+        >>> from serving.trust.keys import create_keys
         >>> from serving.store import open_store
-        >>> from serving.trust import TrustedClient
+        >>> from serving.trust.client import TrustedClient
         >>> work = Path(tempfile.mkdtemp())
         >>> create_keys(work / "keys")
         >>> store = open_store(str(work / "store"), create=True)

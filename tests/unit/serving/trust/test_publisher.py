@@ -15,9 +15,9 @@ from serving.errors import (
     UntrustedError,
     WrongKeysError,
 )
-from serving.keys import create_keys
-from serving.publisher import LIFETIMES, Publisher
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
+from serving.trust.keys import create_keys
+from serving.trust.publisher import LIFETIMES, Publisher
 from tests.fakes.interrupted import Budget, BusyStore, InterruptedStore, PowerCut
 from tests.fakes.stores import MemoryStore
 
