@@ -44,6 +44,7 @@ _CLIENT_SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # or the page opens among prompts and traces
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a missing alias is the latter
 
 
@@ -185,7 +186,9 @@ class Registry:
         if found is not None:
             return str(found.experiment_id)
         return str(
-            self._client.create_experiment(registration.experiment, tags={"mlflow.note.content": registration.title})
+            self._client.create_experiment(
+                registration.experiment, tags={"mlflow.note.content": registration.title, **_CLASSIC}
+            )
         )
 
     def _run(self, home: str, registration: Registration) -> str:

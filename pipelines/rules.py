@@ -47,8 +47,8 @@ class GateRules:
         min_gain: Average precision gained over always guessing the base rate.
         max_behind_logistic: Average precision by which a plain logistic model may be better.
         max_more_false_alarms: False alarms per device and week above the champion's; failures caught may not be fewer.
-        max_more_cost: Share by which mistakes may cost more than the champion's; replaces both where a cost is
-            declared.
+        max_more_cost: Share by which mistakes may cost more than the champion's, one false alarm aside; replaces both
+            where a cost is declared.
         max_label_flips: Rows on which bundle and fitted model disagree.
         max_score_difference: Largest difference of their scores.
     """

@@ -79,7 +79,7 @@ class TrainingSummary:
         reasons: Why it failed, as sentences.
         digest: Of the bundle.
         estimator: What was fitted.
-        metrics: The figures of the run.
+        metrics: The figures of the run without details, at most 20: it travels between tasks of a schedule.
         parity: Bundle against fitted model: rows, label_flips, max_abs.
         rows: Windows of train and test.
         champion: The version it was compared with; empty for none.
@@ -279,6 +279,7 @@ def _reader(telemetry: Snapshot) -> Callable[[str, str, int, int], tuple[NDArray
 
 def _summary(examination: Examination, registered: Registered) -> TrainingSummary:
     data, candidate, parity = examination.dataset, examination.candidate, examination.parity
+    figures = verdict.metrics_of(examination)
     return TrainingSummary(
         usecase=examination.usecase.name,
         version=registered.version,
@@ -287,7 +288,7 @@ def _summary(examination: Examination, registered: Registered) -> TrainingSummar
         reasons=examination.reasons,
         digest=candidate.bundle.digest,
         estimator=candidate.estimator,
-        metrics=report.plain(verdict.metrics_of(examination)),
+        metrics=report.plain({name: value for name, value in figures.items() if name not in verdict.DETAILS}),
         parity={"rows": parity.rows, "label_flips": parity.label_flips, "max_abs": parity.max_abs},
         rows={"train": len(data.train), "test": len(data.test)},
         champion=examination.champion.version if examination.champion else "",

@@ -13,6 +13,17 @@ from pipelines.evaluate import Metrics
 from pipelines.examine import Examination
 
 MOST_PARAMS = 20
+# Figures of a run that a summary leaves out.
+DETAILS = (
+    "roc_auc",
+    "brier",
+    "known_devices_failures_caught_share",
+    "known_devices_average_precision",
+    "constant_average_precision",
+    "parity_rows",
+    "parity_label_flips",
+    "parity_max_abs",
+)
 _DAY_US = 86_400_000_000
 
 
@@ -32,13 +43,10 @@ def day(moment_us: int) -> str:
 
 
 def headline(examination: Examination) -> str:
-    """Return the verdict in at most thirty characters, the part of a description that lists show.
-
-    The numbers have no limit of their own, so the words give way.
-    """
+    """Return the verdict in at most thirty characters: lists show no more of a description, some of them only half."""
     found = examination.metrics
     if examination.passed:
-        return f"Passed: catches {found.caught} of {found.failures}"[:30]
+        return f"Passed: {found.caught}/{found.failures} failures caught"[:30]
     count = len(examination.reasons)
     return f"Refused by {count} rule{'s' * (count > 1)}"
 

@@ -122,7 +122,7 @@ def test_without_a_champion_there_is_nothing_to_beat():
 def test_a_refusal_names_all_its_reasons_with_value_and_limit():
     bad = replace(GOOD, train_failures=4, golden_passed=False)
     assert reasons(judge(RULES, bad)) == [
-        "train_failures: 4 failures to learn from, at least 5",
+        "train_failures: failures to learn from: 4 (at least 5)",
         "golden_rows: the bundle misses its golden scores",
     ]
 
