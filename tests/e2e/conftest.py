@@ -1,0 +1,27 @@
+"""One house for all journeys, with a month of telemetry taken in."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local.stack import Stack
+from tests.e2e.house import FLEET, USECASE, House
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory) -> Iterator[House]:
+    root = tmp_path_factory.mktemp("house")
+    (root / "store").mkdir()
+    with Stack(root, dict(os.environ), wanted=("mlflow", "server", "gateways"), gateways=1, usecase=USECASE) as stack:
+        house = House(root, stack)
+        house.tidemill("simulate", "pumps", *FLEET)
+        house.tidemill("ingest", "pumps")
+        house.tidemill("materialize", "pumps")
+        yield house
+
+
+@pytest.fixture(scope="session")
+def trained(house: House) -> dict[str, object]:
+    """The first version of the use case."""
+    return house.tidemill("train", USECASE, "--note", "journey")
