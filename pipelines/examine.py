@@ -1,7 +1,7 @@
 """The examination of a candidate: everything that is known about its bundle before somebody decides.
 
-The bundle is asked through the predictor that will serve it, on every held-out row. Examining is pure but for the clock
-that measures latency: the same bundle and data give the same findings.
+The bundle is asked through the predictor that will serve it, on every held-out row. But for time and memory, which are
+measured, the same bundle and data give the same findings.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from pipelines.candidate import Candidate, span_of
 from pipelines.dataset import Dataset, Windows
 from pipelines.estimator import Logistic, fit
 from pipelines.evaluate import DialPoint, Metrics, Span, by_device, choose_threshold, dial, measure
+from pipelines.footprint import peak_memory_mib
 from pipelines.gate import Comparison, Evidence, RuleResult, judge, passed, reasons
 from pipelines.parity import Parity, compare
 from pipelines.sensitivity import Leaning, lean
@@ -61,6 +62,7 @@ class Examination:
         parity: Bundle against fitted model.
         golden_passed: Whether the bundle gives its golden scores here.
         latency_us: Median time of one row.
+        memory_mib: Peak memory of a process that opens the bundle.
         outside: Share of test windows with a value outside what training saw.
         dial: What other thresholds would have done.
         devices: Metrics by device, worst first.
@@ -82,6 +84,7 @@ class Examination:
     parity: Parity
     golden_passed: bool
     latency_us: float
+    memory_mib: float
     outside: float
     dial: list[DialPoint]
     devices: list[tuple[str, Metrics]]
@@ -141,6 +144,7 @@ def examine(
         golden_passed=_gives_golden_scores(predictor),
         latency_us=_latency_us(predictor, test.values, timer),
         bundle_bytes=len(candidate.data),
+        memory_mib=peak_memory_mib(candidate.data),
         placements=usecase.placements,
         cost=usecase.cost,
     )
@@ -159,6 +163,7 @@ def examine(
         parity=evidence.parity,
         golden_passed=evidence.golden_passed,
         latency_us=evidence.latency_us,
+        memory_mib=evidence.memory_mib,
         outside=_outside(dataset.train.values, test.values),
         dial=dial(test, answer.score, span, candidate.threshold),
         devices=by_device(test, answer.alert, span),

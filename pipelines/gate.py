@@ -49,6 +49,7 @@ class Evidence:
         golden_passed: Whether the bundle gives its golden scores.
         latency_us: Median time of one row through the predictor.
         bundle_bytes: Size of the bundle.
+        memory_mib: Peak memory of a process that opens it.
         placements: Where it is to run.
         cost: What mistakes cost, where the use case says.
     """
@@ -64,6 +65,7 @@ class Evidence:
     golden_passed: bool
     latency_us: float
     bundle_bytes: int
+    memory_mib: float
     placements: tuple[str, ...]
     cost: Cost | None = None
 
@@ -200,6 +202,7 @@ def _budgets(evidence: Evidence) -> list[RuleResult]:
         results += [
             _at_most(f"latency.{place}", evidence.latency_us, budget.latency_us, "microseconds a row"),
             _at_most(f"size.{place}", evidence.bundle_bytes, budget.bundle_bytes, "bytes of bundle"),
+            _at_most(f"memory.{place}", evidence.memory_mib, budget.memory_mib, "mebibytes of memory"),
         ]
     return results
 

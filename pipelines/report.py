@@ -132,6 +132,7 @@ def document(examination: Examination) -> dict[str, Any]:
             "digest": candidate.bundle.digest,
             "bytes": len(candidate.data),
             "latency_us": examination.latency_us,
+            "memory_mib": examination.memory_mib,
             "threshold": candidate.threshold,
             "feature_digest": candidate.bundle.manifest.features.digest,
         },

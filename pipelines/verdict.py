@@ -100,6 +100,7 @@ def metrics_of(examination: Examination) -> dict[str, float]:
         "parity_max_abs": examination.parity.max_abs,
         "latency_us": examination.latency_us,
         "bundle_bytes": len(examination.candidate.data),
+        "memory_mib": examination.memory_mib,
     }
     if examination.champion and (other := examination.champion.metrics):
         result["champion_failures_caught"] = other.caught

@@ -36,6 +36,7 @@ GOOD = Evidence(
     golden_passed=True,
     latency_us=40.0,
     bundle_bytes=200_000,
+    memory_mib=60.0,
     placements=("gateway", "cloud"),
 )
 RULES = GateRules()
@@ -72,6 +73,8 @@ FAILING = {
     "latency.gateway": {"latency_us": 5_001.0, "placements": ("gateway",)},
     "latency.cloud": {"latency_us": 2_001.0},
     "size.gateway": {"bundle_bytes": BUDGETS["gateway"].bundle_bytes + 1},
+    "memory.gateway": {"memory_mib": 129.0},
+    "memory.cloud": {"memory_mib": 513.0, "placements": ("cloud",)},
     "size.cloud": {"bundle_bytes": BUDGETS["cloud"].bundle_bytes + 1, "placements": ("cloud",)},
 }
 

@@ -13,6 +13,7 @@ from pipelines.dataset import build as cut
 from pipelines.errors import UnknownNameError
 from pipelines.estimator import ESTIMATORS
 from pipelines.export import Tree, export_trees
+from pipelines.footprint import peak_memory_mib
 from pipelines.label import FailureWithin
 from pipelines.parity import compare
 from pipelines.reference import at_splits, deciles, golden_rows, with_gaps
@@ -143,6 +144,12 @@ def test_the_level_of_a_signal_is_its_mean_over_the_shortest_window():
     assert count is not None
     assert NAMES[count] == "error1_count_24h"
     assert level_column(USECASE.features, "no such signal") is None
+
+
+def test_a_bundle_takes_memory_and_a_broken_one_gives_no_number(boosted):
+    small = peak_memory_mib(boosted.data)
+    assert 20 < small < 128
+    assert np.isnan(peak_memory_mib(b"not a bundle"))
 
 
 def test_a_search_without_a_budget_finds_nothing(data):
