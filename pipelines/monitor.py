@@ -110,7 +110,7 @@ def monitor(
     decision_key = f"ledger/retraining/{usecase.name}/{date}.json"
     report_key = f"reports/monitoring/{usecase.name}/{date}.json"
     last = watched[-1] if watched else None
-    evidence = _evidence(last, _retrained(store, usecase.name, decision_key))
+    evidence = _evidence(last, _retrained(store, usecase.name))
     decision = _decide_once(store, decision_key, decide(evidence, usecase.gate, rules, now_us), last, now_us)
     summary = MonitorSummary(
         usecase=usecase.name,
@@ -162,9 +162,9 @@ def _evidence(watched: Watched | None, retrained_at: list[int]) -> Evidence:
     )
 
 
-def _retrained(store: Store, usecase: str, without: str) -> list[int]:
+def _retrained(store: Store, usecase: str) -> list[int]:
     """Return when retraining was decided before, UTC microseconds."""
-    keys = [entry.key for entry in store.list(f"ledger/retraining/{usecase}/") if entry.key != without]
+    keys = [entry.key for entry in store.list(f"ledger/retraining/{usecase}/")]
     decisions = [json.loads(store.get(key)) for key in keys[-31:]]
     return [int(decision["decided_at_us"]) for decision in decisions if decision["retrain"]]
 

@@ -87,6 +87,7 @@ def watch(made, *steps):
                 waiting.cancel()
                 await asyncio.gather(waiting, return_exceptions=True)
                 events = made.run()
+            assert bool(done) == expected
             seen.append(waiting.result().payload["champions"] if done else None)
         await events.aclose()
         return seen

@@ -74,6 +74,39 @@ def test_an_object_that_is_no_log_is_counted_and_named_and_hurts_nobody(tmp_path
     assert done["unreadable_objects"] == ["predictions/pump_failure/gateway/site-1/2026-03-02/broken.jsonl.gz"]
 
 
+def test_of_two_records_of_one_prediction_the_first_counts(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START, predicted_at_us=START + second) for second in (9, 5, 7)])
+    loaded = load_predictions(store, lake, "pump_failure", NOW)
+    assert (loaded.new, loaded.duplicates) == (1, 2)
+    assert lake.predictions("pump_failure").open().read(["predicted_at"])["predicted_at"].to_pylist() == [START + 5]
+
+
+def test_a_log_of_another_use_case_is_not_taken_in(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START)])
+    (entry,) = store.list("predictions/pump_failure/")
+    store.put("predictions/machine_failure/gateway/site-1/2026-03-02/misplaced.jsonl.gz", store.get(entry.key))
+    loaded = load_predictions(store, lake, "machine_failure", NOW)
+    assert (loaded.new, loaded.unreadable) == (0, 1)
+
+
+def test_only_the_latest_four_weeks_are_looked_at(tmp_path, store, lake):
+    send(tmp_path, store, [prediction("pump-1", START + day * DAY) for day in (0, 1, 2, 3, 29)])
+    assert monitor(store, lake, USECASE, NOW).windows == 3
+
+
+@pytest.mark.parametrize(("days", "told"), [(13, False), (21, True)])
+def test_scores_are_compared_with_the_first_week_of_the_version(tmp_path, store, lake, days, told):
+    rows = [
+        prediction(pump, START + hour * HOUR, score=0.1 + 0.5 * (hour > 7 * 24) + 0.01 * (hour % 10))
+        for pump in PUMPS
+        for hour in range(0, days * 24 + 1, 3)
+    ]
+    send(tmp_path, store, rows)
+    summary = monitor(store, lake, USECASE, NOW)
+    assert (summary.score_index is not None) == told
+    assert any("scores moved far" in reason for reason in summary.reasons) == told
+
+
 def test_missing_features_come_back_as_missing(tmp_path, store, lake):
     values = np.arange(len(USECASE.features.names), dtype=float)
     values[1] = np.nan
@@ -93,11 +126,12 @@ def test_quality_counts_windows_by_alert_and_outcome(tmp_path, store, lake):
         return prediction("pump-1", START + hour * HOUR, **alert)
 
     # The failure at hour 30 is foretold by ends from hour 6 to 29.
-    send(tmp_path, store, [at(2), at(3, alert=True), at(10, alert=True), at(20), at(29, alert=True)])
+    calm_windows = [at(0), at(1), at(2), at(3, alert=True)]
+    send(tmp_path, store, [*calm_windows, at(10, alert=True), at(20), at(29, alert=True)])
     hear_of(lake, [("pump-1", START + 30 * HOUR)])
     summary = monitor(store, lake, USECASE, NOW)
     assert summary.quality == {
-        "tp": 2, "fp": 1, "fn": 1, "tn": 1, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
+        "tp": 2, "fp": 1, "fn": 1, "tn": 3, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
     }  # fmt: skip
     assert (summary.failures, summary.caught, summary.joined_share) == (1, 1, 1.0)
     days = json.loads(store.get(summary.report))["versions"][0]["days"]
@@ -157,6 +191,12 @@ def test_moved_inputs_ask_for_a_new_model_once_and_the_cool_down_holds_back_the_
     assert tomorrow.reasons
     assert not tomorrow.retrain
     assert tomorrow.brakes == ["trained anew 1 days ago, 7 days have to pass"]
+
+
+def test_a_decision_to_keep_the_model_starts_no_cool_down(tmp_path, store, lake):
+    assert not monitor(store, lake, USECASE, NOW).retrain
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    assert monitor(store, lake, USECASE, NOW + DAY).retrain
 
 
 def test_missed_failures_ask_for_a_new_model(tmp_path, store, lake):
