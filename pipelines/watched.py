@@ -74,7 +74,7 @@ class Watched:
     def score_index(self) -> float:
         """Stability index of the scores of its latest week against its first; NaN before there are two weeks."""
         end = self.windows.end
-        if not len(end) or end.max() - end.min() < 2 * (WEEK_US):
+        if not len(end) or end.max() - end.min() < 2 * WEEK_US:
             return math.nan
         first = self.score[end <= end.min() + WEEK_US]
         edges = np.quantile(first, np.linspace(0, 1, DECILES + 1))
