@@ -93,6 +93,9 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
     def y(levels: ArrayLike) -> NDArray[np.float64]:
         return _SIGNAL_HEIGHT * (1 - (np.asarray(levels, dtype=np.float64) - low) / (high - low))
 
+    widest = (
+        2.5 * timeline.every / (timeline.until - timeline.since) * WIDTH
+    )  # where nothing was asked, nothing is drawn
     times, levels = thinned(timeline.times[known], values)
     caption = (
         f"{timeline.device}: {'a failure ' + timeline.kind if timeline.kind != 'false alarm' else 'a false alarm'}"
@@ -105,7 +108,7 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
         caption=caption,
         alt=alt,
         signal=path(x(times), y(levels)),
-        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores)),
+        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores), widest),
         threshold=round(_SCORE_HEIGHT * (1 - threshold), 1),
         band=(round(float(y(normal[1])), 1), round(float(y(normal[0])), 1)) if len(banded) == len(normal) else None,
         alarms=[
@@ -142,7 +145,7 @@ def dial_picture(points: Sequence[DialPoint], chosen: float) -> DialPicture:
     """Draw what every threshold does; failures caught upwards, false alarms to the right."""
     alarms = np.array([point.metrics.false_alarms for point in points], dtype=np.float64)
     caught = np.array([point.metrics.caught for point in points], dtype=np.float64)
-    x = alarms / max(alarms.max(), 1) * _DIAL_WIDTH
+    x = np.sqrt(alarms / max(alarms.max(), 1)) * _DIAL_WIDTH  # the root spreads the few alarms people can bear
     y = _DIAL_HEIGHT * (1 - caught / max(points[0].metrics.failures, 1))
     at = next(i for i, point in enumerate(points) if point.threshold == chosen)
     alt = (
@@ -193,14 +196,16 @@ def thinned(times: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDAr
     return times[order], values[order]
 
 
-def path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
-    """Write a line as SVG path data.
+def path(x: NDArray[np.float64], y: NDArray[np.float64], widest: float = np.inf) -> str:
+    """Write a line as SVG path data; it is broken where two points are further apart than ``widest``.
 
     Example:
-        >>> path(np.array([0.0, 1.25]), np.array([2.0, 3.0]))
-        'M0.0,2.0L1.2,3.0'
+        >>> path(np.array([0.0, 1.25, 9.0]), np.array([2.0, 3.0, 3.0]), widest=5.0)
+        'M0.0,2.0L1.2,3.0M9.0,3.0'
     """
-    return "".join(f"{'L' if i else 'M'}{a:.1f},{b:.1f}" for i, (a, b) in enumerate(zip(x, y, strict=True)))
+    lifted = np.diff(x, prepend=-np.inf) > widest
+    lifted[:1] = True
+    return "".join(f"{'M' if up else 'L'}{a:.1f},{b:.1f}" for up, a, b in zip(lifted, x, y, strict=True))
 
 
 def _days(since: int, until: int) -> list[tuple[float, str]]:

@@ -157,14 +157,19 @@ def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison
     asked = RuleResult("champion_comparable", True, 1.0, 1.0, f"{name} was asked on the same rows")
     candidate = evidence.candidate
     if evidence.cost is not None:
-        # One false alarm is free: a champion without a mistake could not be followed otherwise.
-        limit = (1 + rules.max_more_cost) * _paid(evidence.cost, found) + evidence.cost.false_alarm
+        chance = evidence.cost.of(rules.max_fewer_caught, 1)
+        limit = (1 + rules.max_more_cost) * _paid(evidence.cost, found) + chance
         what = f"{evidence.cost.currency} for mistakes on the rows of {name}"
         return [asked, _at_most("champion_cost", _paid(evidence.cost, candidate), limit, what)]
     more = candidate.false_alarms_per_device_week - found.false_alarms_per_device_week
     return [
         asked,
-        _at_least("champion_caught", candidate.caught, found.caught, f"failures caught on the rows of {name}"),
+        _at_least(
+            "champion_caught",
+            candidate.caught,
+            found.caught - rules.max_fewer_caught,
+            f"failures caught on the rows of {name}",
+        ),
         _at_most(
             "champion_false_alarms",
             more,

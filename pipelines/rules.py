@@ -49,9 +49,10 @@ class GateRules:
         min_average_precision: Floor of the ranking.
         min_gain: Average precision gained over always guessing the base rate.
         max_behind_logistic: Average precision by which a plain logistic model may be better.
-        max_more_false_alarms: False alarms per device and week above the champion's; failures caught may not be fewer.
-        max_more_cost: Share by which mistakes may cost more than the champion's, one false alarm aside; replaces both
-            where a cost is declared.
+        max_fewer_caught: Failures fewer than the champion catches: of a few dozen, one more or less is chance.
+        max_more_false_alarms: False alarms per device and week above the champion's.
+        max_more_cost: Share by which mistakes may cost more than the champion's, besides ``max_fewer_caught`` failures
+            and one false alarm; replaces both where a cost is declared.
         max_label_flips: Rows on which bundle and fitted model disagree.
         max_score_difference: Largest difference of their scores.
     """
@@ -67,6 +68,7 @@ class GateRules:
     min_average_precision: float = 0.3
     min_gain: float = 0.2
     max_behind_logistic: float = 0.1
+    max_fewer_caught: int = 1
     max_more_false_alarms: float = 0.1
     max_more_cost: float = 0.1
     max_label_flips: int = 0

@@ -35,6 +35,7 @@ class Timeline:
         times: When readings were taken, shape ``(n,)``.
         values: The readings, shape ``(n,)``.
         ends: Ends of the windows the model was asked about.
+        every: Step between two of them.
         scores: What it said.
         alarms: Alarms in the stretch.
         failures: Failures in the stretch.
@@ -49,6 +50,7 @@ class Timeline:
     times: NDArray[np.int64]
     values: NDArray[np.float64]
     ends: NDArray[np.int64]
+    every: int
     scores: NDArray[np.float64]
     alarms: list[Alarm]
     failures: list[int]
@@ -83,6 +85,7 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
                 times=times,
                 values=values,
                 ends=test.end[rows],
+                every=span.every_us,
                 scores=examination.score[rows],
                 alarms=[a for a in raised if a.device == device and a.end >= since and a.start <= until],
                 failures=[int(t) for t in span.events.time[own] if since <= t <= until],

@@ -64,8 +64,8 @@ FAILING = {
     "gain_over_guessing": {"constant": replace(METRICS, average_precision=0.61)},
     "behind_logistic": {"logistic": replace(METRICS, average_precision=0.91)},
     "champion_comparable": {"champion": Comparison("3", None, "its features cannot be computed")},
-    "champion_caught": champion(caught=10),
-    "champion_cost": champion(caught=10) | {"cost": COST},
+    "champion_caught": champion(caught=10) | candidate(caught=8),
+    "champion_cost": champion(caught=10, false_alarms=0) | {"cost": COST},
     "champion_false_alarms": champion(false_alarms=1),
     "label_flips": {"parity": replace(GOOD.parity, label_flips=1)},
     "score_difference": {"parity": replace(GOOD.parity, max_abs=2e-6)},
@@ -110,11 +110,16 @@ def test_a_number_that_is_not_there_fails():
     assert {"test_failures", "caught", "average_precision", "gain_over_guessing"} <= set(found)
 
 
+def test_one_failure_less_than_the_champion_is_chance():
+    assert failed(replace(GOOD, **champion(caught=10))) == []
+    assert failed(replace(GOOD, cost=COST, **champion(caught=10))) == []
+
+
 def test_where_mistakes_have_a_price_the_price_is_compared():
-    """One failure less for 1000, eleven false alarms less for 1100."""
-    better = replace(GOOD, cost=COST, **champion(caught=10, false_alarms=15))
-    assert failed(better) == []
-    assert "champion_caught" in failed(replace(better, cost=None))
+    """Two failures less for 2000, eleven false alarms less for 1100."""
+    dearer = replace(GOOD, cost=COST, **candidate(caught=8) | champion(caught=10, false_alarms=15))
+    assert failed(dearer) == []
+    assert "champion_caught" in failed(replace(dearer, cost=None))
 
 
 def test_without_a_champion_there_is_nothing_to_beat():
