@@ -32,19 +32,22 @@ ABOUT = {
 )
 @STATE
 @click.option("--gateways", default=3, metavar="COUNT", help="How many gateways.")
-@click.option("--usecase", default="pump_failure", type=USECASE, help="The use case whose releases the gateways run.")
-def up(run: Run, state: Path, gateways: int, usecase: str) -> Outcome:
+@click.option(
+    "--usecase",
+    type=USECASE,
+    help="The use case whose releases the gateways run.  [default: that of the demo in this folder, else pump_failure]",
+)
+def up(run: Run, state: Path, gateways: int, usecase: str | None) -> Outcome:
     """Run the stack until it is told to stop."""
     from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for the stack
     from infra.local.stack import Stack  # noqa: PLC0415 - see above
 
-    store = run.settings.store
     stack = Stack(
         state,
         environment(),
-        store=store if "://" in store else str(Path(store).resolve()),
+        store=_store(run, state),
         gateways=gateways,
-        usecase=usecase,
+        usecase=usecase or _shown_last(state),
         progress=lambda name, seconds: run.console.say(f"{name} answers after {seconds:.1f} s"),
     )
     began = time.monotonic()
@@ -69,6 +72,18 @@ def down(run: Run, state: Path) -> Outcome:  # noqa: ARG001 - every command has 
 
     count = bring_down(state)
     return Outcome({"processes": count}, [f"stopped {count} processes" if count else "nothing was running"])
+
+
+def _store(run: Run, state: Path) -> str:
+    """The store somebody named, else the one in the state folder."""
+    chosen = next(shown for shown in run.settings.shown if shown.name == "store")
+    store = str(state / "store") if chosen.source == "default" else run.settings.store
+    return store if "://" in store else str(Path(store).resolve())
+
+
+def _shown_last(state: Path) -> str:
+    shown = state / "demo" / "usecase"
+    return shown.read_text().strip() if shown.exists() else "pump_failure"
 
 
 def rows(stack: "Stack") -> Sequence[tuple[str, str, str]]:

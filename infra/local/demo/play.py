@@ -81,7 +81,7 @@ def run(root: Path, data: Path | None, environ: Mapping[str, str], console: Cons
     if not journal.continued:
         _begin_anew(root)
         (root / "demo").mkdir(parents=True, exist_ok=True)
-        (root / "demo" / "owner").write_text(source.name)
+        (root / "demo" / "usecase").write_text(source.usecase + "\n")
     console.say(f"Tidemill demo: {source.name}" + (" (going on after a stop)" if journal.continued else ""))
     (root / "store").mkdir(parents=True, exist_ok=True)
     deliveries = Deliveries(source, root / "store")
@@ -186,7 +186,7 @@ def _fed(result: Mapping[str, Any]) -> str:
 
 def _begin_anew(root: Path) -> None:
     """Remove what an earlier demo left; refuse to touch a store that no demo filled."""
-    if (root / "store").exists() and any((root / "store").iterdir()) and not (root / "demo" / "owner").exists():
+    if (root / "store").exists() and any((root / "store").iterdir()) and not (root / "demo" / "usecase").exists():
         raise DemoError(
             "there is telemetry that no demo put there",
             where=str(root / "store"),

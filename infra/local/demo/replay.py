@@ -20,25 +20,32 @@ from serving.store import Store
 BATCH = 2_000
 """Records in one request."""
 
-DISORDER = 20
-"""How many places a record may move: far less than a gateway's allowed lateness."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Raw records of one stretch of time, in event order: ``(device, line)``."""
+    """Raw records of one stretch of time, in event order: ``(event time in ms, device, line)``."""
 
-    lines: tuple[tuple[str, bytes], ...]
+    lines: tuple[tuple[int, str, bytes], ...]
 
-    def of(self, devices: Sequence[str]) -> list[bytes]:
-        """Return the lines of some devices; lines that name no device go to whoever asks for the empty name."""
+    def of(self, devices: Sequence[str], disorder_ms: int = 0, seed: int = 0) -> list[bytes]:
+        """Return the lines of some devices, a little out of order, as a busy network delivers them.
+
+        Args:
+            devices: Whose lines; those that name no device go to whoever asks for the empty name.
+            disorder_ms: How much later than another a record may arrive that happened before it.
+            seed: Makes the disorder reproducible.
+        """
+        generator = random.Random(seed)  # noqa: S311 - a reproducible disturbance, not a secret
         wanted = set(devices)
-        return [line for device, line in self.lines if device in wanted]
+        arrivals = [
+            (at + generator.uniform(0, disorder_ms), line) for at, device, line in self.lines if device in wanted
+        ]
+        return [line for _, line in sorted(arrivals, key=lambda arrival: arrival[0])]
 
     @property
     def devices(self) -> list[str]:
         """The devices that appear, sorted."""
-        return sorted({device for device, _ in self.lines if device})
+        return sorted({device for _, device, _ in self.lines if device})
 
 
 def record(store: Store, fleet: Fleet, since_ms: int, until_ms: int) -> Recorded:
@@ -57,14 +64,7 @@ def record(store: Store, fleet: Fleet, since_ms: int, until_ms: int) -> Recorded
             if since_ms <= latest < until_ms:
                 timed.append((latest, len(timed), device, line))
     timed.sort(key=lambda row: (row[0], row[1]))
-    return Recorded(tuple((device, line) for _, _, device, line in timed))
-
-
-def disturbed(lines: Sequence[bytes], seed: int) -> list[bytes]:
-    """Return the lines slightly out of order, as a busy network delivers them."""
-    generator = random.Random(seed)  # noqa: S311 - a reproducible disturbance, not a secret
-    order = sorted(range(len(lines)), key=lambda place: place + generator.uniform(0, DISORDER))
-    return [lines[place] for place in order]
+    return Recorded(tuple((at, device, line) for at, _, device, line in timed))
 
 
 def feed(url: str, lines: Sequence[bytes], progress: Callable[[int], None]) -> dict[str, Any]:

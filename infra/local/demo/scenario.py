@@ -31,6 +31,12 @@ from serving.store import Store
 PATIENCE_S = 240.0
 """How long one DAG run or one release may take before the demo gives up."""
 
+MOST_SKEW = 1e-9
+"""How far features of a gateway may lie from those of the batch job, by scale."""
+
+AFTERWARDS_S = 1.5
+"""How long requests go on after a version has changed, so that its answers are seen."""
+
 LOAD_ROWS = 8
 """Feature rows in one request to the cloud server."""
 
@@ -85,6 +91,7 @@ class Scenario:
             server_s = time.monotonic() - began
             self._await(lambda: set(self._gateway_versions()) == {version}, f"gateways at v{version}")
             gateways_s = time.monotonic() - began
+            time.sleep(AFTERWARDS_S)
         return self._served(requests) | {
             "version": version,
             "server_s": round(server_s, 1),
@@ -103,12 +110,13 @@ class Scenario:
         return self._served(requests) | {"version": version, "reason": reason}
 
     def feed_gateways(self) -> dict[str, Any]:
-        """Replay three days of raw telemetry, a third of the devices to each gateway."""
+        """Replay raw telemetry around the first delivery's end, a third of the devices to each gateway."""
         fleet = catalog.load(self.source.fleet).fleet
         since, until = (int(at.timestamp() * 1000) for at in self._replayed)
         recorded = replay.record(self.store, fleet, since, until)
         gateways = self.stack.gateways
-        shares = [recorded.of(["", *recorded.devices[number :: len(gateways)]]) for number in range(len(gateways))]
+        count, disorder_ms = len(gateways), int(fleet.late_after.total_seconds() * 1000) // 2
+        shares = [recorded.of(["", *recorded.devices[n::count]], disorder_ms, seed=n) for n in range(count)]
         total, done, lock = sum(map(len, shares)), [0], threading.Lock()
 
         def fed(count: int) -> None:
@@ -117,10 +125,11 @@ class Scenario:
                 self.progress("records to gateways", done[0], total)
 
         def feed_one(number: int) -> dict[str, Any]:
-            return replay.feed(gateways[number].url, replay.disturbed(shares[number], seed=number), fed)
+            return replay.feed(gateways[number].url, shares[number], fed)
 
         with ThreadPoolExecutor(len(gateways)) as threads:
             answers = list(threads.map(feed_one, range(len(gateways))))
+        self._await(lambda: not any(self._pending(gateway.url) for gateway in gateways), "an empty spool")
         return {"gateways": [self._gateway(number) | answer for number, answer in enumerate(answers)]}
 
     def compare_features(self) -> dict[str, Any]:
@@ -134,6 +143,8 @@ class Scenario:
         prefix = f"predictions/{self.source.usecase}/gateway/"
         logged = [row for entry in self.store.list(prefix) for row in decode(self.store.get(entry.key))]
         result = skew.compare(entry.features.names, logged, batch)
+        if not result.max_rel <= MOST_SKEW:
+            raise DemoError(f"gateways and the batch job differ by {result.max_rel:.1e}", where=result.feature)
         return {
             "rows": result.rows,
             "max_rel": result.max_rel,
@@ -147,7 +158,9 @@ class Scenario:
 
     @property
     def _replayed(self) -> tuple[datetime, datetime]:
-        return self.source.split - DAY, self.source.split + 2 * DAY
+        """The windows fill up first, then two days are predicted."""
+        longest = timedelta(microseconds=catalog.load(self.source.fleet).features.longest_us)
+        return self.source.split - longest, self.source.split + 2 * DAY
 
     @property
     def _lake(self) -> Lake:
@@ -192,6 +205,9 @@ class Scenario:
 
     def _gateway_versions(self) -> list[str]:
         return [str(load.fetch(f"{gateway.url}/status").get("version") or "") for gateway in self.stack.gateways]
+
+    def _pending(self, url: str) -> int:
+        return int(load.fetch(f"{url}/status")["spool"]["pending"])
 
     def _gateway(self, number: int) -> dict[str, Any]:
         status = load.fetch(f"{self.stack.gateways[number].url}/status")

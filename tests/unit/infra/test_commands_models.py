@@ -8,7 +8,7 @@ import pytest
 
 from infra.local import cli
 from serving.store import FolderStore
-from serving.trust import TrustedClient
+from serving.trust.client import TrustedClient
 
 
 @pytest.fixture

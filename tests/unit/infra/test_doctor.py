@@ -13,7 +13,7 @@ import pytest
 
 from infra.local import cli, doctor
 from infra.local.doctor import Finding
-from serving.keys import create_keys
+from serving.trust.keys import create_keys
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@ import gzip
 import json
 
 from features import catalog
-from infra.local.demo.replay import DISORDER, disturbed, record
+from infra.local.demo.replay import record
 from serving.store import open_store
 
 DAY_MS = 86_400_000
@@ -33,7 +33,7 @@ def test_late_records_take_their_place_and_broken_ones_keep_theirs(tmp_path):
     )
     recorded = record(store, catalog.load("pumps").fleet, START_MS, START_MS + DAY_MS)
 
-    assert [line for _, line in recorded.lines] == [
+    assert [line for _, _, line in recorded.lines] == [
         _line("p1", START_MS),
         b"{broken",
         _line("p2", START_MS + 1000),
@@ -43,10 +43,15 @@ def test_late_records_take_their_place_and_broken_ones_keep_theirs(tmp_path):
     assert recorded.of(["", "p2"]) == [b"{broken", _line("p2", START_MS + 1000)]
 
 
-def test_disturbing_keeps_every_line_near_its_place():
-    lines = [str(number).encode() for number in range(500)]
-    moved = disturbed(lines, seed=3)
+def test_records_arrive_out_of_order_by_no_more_than_allowed(tmp_path):
+    lines = [_line("p1", START_MS + 1000 * second) for second in range(300)]
+    store = _store(tmp_path, {"2026/01/05/00/a.json.gz": lines})
+    recorded = record(store, catalog.load("pumps").fleet, START_MS, START_MS + DAY_MS)
+
+    moved = recorded.of(["p1"], disorder_ms=20_000, seed=3)
 
     assert sorted(moved) == sorted(lines)
     assert moved != lines
-    assert max(abs(place - int(line)) for place, line in enumerate(moved)) <= DISORDER
+    assert recorded.of(["p1"]) == lines
+    places = [moved.index(line) for line in lines]
+    assert max(abs(place - at) for at, place in enumerate(places)) <= 20
