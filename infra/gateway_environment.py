@@ -6,6 +6,7 @@
 Why so: the wheels of numpy and ONNX Runtime carry test suites, a Fortran compiler's front end, model-conversion tools
 and, beside the Python extension, a second complete copy of the runtime for C++ programs. Together they are a third of
 the weight, on devices whose flash is counted. Cost: whoever wants those tools on a gateway installs the wheels whole.
+The program starts without docstrings (``python -OO``), which takes 3 MiB less memory; nothing here relies on asserts.
 """
 
 import shutil
@@ -38,6 +39,8 @@ def build(folder: Path) -> int:
     for pattern in NEVER_OPENED:
         for path in sorted(packages.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    script = folder / "bin" / "tidemill-gateway"
+    script.write_text(script.read_text().replace(f"#!{python}", f"#!{python} -OO", 1))
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 

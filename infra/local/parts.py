@@ -189,6 +189,7 @@ def _gateway(plan: Plan, name: str) -> Part:
         "TIDEMILL_GATEWAY_HOST": LOOPBACK,
         "TIDEMILL_GATEWAY_PORT": _port(url),
         "TIDEMILL_GATEWAY_POLL_S": POLL_S,
+        "PYTHONOPTIMIZE": "2",  # as in a gateway's own environment: no docstrings, 3 MiB less
     }
     command = [str(BIN / "tidemill-gateway"), "run"]
     # Not its health: a gateway that waits for its first release is up, and says that it cannot serve yet.
