@@ -30,6 +30,7 @@ NEVER_OPENED = (
 
 def build(folder: Path) -> int:
     """Build the environment and return its weight in bytes, as the sum of its files' sizes."""
+    folder = folder.resolve()
     venv.create(folder, with_pip=False, clear=True, symlinks=True)
     python = folder / "bin" / "python"
     install = [str(ROOT / ".venv" / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(python)]
