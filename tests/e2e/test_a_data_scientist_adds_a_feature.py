@@ -1,28 +1,13 @@
 """One more line in the catalog, and the feature is computed, trained on, judged and named in the bundle."""
 
 import os
-import shutil
-from pathlib import Path
-
-import pytest
 
 from pipelines.registry import Registry
 from serving.bundle import unpack
 from tests.e2e.house import USECASE
 
-PACKAGES = ("dags", "features", "infra", "pipelines", "serving")
-ROOT = Path(__file__).resolve().parents[2]
 LAST = 'Feature("motor_current", "max", DAY),'
 ADDED = 'Feature("pressure", "range", SHIFT),'
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of the sources, as a data scientist has one."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
-    return tmp_path
 
 
 def test_a_line_in_the_catalog_reaches_the_bundle_that_a_gateway_would_run(house, trained, checkout):
