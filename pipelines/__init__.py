@@ -25,8 +25,10 @@ Rooms, from the door inwards:
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh                             rows become panes and features, only where something changed
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
-    estimator tuning export parity reference        fit, and build the very bundle that will serve
-    evaluate gate report training registry          judge it, tell of it, register it
+    estimator tuning export candidate reference     fit, and build the very bundle that will serve
+    examine evaluate parity sensitivity footprint   look at the bundle from all sides
+    gate report charts timeline verdict             judge it, and tell of it
+    training history registry registration          the whole training, and what it leaves in the registry
     predictions watched drift monitor retraining    what came of it, and whether to train again
 
 Why so:

@@ -18,8 +18,7 @@ Floor plan, from the ground up:
 ``operators`` ``predictor``             what a model may use; the one module that runs one
 ``prediction`` ``record``               an answer as a record, and the spool that brings records to the store
 ``alert`` ``journal`` ``exposition``    alerts from scores; what a program says about itself, to people and Prometheus
-``keys`` ``repository`` ``publisher``   the writing side of signed updates
-``trust``                               their reading side
+``trust``                               signed updates: client, keys, repository, publisher
 ``approval`` ``promotion`` ``release``  gate records, the promotion ledger, releases as placements see them
 ``decision`` ``reconcile``              from an alias in the registry to a signed release, and back
 ``gateway`` ``cloud``                   a room per placement, independent of each other
