@@ -105,7 +105,7 @@ def run(root: Path, data: Path | None, environ: Mapping[str, str], console: Cons
 
 def _play(journal: Journal, scenario: Scenario, source: Source, deliveries: Deliveries, step: Step) -> None:
     step("telemetry 1", _delivered, lambda: scenario.deliver(1))
-    step("ingest 1", _ingested, scenario.ingest)
+    first = step("ingest 1", _ingested, lambda: scenario.ingest({}))
     step("ingest again", lambda _: "nothing changed", scenario.ingest_again)
     if "telemetry 2" not in journal.steps:
         deliveries.begin(2)
@@ -113,7 +113,7 @@ def _play(journal: Journal, scenario: Scenario, source: Source, deliveries: Deli
     step("promote 1", _promoted, lambda: scenario.promote(one["version"]))
     step("telemetry 2", _delivered, lambda: scenario.deliver(2))
     step("gateways", _fed, scenario.feed_gateways)
-    step("ingest 2", _ingested, scenario.ingest)
+    step("ingest 2", _ingested, lambda: scenario.ingest(first))
     two = step("train 2", _trained, lambda: scenario.train(source.until, "more data"))
     step("promote 2", _promoted, lambda: scenario.promote(two["version"]))
     step("roll back", _promoted, lambda: scenario.promote(one["version"]))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.local.demo.journal import Journal
+from infra.local.demo.scenario import INGESTED
 
 PROMOTIONS = ("promote 1", "promote 2", "roll back", "roll forward", "refused")
-INGESTED = ("objects", "accepted", "duplicates", "late", "quarantined")
 
 
 def summarize(journal: Journal, usecase: str) -> dict[str, Any]:
