@@ -281,6 +281,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def read_root(path: Path) -> bytes:
+    """Read the root of trust.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            "the root of trust cannot be read",
+            where=str(path),
+            why=error.strerror or str(error),
+            fix="point TIDEMILL_ROOT at the root.json that came with the installation",
+        ) from error
+
+
 def read_token(path: Path) -> str:
     """The bearer token in a file, without surrounding white space.
 

@@ -27,7 +27,7 @@ def demo(run: Run, data: Path | None, state: Path) -> Outcome:
         _verdict(summary),
         f"Look at it:    {state / 'demo' / 'report.html'}",
         "Click through: make up",
-        f"Ask further:   .venv/bin/tidemill lineage {summary['model']['name']}/{summary['model']['version']}",
+        "Ask further:   .venv/bin/tidemill status",
     ]
     return Outcome(summary, lines)
 

@@ -26,7 +26,7 @@ from serving.cloud.server import Server
 from serving.errors import SettingsError
 from serving.journal import Journal, now_us
 from serving.record import Spool
-from serving.settings import ServerSettings, read_token, table
+from serving.settings import ServerSettings, read_root, read_token, table
 from serving.store import open_store
 from serving.trust.client import TrustedClient
 
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
     token = read_token(settings.token_file) if settings.token_file else ""
     journal, meter, models = Journal(), Meter(), ModelTable()
     store = open_store(settings.store)
-    client = TrustedClient(store, settings.state / "updates", _root(settings.root), production=settings.production)
+    client = TrustedClient(store, settings.state / "updates", read_root(settings.root), production=settings.production)
     spool = Spool(settings.state / "spool", store)
     refresher = Refresher(client, models, meter, journal, poll_s=settings.poll_s, clock=now_us)
     recorder = Recorder(spool, meter, journal)
@@ -167,18 +167,6 @@ def _address(settings: ServerSettings, listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.certificate else 'http'}://{shown}:{port}"
-
-
-def _root(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            "the root of trust cannot be read",
-            where=str(path),
-            why=error.strerror or str(error),
-            fix="point TIDEMILL_ROOT at the root.json that came with the installation",
-        ) from error
 
 
 def _config(options: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ from serving.gateway.state import ADDRESS, StateFolder, write_durably
 from serving.gateway.trial import Limits
 from serving.gateway.updates import LateStore, Updates
 from serving.journal import Journal
-from serving.settings import GatewaySettings, read_token, table
+from serving.settings import GatewaySettings, read_root, read_token, table
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STATUS_TIMEOUT_S = 10.0
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     state = StateFolder(settings.state)
     try:
         store = LateStore(settings.store)
-        updates = Updates(store, state.folder("updates"), _root(settings.root), production=settings.production)
+        updates = Updates(store, state.folder("updates"), read_root(settings.root), production=settings.production)
         agent = Agent(
             settings.name,
             [settings.usecase],
@@ -178,18 +178,6 @@ def _subscriber(settings: GatewaySettings, agent: Agent, journal: Journal) -> An
         journal=journal,
         password=password,
     )
-
-
-def _root(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            "the root of trust cannot be read",
-            where=str(path),
-            why=error.strerror or str(error),
-            fix="point TIDEMILL_ROOT at the root.json that came with the installation",
-        ) from error
 
 
 def _status(options: argparse.Namespace) -> int:
