@@ -46,6 +46,11 @@ class House:
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
 
+    def release(self, usecase: str) -> dict[str, Any]:
+        """Reconcile; what that came to for one use case. Journeys share the house, so there may be others."""
+        (outcome,) = (each for each in self.tidemill("release")["outcomes"] if each["usecase"] == usecase)
+        return dict(outcome)
+
     def gateway(self, path: str) -> dict[str, Any]:
         return fetch(self.stack.gateways[0].url + path)
 

@@ -17,7 +17,7 @@ def test_the_version_with_the_alias_predicts_on_the_gateway_and_in_the_cloud(hou
     registry = Registry(house.stack.mlflow_url)
     registry.set_alias(USECASE, "champion", trained["version"])
 
-    (outcome,) = house.tidemill("release")["outcomes"]
+    outcome = house.release(USECASE)
     eventually(lambda: house.gateway("/status").get("version") == trained["version"])
     eventually(lambda: is_ready(house.stack.server_url, USECASE))
     recorded = record(open_store(str(house.store)), catalog.load("pumps").fleet, START_MS, START_MS + 2 * DAY_MS)
@@ -35,8 +35,8 @@ def test_the_version_with_the_alias_predicts_on_the_gateway_and_in_the_cloud(hou
 
 def test_a_release_without_a_moved_alias_changes_nothing(house, trained):
     Registry(house.stack.mlflow_url).set_alias(USECASE, "champion", trained["version"])
-    house.tidemill("release")
+    house.release(USECASE)
 
-    (again,) = house.tidemill("release")["outcomes"]
+    again = house.release(USECASE)
 
     assert again["action"] == "unchanged"
