@@ -79,17 +79,14 @@ def panes_of(
         )
     if not len(times):
         return PaneTable(np.zeros(0, np.int32), np.zeros(0, np.int64), empty((0, signals)))
+    order = np.lexsort((times, device))
+    device, times, readings = device[order], times[order], np.require(values[order], np.float64, ["C", "A"])
     start = pane_starts(times, features.pane_us)
-    order = np.lexsort((start, device))
-    begins = (np.diff(start[order], prepend=start[order[0]] - 1) != 0) | (
-        np.diff(device[order], prepend=device[order[0]]) != 0
-    )
-    group = np.empty(len(order), np.int64)
-    group[order] = np.cumsum(begins) - 1
-    first = order[begins]
-    state = empty((len(first), signals))
-    kernel.add(state, group, (times - start).astype(np.float64), np.require(values, np.float64, ["C", "A"]))
-    return PaneTable(device[first].astype(np.int32), start[first], state)
+    begins = (np.diff(start, prepend=start[0] - 1) != 0) | (np.diff(device, prepend=device[0]) != 0)
+    group = np.cumsum(begins) - 1
+    state = empty((int(group[-1]) + 1, signals))
+    kernel.add(state, group, (times - start).astype(np.float64), readings, features.fleet.limits)
+    return PaneTable(device[begins].astype(np.int32), start[begins], state)
 
 
 def feature_rows(

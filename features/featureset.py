@@ -109,6 +109,13 @@ class FeatureSet:
                 raise FeatureSetError(
                     f"there is no {kind} '{given}'", where=where, fix=f"use one of {', '.join(known)}"
                 )
+        signal = self.fleet.signals[self.fleet.signal_names.index(feature.signal)]
+        if feature.statistic == "above_share" and signal.limit is None:
+            raise FeatureSetError(
+                f"{feature.name} counts readings above a limit, and {signal.name} has none",
+                where=where,
+                fix="give the signal a limit in the catalog",
+            )
         self._check_multiple(feature.window, f"the window of {feature.name}", where)
 
     def _check_multiple(self, duration: timedelta, what: str, where: str) -> None:

@@ -80,15 +80,21 @@ class _Device:
                 self.seen = {start: times for start, times in self.seen.items() if start >= closed}
         return True
 
-    def add(self, times: NDArray[np.int64], values: NDArray[np.float64], pane_us: int) -> None:
+    def add(self, times: NDArray[np.int64], values: NDArray[np.float64], features: FeatureSet) -> None:
         """Add accepted readings to their panes."""
-        start = times - times % pane_us
+        start = times - times % features.pane_us
         new = np.setdiff1d(start, self.start)
         if len(new):
             place = np.searchsorted(self.start, new)
             self.start = np.insert(self.start, place, new)
             self.state = np.insert(self.state, place, empty((len(new), self.state.shape[1])), axis=0)
-        kernel.add(self.state, np.searchsorted(self.start, start), (times - start).astype(np.float64), values)
+        kernel.add(
+            self.state,
+            np.searchsorted(self.start, start),
+            (times - start).astype(np.float64),
+            values,
+            features.fleet.limits,
+        )
 
     def forget_before(self, time: int) -> None:
         """Drop panes that no window to come needs."""
@@ -144,7 +150,7 @@ class OnlineFeatures:
         due: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
         for name, rows in self._accepted(devices, times).items():
             device = self._devices[name]
-            device.add(np.asarray(times[rows], np.int64), readings[rows], self.features.pane_us)
+            device.add(np.asarray(times[rows], np.int64), readings[rows], self.features)
             if device.newest - self._lateness_us >= device.emitted + self.features.every_us:
                 due.append((name, *self._emit(device)))
         return OnlineRows(

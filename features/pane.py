@@ -10,6 +10,9 @@ Laws, for any readings split in any way (tested with hypothesis):
     * order of arrival does not matter
     * merging the summaries of the parts gives the summary of the whole
 
+``change`` obeys the last three where readings come in the order of time and the parts do not interleave in time, and
+is NaN otherwise.
+
 Example:
     >>> morning, noon = summarize([0, 60], [20.0, 22.0]), summarize([0], [27.0])
     >>> day = merge(morning, noon, 600)
@@ -37,6 +40,8 @@ PANE_FIELDS: Final = (
     "time",  # of (t - first_at), microseconds
     "time_square",  # of (t - first_at)²
     "time_value",  # of (t - first_at)(x - first)
+    "change",  # of |x - the reading before it|; NaN where it cannot be known
+    "above",  # readings above the limit of the signal
     "low",  # this and the following are NaN while count is 0
     "high",
     "first",
@@ -59,12 +64,13 @@ def empty(shape: int | Sequence[int]) -> State:
     return panes
 
 
-def summarize(at: ArrayLike, values: ArrayLike) -> State:
+def summarize(at: ArrayLike, values: ArrayLike, limit: ArrayLike = np.nan) -> State:
     """Summarise the readings of one pane.
 
     Args:
         at: Microseconds after the start of the pane, shape ``(n,)``, in any order.
         values: Readings, shape ``(n,)`` for one signal or ``(n, signals)``. NaN marks a missing value.
+        limit: The limit above which readings are counted, one for all signals or one each; NaN where there is none.
 
     Returns:
         The state, shape ``(FIELDS,)`` or ``(signals, FIELDS)``; ``EMPTY`` when there is no reading.
@@ -83,7 +89,8 @@ def summarize(at: ArrayLike, values: ArrayLike) -> State:
     if offsets.ndim != 1 or columns.ndim != 2 or len(offsets) != len(columns):  # noqa: PLR2004 - rows and signals
         raise ReadingsShapeError(f"times {offsets.shape} and values {readings.shape} do not have one row each")
     panes = empty((1, columns.shape[1]))
-    kernel.add(panes, np.zeros(len(offsets), np.int64), offsets, columns)
+    limits = np.array(np.broadcast_to(np.asarray(limit, np.float64), columns.shape[1]))
+    kernel.add(panes, np.zeros(len(offsets), np.int64), offsets, columns, limits)
     state: State = panes[0, 0] if readings.ndim == 1 else panes[0]
     return state
 

@@ -73,9 +73,10 @@ class Signal:
         low: The smallest value that is believed.
         high: The largest value that is believed.
         description: What is measured and where, for people.
+        limit: The value above which the signal calls for attention; what the statistic ``above_share`` counts against.
 
     Raises:
-        FleetError: The name is not a word, or the range is empty or not finite.
+        FleetError: The name is not a word, or the range or the limit is empty or not finite.
     """
 
     name: str
@@ -83,8 +84,11 @@ class Signal:
     low: float
     high: float
     description: str = ""
+    limit: float | None = None
 
     def __post_init__(self) -> None:
+        if self.limit is not None and not math.isfinite(self.limit):
+            raise FleetError(f"the limit {self.limit} is not a number", where=f"signal {self.name}")
         if not _NAME.fullmatch(self.name):
             raise FleetError(
                 f"'{self.name}' cannot name a signal",
@@ -176,6 +180,11 @@ class Fleet:
         return tuple(signal.name for signal in self.signals)
 
     @property
+    def limits(self) -> NDArray[np.float64]:
+        """The limits of the signals, shape ``(signals,)``; NaN where there is none."""
+        return np.array([np.nan if signal.limit is None else signal.limit for signal in self.signals], np.float64)
+
+    @property
     def digest(self) -> str:
         """``sha256:…`` over every parameter. Descriptions are prose for people: rewording one changes nothing."""
         return digest_of(self.to_json())
@@ -210,10 +219,7 @@ class Fleet:
             return cls(
                 name=str(document["name"]),
                 description=str(document["description"]),
-                signals=tuple(
-                    Signal(str(s["name"]), str(s["unit"]), float(s["low"]), float(s["high"]), str(s["description"]))
-                    for s in document["signals"]
-                ),
+                signals=tuple(_signal(each) for each in document["signals"]),
                 sampling=int(document["sampling_us"]) * MICROSECOND,
                 late_after=int(document["late_after_us"]) * MICROSECOND,
                 max_future=int(document["max_future_us"]) * MICROSECOND,
@@ -224,6 +230,18 @@ class Fleet:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error
 
 
+def _signal(document: JsonMapping[str, Any]) -> Signal:
+    limit = document["limit"]
+    return Signal(
+        name=str(document["name"]),
+        unit=str(document["unit"]),
+        low=float(document["low"]),
+        high=float(document["high"]),
+        description=str(document["description"]),
+        limit=None if limit is None else float(limit),
+    )
+
+
 def _signal_json(signal: Signal) -> dict[str, Any]:
     return {
         "name": signal.name,
@@ -231,6 +249,7 @@ def _signal_json(signal: Signal) -> dict[str, Any]:
         "low": float(signal.low),  # 0 and 0.0 are one number, but two texts and would be two digests
         "high": float(signal.high),
         "description": signal.description,
+        "limit": None if signal.limit is None else float(signal.limit),
     }
 
 

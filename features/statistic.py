@@ -4,8 +4,9 @@ A statistic is a small pure function from pane states to numbers. It works on an
 serves a single window on a gateway and a million windows in the batch job.
 
 How to add one:
-    1. Write ``_<name>(state)``: states of shape ``(..., FIELDS)`` in, an array of shape ``(...)`` out, NaN where the
-       state holds too little to say anything. ``field(state, "sum")`` reads a field; sums are about the first reading.
+    1. Write ``_<name>(state, window_us)``: states of shape ``(..., FIELDS)`` and the length of the window in, an array
+       of shape ``(...)`` out, NaN where the state holds too little to say anything. ``field(state, "sum")`` reads a
+       field; sums are about the first reading, times count from the start of the window.
     2. Enter it in ``STATISTICS`` with one sentence that defines it and the rule for its unit.
     3. Give it an oracle on raw readings in ``tests/parity/oracle.py``; a statistic without one fails the suite.
 If the fields of a pane do not suffice, the pane itself has to grow: raise ``PANE_VERSION`` in ``features.pane``.
@@ -30,13 +31,13 @@ class Statistic:
 
     Args:
         name: The word that stands in feature names.
-        function: Pane states of shape ``(..., FIELDS)`` to values of shape ``(...)``.
+        function: Pane states of shape ``(..., FIELDS)`` and the microseconds of the window to values of shape ``(...)``.
         definition: What the value says, one sentence.
         unit: The unit of the value, from the unit of the signal.
     """
 
     name: str
-    function: Callable[[State], State]
+    function: Callable[[State, float], State]
     definition: str
     unit: Callable[[str], str]
 
@@ -53,66 +54,87 @@ def field(state: State, name: str) -> State:
     return column
 
 
-def _count(state: State) -> State:
+def _count(state: State, _window_us: float) -> State:
     return field(state, "count").copy()
 
 
-def _missing_share(state: State) -> State:
+def _missing_share(state: State, _window_us: float) -> State:
     return _ratio(field(state, "nulls"), field(state, "count") + field(state, "nulls"))
 
 
-def _mean(state: State) -> State:
+def _mean(state: State, _window_us: float) -> State:
     return field(state, "first") + _ratio(field(state, "sum"), field(state, "count"))
 
 
-def _std(state: State) -> State:
+def _std(state: State, _window_us: float) -> State:
     count = field(state, "count")
     deviations = field(state, "square") - _ratio(field(state, "sum") ** 2, count)
     # Rounding can leave a constant signal a hair below zero.
     return np.sqrt(_ratio(np.maximum(deviations, 0.0), count - 1.0))
 
 
-def _low(state: State) -> State:
+def _low(state: State, _window_us: float) -> State:
     return field(state, "low").copy()
 
 
-def _high(state: State) -> State:
+def _high(state: State, _window_us: float) -> State:
     return field(state, "high").copy()
 
 
-def _range(state: State) -> State:
+def _range(state: State, _window_us: float) -> State:
     return field(state, "high") - field(state, "low")
 
 
-def _first(state: State) -> State:
+def _first(state: State, _window_us: float) -> State:
     return field(state, "first").copy()
 
 
-def _last(state: State) -> State:
+def _last(state: State, _window_us: float) -> State:
     return field(state, "last").copy()
 
 
-def _delta(state: State) -> State:
+def _delta(state: State, _window_us: float) -> State:
     return field(state, "last") - field(state, "first")
 
 
-def _slope(state: State) -> State:
+def _slope(state: State, _window_us: float) -> State:
     count, time = field(state, "count"), field(state, "time")
     spread = count * field(state, "time_square") - time**2
     together = count * field(state, "time_value") - time * field(state, "sum")
     return _ratio(together, spread) * HOUR_US
 
 
-def _rms(state: State) -> State:
+def _rms(state: State, _window_us: float) -> State:
     first, count = field(state, "first"), field(state, "count")
     about_first = field(state, "square") + 2.0 * first * field(state, "sum")
     return np.sqrt(np.maximum(first**2 + _ratio(about_first, count), 0.0))
+
+
+def _crest(state: State, window_us: float) -> State:
+    peak = np.maximum(np.abs(field(state, "low")), np.abs(field(state, "high")))
+    return _ratio(peak, _rms(state, window_us))
+
+
+def _mean_absolute_change(state: State, _window_us: float) -> State:
+    return _ratio(field(state, "change"), field(state, "count") - 1.0)
+
+
+def _above_share(state: State, _window_us: float) -> State:
+    return _ratio(field(state, "above"), field(state, "count"))
+
+
+def _since_last(state: State, window_us: float) -> State:
+    return (window_us - field(state, "last_at")) / HOUR_US
 
 
 def _ratio(above: State, below: State) -> State:
     """``above / below``, NaN where ``below`` is not positive: there is nothing to divide among."""
     ratio: State = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0.0)
     return ratio
+
+
+def _one(_unit: str) -> str:
+    return "1"
 
 
 def _same(unit: str) -> str:
@@ -126,8 +148,8 @@ def _per_hour(unit: str) -> str:
 STATISTICS: dict[str, Statistic] = {
     statistic.name: statistic
     for statistic in (
-        Statistic("count", _count, "Readings with a value; 0 where there are none.", lambda _: "1"),
-        Statistic("missing_share", _missing_share, "Share of the records that lack the signal.", lambda _: "1"),
+        Statistic("count", _count, "Readings with a value; 0 where there are none.", _one),
+        Statistic("missing_share", _missing_share, "Share of the records that lack the signal.", _one),
         Statistic("mean", _mean, "Arithmetic mean.", _same),
         Statistic("std", _std, "Sample standard deviation (n - 1); needs two readings.", _same),
         Statistic("min", _low, "Smallest value.", _same),
@@ -138,5 +160,9 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("delta", _delta, "Latest minus earliest value.", _same),
         Statistic("slope", _slope, "Least-squares trend over event time; needs two different times.", _per_hour),
         Statistic("rms", _rms, "Root of the mean of the squares (energy).", _same),
+        Statistic("crest", _crest, "Largest magnitude as a multiple of the RMS (crest factor).", _one),
+        Statistic("mean_absolute_change", _mean_absolute_change, "Mean distance of neighbours in time.", _same),
+        Statistic("above_share", _above_share, "Share of the readings above the limit of the signal.", _one),
+        Statistic("since_last", _since_last, "Time from the latest reading to the end of the window.", lambda _: "h"),
     )
 }

@@ -186,7 +186,7 @@ class WindowPlan:
                 self._grain_us,
             )
             for cell in window.cells:
-                values[:, cell.columns] = cell.statistic.function(merged[:, cell.signals])
+                values[:, cell.columns] = cell.statistic.function(merged[:, cell.signals], window.length_us)
         return values
 
 

@@ -57,7 +57,9 @@ def panes(features: FeatureSet) -> Layout:
     The path names everything a pane depends on, so feature sets share panes exactly when they may.
     """
     signals = features.fleet.signal_names
-    kind = digest_of([PANE_VERSION, features.pane_us, list(signals)]).removeprefix("sha256:")[:12]
+    kind = digest_of(
+        [PANE_VERSION, features.pane_us, list(signals), [s.limit for s in features.fleet.signals]]
+    ).removeprefix("sha256:")[:12]
     fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
     path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
     schema = _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields)

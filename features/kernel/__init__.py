@@ -3,7 +3,7 @@
     >>> import numpy as np
     >>> from features import kernel
     >>> panes = np.zeros((1, 1, kernel.FIELDS))  # one empty pane of one signal
-    >>> kernel.add(panes, np.array([0, 0]), np.array([0.0, 6e7]), np.array([[20.0], [22.0]]))
+    >>> kernel.add(panes, np.array([0, 0]), np.array([0.0, 6e7]), np.array([[20.0], [22.0]]), np.array([21.0]))
     >>> panes[0, 0, 0], panes[0, 0, 2]  # count, and the sum about the first reading
     (np.float64(2.0), np.float64(2.0))
 

@@ -5,6 +5,11 @@ PANE_VERSION: int
 FIELDS: int
 
 def add(
-    panes: NDArray[np.float64], group: NDArray[np.int64], at: NDArray[np.float64], values: NDArray[np.float64], /
+    panes: NDArray[np.float64],
+    group: NDArray[np.int64],
+    at: NDArray[np.float64],
+    values: NDArray[np.float64],
+    limits: NDArray[np.float64],
+    /,
 ) -> None: ...
 def merge(left: NDArray[np.float64], right: NDArray[np.float64], shift: NDArray[np.float64], /) -> None: ...

@@ -42,7 +42,7 @@ static int open_buffer(PyObject *object, Py_buffer *view, int element, int dimen
 }
 
 static PyObject *add_checked(const Py_buffer *panes, const Py_buffer *group, const Py_buffer *at,
-                             const Py_buffer *values)
+                             const Py_buffer *values, const Py_buffer *limits)
 {
     const Py_ssize_t groups = panes->shape[0], signals = panes->shape[1], rows = values->shape[0];
     if (panes->shape[2] != TM_PANE_FIELDS)
@@ -51,24 +51,29 @@ static PyObject *add_checked(const Py_buffer *panes, const Py_buffer *group, con
         PyErr_SetString(PyExc_ValueError, "group, at and values must have one row each, values one column per signal");
         return NULL;
     }
+    if (limits->shape[0] != signals) {
+        PyErr_SetString(PyExc_ValueError, "limits must hold one number per signal");
+        return NULL;
+    }
     size_t done;
     Py_BEGIN_ALLOW_THREADS;
-    done = tm_panes_add(panes->buf, (size_t)groups, (size_t)signals, group->buf, at->buf, values->buf, (size_t)rows);
+    done = tm_panes_add(panes->buf, (size_t)groups, (size_t)signals, group->buf, at->buf, values->buf,
+                        limits->buf, (size_t)rows);
     Py_END_ALLOW_THREADS;
     if (done != (size_t)rows)
         return PyErr_Format(PyExc_ValueError, "row %zu belongs to a group that does not exist", done);
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(add_doc, "add(panes, group, at, values)\n--\n\nAdd rows of readings to panes in place; see reference.add.");
+PyDoc_STRVAR(add_doc, "add(panes, group, at, values, limits)\n--\n\nAdd rows of readings to panes in place; see reference.add.");
 
 static PyObject *add(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    PyObject *object[4];
-    Py_buffer panes, group, at, values;
+    PyObject *object[5];
+    Py_buffer panes, group, at, values, limits;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(arguments, "OOOO:add", &object[0], &object[1], &object[2], &object[3]))
+    if (!PyArg_ParseTuple(arguments, "OOOOO:add", &object[0], &object[1], &object[2], &object[3], &object[4]))
         return NULL;
     if (open_buffer(object[0], &panes, REAL, 3, 1, "panes") != 0)
         return NULL;
@@ -78,7 +83,11 @@ static PyObject *add(PyObject *module, PyObject *arguments)
         goto release_group;
     if (open_buffer(object[3], &values, REAL, 2, 0, "values") != 0)
         goto release_at;
-    result = add_checked(&panes, &group, &at, &values);
+    if (open_buffer(object[4], &limits, REAL, 1, 0, "limits") != 0)
+        goto release_values;
+    result = add_checked(&panes, &group, &at, &values, &limits);
+    PyBuffer_Release(&limits);
+release_values:
     PyBuffer_Release(&values);
 release_at:
     PyBuffer_Release(&at);

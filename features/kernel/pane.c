@@ -7,7 +7,7 @@
 void tm_pane_clear(tm_pane *pane)
 {
     const tm_real nothing = (tm_real)NAN;
-    const tm_pane empty = {0, 0, 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, nothing, nothing};
+    const tm_pane empty = {0, 0, 0, 0, 0, 0, 0, 0, 0, nothing, nothing, nothing, nothing, nothing, nothing};
     memcpy(pane, &empty, sizeof empty);
 }
 
@@ -31,12 +31,18 @@ static int is_before(tm_real at, tm_real value, tm_real other_at, tm_real other)
     return at < other_at || (at == other_at && value < other);
 }
 
-void tm_pane_add(tm_pane *pane, tm_real at, tm_real value)
+static tm_real distance(tm_real a, tm_real b)
+{
+    return a < b ? b - a : a - b;
+}
+
+void tm_pane_add(tm_pane *pane, tm_real at, tm_real value, tm_real limit)
 {
     if (value != value) {
         pane->nulls += 1;
         return;
     }
+    pane->above += value > limit;
     if (pane->count == 0) {
         pane->first = pane->last = pane->low = pane->high = value;
         pane->first_at = pane->last_at = at;
@@ -58,10 +64,23 @@ void tm_pane_add(tm_pane *pane, tm_real at, tm_real value)
         pane->low = value;
     if (value > pane->high)
         pane->high = value;
-    if (is_before(pane->last_at, pane->last, at, value)) {
+    if (is_before(at, value, pane->last_at, pane->last)) {
+        pane->change = (tm_real)NAN;
+    } else {
+        pane->change += distance(value, pane->last);
         pane->last = value;
         pane->last_at = at;
     }
+}
+
+/* The sum of changes over the union of two panes; NaN when their readings interleave. */
+static tm_real change_of_union(const tm_pane *a, const tm_pane *b)
+{
+    if (!is_before(b->first_at, b->first, a->last_at, a->last))
+        return a->change + b->change + distance(b->first, a->last);
+    if (!is_before(a->first_at, a->first, b->last_at, b->last))
+        return a->change + b->change + distance(a->first, b->last);
+    return (tm_real)NAN;
 }
 
 void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift)
@@ -78,6 +97,7 @@ void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift)
         *left = other;
         return;
     }
+    left->change = change_of_union(left, &other);
     if (is_before(other.first_at, other.first, left->first_at, left->first))
         move_origin(left, other.first_at, other.first);
     else
@@ -90,6 +110,7 @@ void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift)
     left->time += other.time;
     left->time_square += other.time_square;
     left->time_value += other.time_value;
+    left->above += other.above;
     if (other.low < left->low)
         left->low = other.low;
     if (other.high > left->high)
@@ -134,7 +155,7 @@ tm_real tm_pane_rms(const tm_pane *pane)
 }
 
 size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t *group, const tm_real *at,
-                    const tm_real *values, size_t rows)
+                    const tm_real *values, const tm_real *limits, size_t rows)
 {
     for (size_t row = 0; row < rows; row++)
         if (group[row] < 0 || (uint64_t)group[row] >= groups)
@@ -143,7 +164,7 @@ size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t
         tm_pane *pane = panes + (size_t)group[row] * signals;
         const tm_real *value = values + row * signals;
         for (size_t signal = 0; signal < signals; signal++)
-            tm_pane_add(pane + signal, at[row], value[signal]);
+            tm_pane_add(pane + signal, at[row], value[signal], limits[signal]);
     }
     return rows;
 }

@@ -13,6 +13,10 @@
  * the parts equals summing up the whole. Where two readings share the earliest (latest) time, `first` is the smaller
  * and `last` the larger value, so that the laws hold there too.
  *
+ * One field asks for more: `change` is a sum over neighbours in time. It is right when readings are added by increasing
+ * time and panes are merged whose readings do not interleave in time, in whatever grouping. Where that is not so it
+ * becomes NaN: whoever needs it sums up the sorted readings again, and nobody is given a wrong number.
+ *
  * C99, no allocation, no state, nothing of the standard library but memcpy, NAN and sqrt. The same source serves in the
  * Python extension (double) and on microcontrollers (compile with -DTM_REAL=float). Do not compile with -ffast-math:
  * missing readings are NaN.
@@ -32,8 +36,8 @@ extern "C" {
 #endif
 
 /* Changes whenever the fields or their meaning change; panes of different versions must not be merged. */
-#define TM_PANE_VERSION 1
-#define TM_PANE_FIELDS 13
+#define TM_PANE_VERSION 2
+#define TM_PANE_FIELDS 15
 
 typedef TM_REAL tm_real;
 
@@ -46,6 +50,8 @@ typedef struct {
     tm_real time;        /* of (t - first_at), microseconds */
     tm_real time_square; /* of (t - first_at)^2 */
     tm_real time_value;  /* of (t - first_at) (x - first) */
+    tm_real change;      /* of |x - the reading before it|; NaN when it cannot be known, see below */
+    tm_real above;       /* readings above the limit of the signal */
     tm_real low;         /* this and the following are NaN while count is 0 */
     tm_real high;
     tm_real first;
@@ -57,8 +63,9 @@ typedef struct {
 /* Makes the pane empty. */
 void tm_pane_clear(tm_pane *pane);
 
-/* Adds a reading taken `at` microseconds after the start of the pane, in any order; NaN counts as missing. */
-void tm_pane_add(tm_pane *pane, tm_real at, tm_real value);
+/* Adds a reading taken `at` microseconds after the start of the pane, in any order; NaN counts as missing. Readings above
+ * `limit` are counted; none is above NaN. */
+void tm_pane_add(tm_pane *pane, tm_real at, tm_real value, tm_real limit);
 
 /* Merges `right`, whose pane starts `shift` microseconds after the one of `left` (negative: before), into it. */
 void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift);
@@ -75,11 +82,12 @@ tm_real tm_pane_rms(const tm_pane *pane);
  * group    the group of each row
  * at       microseconds after the start of the row's pane
  * values   matrix [rows][signals], NaN = missing
+ * limits   the limit of each signal, NaN = none
  *
  * Returns `rows`, or the number of the first row whose group does not exist; then no pane was changed.
  */
 size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t *group, const tm_real *at,
-                    const tm_real *values, size_t rows);
+                    const tm_real *values, const tm_real *limits, size_t rows);
 
 /* Merges right[i] into left[i]. `shift` holds `count` shifts, or one for all when `shifts` is 1.
  * The arrays may overlap when `right` lies at or behind `left`: panes are read before they are overwritten. */

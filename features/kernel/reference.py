@@ -7,14 +7,21 @@ pane at once. That the two agree within 1e-9 is what makes either of them believ
 import numpy as np
 from numpy.typing import NDArray
 
-PANE_VERSION = 1
-FIELDS = 13
-COUNT, NULLS, SUM, SQUARE, TIME, TIME_SQUARE, TIME_VALUE, LOW, HIGH, FIRST, FIRST_AT, LAST, LAST_AT = range(FIELDS)
+PANE_VERSION = 2
+FIELDS = 15
+COUNT, NULLS, SUM, SQUARE, TIME, TIME_SQUARE, TIME_VALUE, CHANGE, ABOVE = range(9)
+LOW, HIGH, FIRST, FIRST_AT, LAST, LAST_AT = range(9, FIELDS)
 
 Panes = NDArray[np.float64]
 
 
-def add(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+def add(
+    panes: Panes,
+    group: NDArray[np.int64],
+    at: NDArray[np.float64],
+    values: NDArray[np.float64],
+    limits: NDArray[np.float64],
+) -> None:
     """Add rows of readings to panes, in place.
 
     Args:
@@ -22,6 +29,7 @@ def add(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values:
         group: The pane row each reading belongs to, shape ``(n,)``, in any order.
         at: Microseconds after the start of that pane, shape ``(n,)``, in any order.
         values: Readings, shape ``(n, signals)``; NaN counts as missing.
+        limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
 
     Raises:
         ValueError: An array has another shape, type or memory layout, or a group does not exist. Nothing was changed.
@@ -30,46 +38,64 @@ def add(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values:
     _check("group", group, np.int64, 1)
     _check("at", at, np.float64, 1)
     _check("values", values, np.float64, 2)
+    _check("limits", limits, np.float64, 1)
     if panes.shape[2] != FIELDS:
         raise ValueError(f"panes must have {FIELDS} fields")
     if not len(group) == len(at) == len(values) or values.shape[1] != panes.shape[1]:
         raise ValueError("group, at and values must have one row each, values one column per signal")
+    if len(limits) != panes.shape[1]:
+        raise ValueError("limits must hold one number per signal")
     refused = np.flatnonzero((group < 0) | (group >= len(panes)))
     if len(refused):
         raise ValueError(f"row {refused[0]} belongs to a group that does not exist")
-    order = np.lexsort((at, group))
+    order = np.argsort(group, kind="stable")
     group, at, values = group[order], at[order], values[order]
-    has_ties = bool(((np.diff(group) == 0) & (np.diff(at) == 0)).any())
-    for signal in range(values.shape[1]):
-        by_value = np.lexsort((values[:, signal], at, group)) if has_ties else slice(None)
-        _add_signal(panes[:, signal], group[by_value], at[by_value], values[by_value, signal])
+    for signal, limit in enumerate(limits):
+        _add_signal(panes[:, signal], group, at, values[:, signal], limit)
 
 
-def _add_signal(panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Add the readings of one signal, sorted by group, time and value.
-
-    Among readings of one time the smallest then comes first and the largest last, as the laws ask.
-    """
+def _add_signal(
+    panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values: NDArray[np.float64], limit: np.float64
+) -> None:
+    """Add the readings of one signal, sorted by group."""
     missing = np.isnan(values)
-    panes[:, NULLS] += np.bincount(group[missing], minlength=len(panes))
-    group, at, values = group[~missing], at[~missing], values[~missing]
+    if missing.any():
+        panes[:, NULLS] += np.bincount(group[missing], minlength=len(panes))
+        group, at, values = group[~missing], at[~missing], values[~missing]
     if not len(group):
         return
     begin = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
-    end = np.append(begin[1:], len(group)) - 1
+    touched = panes[group[begin]]
+    # A pane's changes are known only when its readings come in the order of time; see pane.h.
+    backwards = (np.diff(group) == 0) & _is_before(at[1:], values[1:], at[:-1], values[:-1])
+    unordered = _is_before(at[begin], values[begin], touched[:, LAST_AT], touched[:, LAST])
+    if backwards.any():
+        unordered[np.searchsorted(group[begin], group[1:][backwards])] = True
+        order = np.lexsort((values, at, group))
+        at, values = at[order], values[order]
+    summary = _summaries(begin, at, values, limit)
+    summary[unordered, CHANGE] = np.nan
+    merge(touched, summary, np.zeros(1))
+    panes[group[begin]] = touched
+
+
+def _summaries(begin: NDArray[np.intp], at: NDArray[np.float64], values: NDArray[np.float64], limit: float) -> Panes:
+    """The panes of readings sorted by time and value, one for each run that starts at ``begin``."""
+    end = np.append(begin[1:], len(values)) - 1
     t = at - np.repeat(at[begin], end - begin + 1)
     x = values - np.repeat(values[begin], end - begin + 1)
+    change = np.abs(np.diff(values, prepend=values[0]))
+    change[begin] = 0.0
     summary = np.zeros((len(begin), FIELDS))
     summary[:, COUNT] = end - begin + 1
-    for index, terms in ((SUM, x), (SQUARE, x * x), (TIME, t), (TIME_SQUARE, t * t), (TIME_VALUE, t * x)):
+    sums = ((SUM, x), (SQUARE, x * x), (TIME, t), (TIME_SQUARE, t * t), (TIME_VALUE, t * x), (CHANGE, change))
+    for index, terms in (*sums, (ABOVE, (values > limit).astype(np.float64))):
         summary[:, index] = np.add.reduceat(terms, begin)
     summary[:, LOW] = np.minimum.reduceat(values, begin)
     summary[:, HIGH] = np.maximum.reduceat(values, begin)
     summary[:, FIRST], summary[:, FIRST_AT] = values[begin], at[begin]
     summary[:, LAST], summary[:, LAST_AT] = values[end], at[end]
-    touched = panes[group[begin]]
-    merge(touched, summary, np.zeros(1))
-    panes[group[begin]] = touched
+    return summary
 
 
 def merge(left: Panes, right: Panes, shift: NDArray[np.float64]) -> None:
@@ -111,11 +137,23 @@ def _union(a: Panes, b: Panes) -> Panes:
     later = _is_before(a[:, LAST_AT], a[:, LAST], b[:, LAST_AT], b[:, LAST])
     union = _moved(a, first_at, first)
     union[:, :LOW] += _moved(b, first_at, first)[:, :LOW]
+    union[:, CHANGE] = _change_of_union(a, b)
     union[:, LOW] = np.minimum(a[:, LOW], b[:, LOW])
     union[:, HIGH] = np.maximum(a[:, HIGH], b[:, HIGH])
     union[:, LAST] = np.where(later, b[:, LAST], a[:, LAST])
     union[:, LAST_AT] = np.where(later, b[:, LAST_AT], a[:, LAST_AT])
     return union
+
+
+def _change_of_union(a: Panes, b: Panes) -> NDArray[np.float64]:
+    """The sums of changes over both; NaN where their readings interleave."""
+    both = a[:, CHANGE] + b[:, CHANGE]
+    b_follows = ~_is_before(b[:, FIRST_AT], b[:, FIRST], a[:, LAST_AT], a[:, LAST])
+    a_follows = ~_is_before(a[:, FIRST_AT], a[:, FIRST], b[:, LAST_AT], b[:, LAST])
+    then_b = both + np.abs(b[:, FIRST] - a[:, LAST])
+    then_a = both + np.abs(a[:, FIRST] - b[:, LAST])
+    change: NDArray[np.float64] = np.where(b_follows, then_b, np.where(a_follows, then_a, np.nan))
+    return change
 
 
 def _moved(panes: Panes, first_at: NDArray[np.float64], first: NDArray[np.float64]) -> Panes:

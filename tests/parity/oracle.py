@@ -6,6 +6,8 @@ Nothing here knows panes, merging or vectors. A statistic without an entry in ``
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +44,31 @@ def _slope(points: Points) -> float:
     return math.fsum(moments) / spread
 
 
-def _needs(readings: int, statistic: Callable[[Points], float]) -> Callable[[Points, int], float]:
-    return lambda points, nulls: statistic(points) if len(points) >= readings else NAN
+def _rms(points: Points) -> float:
+    return math.sqrt(_mean([value**2 for _, value in points]))
 
 
-ORACLES: dict[str, Callable[[Points, int], float]] = {
-    "count": lambda points, nulls: float(len(points)),
-    "missing_share": lambda points, nulls: nulls / (len(points) + nulls) if len(points) + nulls else NAN,
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What else a definition may speak of: records without the signal, hours the window has, the signal's limit."""
+
+    nulls: int
+    hours: float
+    limit: float
+
+
+Oracle = Callable[[Points, Window], float]
+
+
+def _needs(readings: int, statistic: Callable[[Points], float]) -> Oracle:
+    return lambda points, _window: statistic(points) if len(points) >= readings else NAN
+
+
+ORACLES: dict[str, Oracle] = {
+    "count": lambda points, _: float(len(points)),
+    "missing_share": lambda points, window: (
+        window.nulls / (len(points) + window.nulls) if len(points) + window.nulls else NAN
+    ),
     "mean": _needs(1, lambda points: _mean([value for _, value in points])),
     "std": _needs(2, _std),
     "min": _needs(1, lambda points: min(value for _, value in points)),
@@ -58,16 +78,24 @@ ORACLES: dict[str, Callable[[Points, int], float]] = {
     "last": _needs(1, lambda points: points[-1][1]),
     "delta": _needs(1, lambda points: points[-1][1] - points[0][1]),
     "slope": _needs(2, _slope),
-    "rms": _needs(1, lambda points: math.sqrt(_mean([value**2 for _, value in points]))),
+    "rms": _needs(1, _rms),
+    "crest": _needs(1, lambda points: max(abs(v) for _, v in points) / _rms(points) if _rms(points) else NAN),
+    "mean_absolute_change": _needs(2, lambda points: _mean([abs(b[1] - a[1]) for a, b in pairwise(points)])),
+    "above_share": lambda points, window: (
+        sum(value > window.limit for _, value in points) / len(points) if points else NAN
+    ),
+    "since_last": lambda points, window: window.hours - points[-1][0] if points else NAN,
 }
 
 
 def scale(statistic: str, points: Points) -> float:
     """The size of number a statistic of these points works with; errors are told as a share of it."""
     values = [value for _, value in points] or [0.0]
-    if statistic in {"count", "missing_share"}:
+    if statistic in {"count", "missing_share", "above_share", "crest"}:
         return 1.0
-    if statistic in {"std", "range", "delta"}:
+    if statistic == "since_last":
+        return max([1.0, *(time for time, _ in points)])
+    if statistic in {"std", "range", "delta", "mean_absolute_change"}:
         return max(values) - min(values)
     if statistic == "slope" and len(points) > 1:
         return (max(values) - min(values)) / (points[-1][0] - points[0][0])
@@ -118,4 +146,6 @@ def _feature(
     hours = (times[inside] - begin) / 3.6e9
     present = ~np.isnan(column)
     points = list(zip(hours[present].tolist(), column[present].tolist(), strict=True))
-    return ORACLES[feature.statistic](points, int((~present).sum())), scale(feature.statistic, points)
+    limit = features.fleet.limits[features.fleet.signal_names.index(feature.signal)]
+    window = Window(int((~present).sum()), feature.window / timedelta(hours=1), float(limit))
+    return ORACLES[feature.statistic](points, window), scale(feature.statistic, points)

@@ -31,14 +31,19 @@ def workbench() -> FeatureSet:
     fleet = Fleet(
         name="workbench",
         description="",
-        signals=(Signal("counter", "1", 1e8, 1e8 + 1e5), Signal("noise", "V", -1, 1), Signal("rare", "1", 0, 1)),
+        signals=(
+            Signal("counter", "1", 1e8, 1e8 + 1e5, limit=1e8 + 3e4),
+            Signal("noise", "V", -1, 1, limit=0.0),
+            Signal("rare", "1", 0, 1, limit=0.5),
+        ),
         sampling=5 * MINUTE,
         late_after=30 * MINUTE,
         max_future=MINUTE,
         max_age=timedelta(days=1),
     )
+    in_any_order = [name for name in STATISTICS if name != "mean_absolute_change"]
     windows = [10 * MINUTE, 50 * MINUTE, 70 * MINUTE]
-    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, STATISTICS, windows))
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, in_any_order, windows))
 
 
 def telemetry(features: FeatureSet, seed: int) -> Telemetry:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from features.kernel import reference
+from features.kernel.reference import CHANGE
 from features.pane import PANE_FIELDS, empty
 
 try:
@@ -21,6 +22,7 @@ KERNELS = [pytest.param(compiled, id="c", marks=NO_COMPILER), pytest.param(refer
 
 MINUTE_US = 60_000_000
 PANE_US = 10 * MINUTE_US
+LIMIT = np.array([20.0])
 
 Readings = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -42,7 +44,7 @@ def summary(kernel: ModuleType, given: Readings) -> NDArray[np.float64]:
     """The state of the readings of one pane, shape ``(FIELDS,)``."""
     at, values = given
     panes = empty((1, 1))
-    kernel.add(panes, np.zeros(len(at), np.int64), at, np.ascontiguousarray(values[:, None]))
+    kernel.add(panes, np.zeros(len(at), np.int64), at, np.ascontiguousarray(values[:, None]), LIMIT)
     state: NDArray[np.float64] = panes[0, 0]
     return state
 
@@ -56,8 +58,17 @@ def merged(
     return union
 
 
-def assert_same(found: NDArray[np.float64], expected: NDArray[np.float64], span_us: float = 4 * PANE_US) -> None:
-    """Equal field by field: exactly where nothing is added up, else within 1e-9 of the size of what was added."""
+def assert_same(
+    found: NDArray[np.float64], expected: NDArray[np.float64], span_us: float = 4 * PANE_US, *, in_order: bool = True
+) -> None:
+    """Equal field by field: exactly where nothing is added up, else within 1e-9 of the size of what was added.
+
+    Where the readings did not come in the order of time, ``change`` has to be right only where it is known.
+    """
+    if not in_order:
+        known = ~np.isnan(found[..., CHANGE]) & ~np.isnan(expected[..., CHANGE])
+        found, expected = found.copy(), expected.copy()
+        found[~known, CHANGE] = expected[~known, CHANGE] = 0.0
     field = dict(zip(PANE_FIELDS, np.moveaxis(expected, -1, 0), strict=True))
     distance = np.nan_to_num(field["high"] - field["low"])
     scales = {
@@ -66,6 +77,7 @@ def assert_same(found: NDArray[np.float64], expected: NDArray[np.float64], span_
         "time": span_us,
         "time_square": span_us**2,
         "time_value": distance * span_us,
+        "change": distance,
     }
     for index, name in enumerate(PANE_FIELDS):
         bound = 1e-9 * scales[name] * field["count"] if name in scales else 0.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features.errors import ReadingsShapeError
 from features.kernel import reference
 from features.pane import EMPTY, PANE_FIELDS, empty, merge, pane_starts, summarize
-from tests.unit.features.readings import KERNELS, PANE_US, Readings, assert_same, merged, readings, summary
+from tests.unit.features.readings import KERNELS, LIMIT, PANE_US, Readings, assert_same, merged, readings, summary
 
 both_kernels = pytest.mark.parametrize("kernel", KERNELS)
 SHIFTS = st.integers(-3, 3).map(lambda panes: panes * PANE_US)
@@ -31,7 +31,7 @@ def test_grouping_does_not_matter(kernel: ModuleType, three: tuple[Readings, ...
     x, y, z = (summary(kernel, given) for given in three)
     left = merged(kernel, merged(kernel, x, y, to_b), z, to_c)
     right = merged(kernel, x, merged(kernel, y, z, to_c - to_b), to_b)
-    assert_same(left, right, 8 * PANE_US)
+    assert_same(left, right, 8 * PANE_US, in_order=False)
 
 
 @both_kernels
@@ -48,8 +48,8 @@ def test_order_of_arrival_does_not_matter(kernel: ModuleType, whole: Readings, d
     order = np.array(data.draw(st.permutations(range(len(at)))), np.intp)
     panes = empty((1, 1))
     for row in order:
-        kernel.add(panes, np.zeros(1, np.int64), at[row : row + 1], values[row : row + 1, None])
-    assert_same(panes[0, 0], summary(kernel, whole))
+        kernel.add(panes, np.zeros(1, np.int64), at[row : row + 1], values[row : row + 1, None], LIMIT)
+    assert_same(panes[0, 0], summary(kernel, whole), in_order=False)
 
 
 @both_kernels
@@ -61,7 +61,28 @@ def test_merging_the_parts_gives_the_whole(kernel: ModuleType, whole: Readings, 
     for number in data.draw(st.permutations(range(4))):
         mine = summary(kernel, (at[part == number], values[part == number]))
         union = merged(kernel, union, mine, number * PANE_US)
-    assert_same(union, summary(kernel, (at + part * PANE_US, values)))
+    assert_same(union, summary(kernel, (at + part * PANE_US, values)), in_order=False)
+
+
+@both_kernels
+@given(whole=readings(24), cuts=st.lists(st.integers(0, 24), max_size=3), data=st.data())
+def test_parts_that_follow_each_other_give_every_field_of_the_whole(
+    kernel: ModuleType, whole: Readings, cuts: list[int], data: st.DataObject
+) -> None:
+    at, values = whole
+    order = np.lexsort((values, at))
+    parts = np.split(order, sorted(min(cut, len(at)) for cut in cuts))
+    states = [summary(kernel, (at[part], values[part])) for part in parts]
+    while len(states) > 1:  # merge neighbours, in any grouping and from either side
+        here = data.draw(st.integers(0, len(states) - 2))
+        left, right = states[here : here + 2]
+        both = merged(kernel, left, right, 0.0) if data.draw(st.booleans()) else merged(kernel, right, left, 0.0)
+        states[here : here + 2] = [both]
+    assert_same(states[0], summary(kernel, (at[order], values[order])))
+    present = values[order][~np.isnan(values[order])]
+    assert states[0][PANE_FIELDS.index("above")] == (present > LIMIT[0]).sum()
+    known = np.abs(np.diff(present)).sum()
+    assert states[0][PANE_FIELDS.index("change")] == pytest.approx(known, rel=1e-12, abs=1e-9)
 
 
 @pytest.mark.parametrize("kernel", KERNELS[:1])

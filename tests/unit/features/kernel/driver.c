@@ -29,6 +29,7 @@ int main(void)
     int64_t *group = malloc(ROWS * sizeof *group);
     tm_real *at = malloc(ROWS * sizeof *at), *values = malloc(ROWS * SIGNALS * sizeof *values);
     tm_real *shift = malloc(GROUPS * SIGNALS * sizeof *shift);
+    const tm_real limits[SIGNALS] = {(tm_real)50.5, (tm_real)NAN, 0};
     double sum = 0, low = 1e9;
     size_t count = 0;
     for (size_t i = 0; i < GROUPS * SIGNALS; i++) {
@@ -46,13 +47,13 @@ int main(void)
             low = fmin(low, (double)values[row * SIGNALS]);
         }
     }
-    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == ROWS);
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, limits, ROWS) == ROWS);
 
     group[5] = GROUPS;
-    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == 5);
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, limits, ROWS) == 5);
     group[5] = -1;
-    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, ROWS) == 5);
-    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, 0) == 0);
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, limits, ROWS) == 5);
+    CHECK(tm_panes_add(panes, GROUPS, SIGNALS, group, at, values, limits, 0) == 0);
 
     tm_pane whole[SIGNALS];
     for (size_t s = 0; s < SIGNALS; s++)
@@ -62,6 +63,9 @@ int main(void)
             tm_pane_merge(whole + s, panes + g * SIGNALS + s, shift[g * SIGNALS + s]);
     CHECK(whole[0].count == (tm_real)count);
     CHECK(whole[0].count + whole[0].nulls == ROWS);
+    CHECK(whole[0].above > 0 && whole[0].above < whole[0].count);
+    CHECK(whole[1].above == 0 && whole[2].above == whole[2].count);
+    CHECK(isnan((double)whole[0].change)); /* the readings came in no order */
     CHECK((double)whole[0].low == low);
     CHECK(fabs((double)tm_pane_mean(whole) - sum / (double)count) < 1e-3);
     CHECK(tm_pane_std(whole) > 0 && tm_pane_rms(whole) > 50 && !isnan((double)tm_pane_slope(whole)));

@@ -24,6 +24,7 @@ def _add() -> Arrays:
         "group": np.array([0, 1, 1], np.int64),
         "at": np.zeros(3),
         "values": np.ones((3, 3)),
+        "limits": np.full(3, np.nan),
     }
 
 
@@ -67,15 +68,18 @@ BAD_ADD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "values in columns": ("values", np.asfortranarray),
     "values off alignment": ("values", _unaligned),
     "a vector of values": ("values", lambda a: a.ravel()),
+    "fewer limits": ("limits", lambda a: a[:2].copy()),
+    "limits of 32 bits": ("limits", lambda a: a.astype(np.float32)),
+    "a limit for all": ("limits", lambda _: 3.0),
 }
 
 BAD_MERGE: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "left read-only": ("left", _read_only),
     "left with gaps in memory": ("left", lambda a: np.repeat(a, 2, axis=1)[:, ::2]),
-    "left with other fields": ("left", lambda a: np.zeros((2, 3, 14))),
+    "left with other fields": ("left", lambda a: np.zeros((2, 3, 13))),
     "a left without axes": ("left", lambda _: np.array(1.0)),
     "right of another length": ("right", lambda a: a[:1].copy()),
-    "right of another form": ("right", lambda a: a.reshape(6, 13)),
+    "right of another form": ("right", lambda a: a.reshape(6, 15)),
     "right of another type": ("right", lambda a: a.astype(np.float32)),
     "two shifts for six panes": ("shift", lambda _: np.zeros(2)),
     "no shift": ("shift", lambda _: np.zeros(0)),
@@ -116,20 +120,20 @@ def test_the_wrong_number_of_arguments_is_a_type_error(kernel: ModuleType) -> No
 @both_kernels
 def test_the_refusal_names_the_first_row_without_a_group(kernel: ModuleType) -> None:
     with pytest.raises(ValueError, match="row 1 belongs to a group that does not exist"):
-        kernel.add(empty((1, 1)), np.array([0, 5, 7]), np.zeros(3), np.ones((3, 1)))
+        kernel.add(empty((1, 1)), np.array([0, 5, 7]), np.zeros(3), np.ones((3, 1)), np.zeros(1))
 
 
 @both_kernels
 def test_no_rows_and_no_panes_are_fine(kernel: ModuleType) -> None:
-    kernel.add(empty((0, 3)), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 3)))
-    kernel.add(empty((2, 0)), np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 0)))
+    kernel.add(empty((0, 3)), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 3)), np.zeros(3))
+    kernel.add(empty((2, 0)), np.zeros(1, np.int64), np.zeros(1), np.zeros((1, 0)), np.zeros(0))
     kernel.merge(empty((0, 3)), empty((0, 3)), np.zeros(1))
 
 
 @both_kernels
 def test_the_right_panes_may_lie_further_ahead_in_the_same_memory(kernel: ModuleType) -> None:
     panes = empty((4, 1))
-    kernel.add(panes, np.arange(4), np.zeros(4), np.arange(4.0)[:, None])
+    kernel.add(panes, np.arange(4), np.zeros(4), np.arange(4.0)[:, None], np.zeros(1))
     kernel.merge(panes[:-1], panes[1:], np.array([60.0]))
     assert panes[:, 0, PANE_FIELDS.index("count")].tolist() == [2, 2, 2, 1]
     assert panes[:, 0, PANE_FIELDS.index("high")].tolist() == [1, 2, 3, 3]
@@ -140,7 +144,7 @@ def test_threads_may_add_to_tables_of_their_own_at_once(kernel: ModuleType) -> N
     random = np.random.default_rng(0)
     group, at, values = random.integers(0, 50, 20_000), random.uniform(0, 600, 20_000), random.normal(size=(20_000, 2))
     tables = [empty((50, 2)) for _ in range(4)]
-    threads = [Thread(target=kernel.add, args=(table, group, at, values)) for table in tables]
+    threads = [Thread(target=kernel.add, args=(table, group, at, values, np.zeros(2))) for table in tables]
     for thread in threads:
         thread.start()
     for thread in threads:

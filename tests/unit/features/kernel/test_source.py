@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 import features.kernel
 from features.pane import PANE_FIELDS, empty
 from features.statistic import STATISTICS
-from tests.parity.oracle import ORACLES, Points, scale
+from tests.parity.oracle import ORACLES, Points, Window, scale
 
 SOURCE = Path(features.kernel.__file__).parent
 DRIVER = Path(__file__).parent / "driver.c"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
+LIMIT = 84.0
+DAY_US, DAY = 86.4e9, Window(nulls=0, hours=24.0, limit=LIMIT)
 REALS = {"float": (ctypes.c_float, np.float32, 1e-5), "double": (ctypes.c_double, np.float64, 1e-9)}
 
 
@@ -47,7 +49,8 @@ class Library:
 
     def summaries(self, group: NDArray[Any], at: NDArray[Any], values: NDArray[Any], groups: int) -> NDArray[Any]:
         panes = empty(groups).astype(self.dtype)
-        arrays = (group.astype(np.int64), at.astype(self.dtype), values.astype(self.dtype))
+        limits = np.array([LIMIT], self.dtype)
+        arrays = (group.astype(np.int64), at.astype(self.dtype), values.astype(self.dtype), limits)
         size = ctypes.c_size_t
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (panes, *arrays)]
         done = self.library.tm_panes_add(pointers[0], size(groups), size(1), *pointers[1:], size(len(at)))
@@ -89,8 +92,8 @@ def _day(library: Library, seed: int) -> tuple[NDArray[Any], Points]:
 def test_a_day_of_panes_is_right_within_the_precision_of_the_real_type(library: Library, name: str) -> None:
     for seed in range(3):
         pane, points = _day(library, seed)
-        found = float(STATISTICS[name].function(pane.astype(np.float64)))
-        assert abs(found - ORACLES[name](points, 0)) <= library.tolerance * scale(name, points), f"seed {seed}"
+        found = float(STATISTICS[name].function(pane.astype(np.float64), DAY_US))
+        assert abs(found - ORACLES[name](points, DAY)) <= library.tolerance * scale(name, points), f"seed {seed}"
 
 
 @pytest.mark.parametrize("name", ["mean", "std", "slope", "rms"])
@@ -98,7 +101,7 @@ def test_the_statistics_in_c_are_the_ones_in_python(library: Library, name: str)
     for seed in range(3):
         pane, points = _day(library, seed)
         found = library.statistic(name, pane)
-        assert abs(found - ORACLES[name](points, 0)) <= library.tolerance * scale(name, points), f"seed {seed}"
+        assert abs(found - ORACLES[name](points, DAY)) <= library.tolerance * scale(name, points), f"seed {seed}"
     nothing = empty(1).astype(library.dtype)[0]
     assert np.isnan(library.statistic(name, nothing))
 
