@@ -31,7 +31,7 @@ class Statistic:
 
     Args:
         name: The word that stands in feature names.
-        function: Pane states of shape ``(..., FIELDS)`` and the microseconds of the window to values of shape ``(...)``.
+        function: Pane states of shape ``(..., FIELDS)`` and microseconds of the window to values of shape ``(...)``.
         definition: What the value says, one sentence.
         unit: The unit of the value, from the unit of the signal.
     """

@@ -99,7 +99,7 @@ def test_a_device_that_is_too_young_has_no_rows() -> None:
 def test_no_readings_give_no_panes_and_no_rows() -> None:
     panes = panes_of(FEATURES, np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros((0, 2)))
     table = feature_rows(FEATURES, panes)
-    assert (panes.state.shape, table.values.shape) == ((0, 2, 13), (0, 3))
+    assert (panes.state.shape, table.values.shape) == ((0, 2, len(PANE_FIELDS)), (0, 3))
     assert table.end.dtype == np.int64
 
 
