@@ -24,8 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pipelines.errors import ExportError
 
 # Old enough for every runtime in the field; the tree operator is unchanged since ai.onnx.ml 3.
-_OPSETS = (("", 13), ("ai.onnx.ml", 3))
-_IR_VERSION = 8
+OPSETS = (("", 13), ("ai.onnx.ml", 3))
+IR_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ def _finish(nodes: list[onnx.NodeProto], constants: dict[str, NDArray[np.float64
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 1])],
         initializer=[numpy_helper.from_array(numbers, name) for name, numbers in constants.items()],
     )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in _OPSETS]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="tidemill")
+    opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="tidemill")
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
     return data

@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from features.kernel import reference
 from features.online import OnlineFeatures
 from features.pane import merge
 from features.schema import MICROSECOND
+from pipelines.graph import feature_graph, panes_behind
 from tests.parity.telemetry import Telemetry
 
 Key = tuple[int, int]
@@ -88,6 +90,16 @@ def _restored(features: FeatureSet, readings: Telemetry) -> Rows:
     return rows
 
 
+def _onnx(features: FeatureSet, readings: Telemetry) -> Rows:
+    """Panes from the batch, features from the graph that a bundle holds for runtimes without Python."""
+    panes = panes_of(features, readings.device, readings.times, readings.values)
+    due = feature_rows(features, panes)
+    session = onnxruntime.InferenceSession(feature_graph(features), providers=["CPUExecutionProvider"])
+    dense = panes_behind(features, panes, due.device, due.end)
+    (values,) = session.run(["features"], {"panes": dense})
+    return dict(zip(zip(due.device.tolist(), due.end.tolist(), strict=True), values, strict=True))
+
+
 PATHS = {
     "batch": Path(_batch),
     "numpy": Path(_batch_in_numpy),
@@ -95,6 +107,7 @@ PATHS = {
     "online": Path(_single, timedelta(0)),
     "shuffled": Path(_shuffled, LATENESS),
     "restored": Path(_restored, LATENESS),
+    "onnx": Path(_onnx),
 }
 
 

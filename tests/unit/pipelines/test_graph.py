@@ -1,0 +1,185 @@
+from datetime import timedelta
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features import catalog
+from features.batch import feature_rows, panes_of
+from features.featureset import FeatureSet, grid
+from features.pane import PANE_FIELDS, empty, summarize
+from features.schema import Fleet, Signal
+from features.statistic import STATISTICS
+from pipelines.errors import ExportError
+from pipelines.estimator import create
+from pipelines.export import Sigmoid
+from pipelines.graph import feature_graph, panes_behind, reach_panes, score_graph
+from pipelines.graph.statistic import FORMS
+from serving.operators import operators
+
+SECOND, SECOND_US = timedelta(seconds=1), 1_000_000
+FLEET = Fleet(
+    name="presses",
+    description="",
+    signals=(Signal("force", "N", -1e6, 1e6, limit=2.0), Signal("count", "1", 1e8, 1e8 + 1e3, limit=1e8 + 5)),
+    sampling=SECOND,
+    late_after=SECOND,
+    max_future=SECOND,
+    max_age=timedelta(days=1),
+)
+WINDOWS = [3 * SECOND, 8 * SECOND]
+EVERY = FeatureSet(FLEET, SECOND, SECOND, grid(FLEET.signal_names, STATISTICS, WINDOWS))
+PUMPS = catalog.load("pumps").features
+
+
+def answer(graph, dense, output="features"):
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    return session.run([output], {"panes": dense})[0]
+
+
+ASKED = onnxruntime.InferenceSession(feature_graph(EVERY), providers=["CPUExecutionProvider"])
+
+
+def by_definition(times, values):
+    """Every feature of ``EVERY``, from all readings of its window summed up at once."""
+    row = []
+    for feature in EVERY.features:
+        begin = (8 - feature.window // SECOND) * SECOND_US
+        inside = times >= begin
+        signal = FLEET.signal_names.index(feature.signal)
+        state = summarize(times[inside] - begin, values[inside, signal], FLEET.limits[signal])
+        row.append(float(STATISTICS[feature.statistic].function(state, feature.window // SECOND * 1e6)))
+    return np.array(row)
+
+
+def panes_from(times, values):
+    """The readings of one row in its eight panes."""
+    dense = empty((8, 2))
+    for number in range(8):
+        inside = times // SECOND_US == number
+        dense[number] = summarize(times[inside] - number * SECOND_US, values[inside], FLEET.limits)
+    return dense
+
+
+# Few times, so that panes are often empty, or full of readings one microsecond apart.
+moments = st.lists(st.integers(0, 7).flatmap(lambda pane: st.integers(0, 5).map(lambda us: pane * SECOND_US + us)))
+sizes = st.one_of(st.just(np.nan), st.integers(-3, 3).map(float), st.floats(-1e5, 1e5))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), moments)
+def test_a_row_is_what_its_readings_say_however_they_lie_in_panes(data, found):
+    times = np.unique(np.array(found, np.int64))
+    force = data.draw(st.lists(sizes, min_size=len(times), max_size=len(times)))
+    count = data.draw(st.lists(sizes, min_size=len(times), max_size=len(times)))
+    values = np.array([force, 1e8 + np.array(count)]).T.reshape(len(times), 2)
+    (given_back,) = ASKED.run(["features"], {"panes": panes_from(times, values)[None]})
+    expected = by_definition(times, values)
+    for feature, right, got in zip(EVERY.features, expected, given_back[0], strict=True):
+        scale = max(scale_of(feature, times, values), 1.0)
+        assert got == pytest.approx(right, rel=1e-9, abs=1e-9 * scale, nan_ok=True), feature.name
+
+
+def scale_of(feature, times, values):
+    """The size of number the feature works with; numbers about 1e8 are apart by no more than their spread."""
+    column = values[:, FLEET.signal_names.index(feature.signal)]
+    inside = (times >= (8 - feature.window // SECOND) * SECOND_US) & ~np.isnan(column)
+    if not inside.any():
+        return 0.0
+    spread, duration = np.ptp(column[inside]), max(np.ptp(times[inside]), 1)
+    return spread / duration * 3.6e9 if feature.statistic == "slope" else spread
+
+
+def test_the_statistics_and_their_forms_in_onnx_have_the_same_names():
+    assert set(FORMS) == set(STATISTICS)
+
+
+def test_a_pane_that_does_not_know_its_changes_makes_no_number_of_them():
+    times, values = np.array([0, 10, 6 * SECOND_US]), np.array([[1.0, 1e8], [4.0, 1e8], [2.0, 1e8]])
+    dense = panes_from(times, values)
+    dense[0, 0, PANE_FIELDS.index("change")] = np.nan  # its readings came out of order
+    found = dict(zip(EVERY.names, ASKED.run(None, {"panes": dense[None]})[0][0], strict=True))
+    assert np.isnan(found["force_mean_absolute_change_8s"])
+    assert found["count_mean_absolute_change_8s"] == 0.0
+    assert found["force_mean_8s"] == pytest.approx(7 / 3)
+
+
+def test_changes_reach_over_panes_without_readings():
+    times, values = np.array([0, 7 * SECOND_US]), np.array([[1.0, 1e8], [4.0, 1e8 + 7]])
+    found = dict(zip(EVERY.names, ASKED.run(None, {"panes": panes_from(times, values)[None]})[0][0], strict=True))
+    assert found["force_mean_absolute_change_8s"] == 3.0
+    assert found["count_mean_absolute_change_8s"] == 7.0
+    assert np.isnan(found["force_mean_absolute_change_3s"])
+
+
+def test_rows_do_not_touch_each_other():
+    random = np.random.default_rng(4)
+    rows = []
+    for number in range(6):
+        times = np.unique(random.integers(0, 8 * SECOND_US, 3 * number))
+        rows.append(panes_from(times, random.normal(size=(len(times), 2))))
+    alone = [ASKED.run(None, {"panes": row[None]})[0][0] for row in rows]
+    together = ASKED.run(None, {"panes": np.stack(rows)})[0]
+    np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_the_same_features_give_the_same_bytes():
+    assert feature_graph(PUMPS) == feature_graph(FeatureSet.from_json(PUMPS.to_json()))
+
+
+def test_the_graph_neither_loops_nor_branches():
+    assert operators(feature_graph(EVERY)).isdisjoint({"Loop", "If", "Scan", "ConstantOfShape", "Expand", "Tile"})
+
+
+def test_a_statistic_without_a_form_is_refused_by_the_name_of_its_feature(monkeypatch):
+    monkeypatch.delitem(FORMS, "slope")
+    with pytest.raises(ExportError, match=r"the statistic 'slope' has no form in ONNX .*vibration_slope_6h"):
+        feature_graph(PUMPS)
+
+
+def test_a_graph_larger_than_serving_reads_is_refused():
+    windows = [number * SECOND for number in range(1, 16)]
+    with pytest.raises(ExportError, match="not one that serving reads"):
+        feature_graph(FeatureSet(FLEET, SECOND, SECOND, grid(FLEET.signal_names, STATISTICS, windows)))
+
+
+class TestDensePanes:
+    def test_panes_lie_where_their_time_is_and_the_rest_is_empty(self):
+        times = np.array([10, 12, 13]) * SECOND_US
+        table = panes_of(EVERY, np.array([3, 3, 5], np.int32), times, np.array([[1.0, 1e8], [2.0, 1e8], [9.0, 1e8]]))
+        ends = np.array([13, 13, 20, 12]) * SECOND_US
+        dense = panes_behind(EVERY, table, np.array([3, 5, 3, 4], np.int32), ends)
+        held = [np.flatnonzero(row[:, 0, 0]).tolist() for row in dense]
+        assert held == [[5, 7], [], [0], []]
+        assert dense[0, 7, 0, PANE_FIELDS.index("first")] == 2.0
+        np.testing.assert_array_equal(dense[1], empty((reach_panes(EVERY), 2)))
+
+    def test_without_panes_every_row_is_empty(self):
+        table = panes_of(EVERY, np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros((0, 2)))
+        dense = panes_behind(EVERY, table, np.array([0], np.int32), np.array([0]))
+        np.testing.assert_array_equal(dense[0], empty((8, 2)))
+
+
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest", "logistic"])
+def test_panes_to_score_is_features_to_score(name):
+    random = np.random.default_rng(8)
+    minutes = np.arange(0, 60 * 24 * 60, 5)
+    times = np.tile(minutes, 3) * 60 * SECOND_US
+    device = np.repeat(np.arange(3, dtype=np.int32), len(minutes))
+    values = 5.0 + random.normal(size=(len(times), 6)).cumsum(axis=0) * 0.01
+    values[random.random(values.shape) < 0.2] = np.nan
+    values[(device == 1) & (times > 1e12)] = np.nan  # dead: rows of nothing but missing values
+    table = panes_of(PUMPS, device, times, values)
+    rows = feature_rows(PUMPS, table)
+    seen = rows.values.astype(np.float32).astype(np.float64)
+    label = (np.nan_to_num(seen[:, 0]) > np.nanmedian(seen[:, 0])).astype(np.int8)
+    estimator = create(name)
+    estimator.fit(seen, label, {}, seed=1)
+    model = estimator.onnx(Sigmoid())
+    expected = onnxruntime.InferenceSession(model).run(["score"], {"features": rows.values.astype(np.float32)})[0]
+    found = answer(score_graph(PUMPS, model), panes_behind(PUMPS, table, rows.device, rows.end), "score")
+    assert np.isnan(rows.values).any(axis=1).sum() > 100
+    assert ((expected > 0.5) != (found > 0.5)).sum() == 0
+    assert np.abs(expected - found).max() < 1e-6
