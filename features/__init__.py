@@ -13,8 +13,9 @@
 
 Floor plan, from the ground up; each module imports only from those before it:
     errors.py       what can go wrong, with codes (the root of every error of the project lives here)
+    kernel/         panes and bursts in C99, its Python binding, and the numpy reference beside it
+    burst.py        samples at kHz become one reading of derived signals
     schema.py       fleets and signals, and the one judge of which readings are believed
-    kernel/         panes in C99, its Python binding, and the numpy reference beside it
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic
     window.py       panes merged to windows, windows to feature rows
@@ -26,7 +27,7 @@ Floor plan, from the ground up; each module imports only from those before it:
 Why so:
     * Panes between readings and windows. Status: accepted. Panes merge, so a file, a day or a late reading is summed up
       on its own, and every window is made of the same panes wherever it is computed. Cost: windows are whole panes, and
-      statistics that do not merge (median, spectrum) are not offered.
+      statistics that do not merge are not offered; a spectrum is taken within one record.
     * numpy and C only. Status: accepted. The same package runs on a gateway of 130 MB. Cost: frames are converted at
       the border, in ``pipelines``.
 """

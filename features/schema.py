@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from features.burst import Burst
 from features.errors import FleetError, ReadingsShapeError
 
 MICROSECOND = timedelta(microseconds=1)
@@ -39,6 +40,8 @@ class Reason(enum.StrEnum):
     IN_THE_FUTURE = "in_the_future"
     TOO_OLD = "too_old"
     WRONG_TYPE = "wrong_type"
+    BURST_LENGTH = "burst_length"
+    BURST_GAPS = "burst_gaps"
 
     @property
     def sentence(self) -> str:
@@ -60,6 +63,8 @@ _SENTENCES = {
     Reason.IN_THE_FUTURE: "The event time lies further ahead of the time of receipt than the fleet allows.",
     Reason.TOO_OLD: "The event time lies further behind the time of receipt than the fleet allows.",
     Reason.WRONG_TYPE: "A value is not a number.",
+    Reason.BURST_LENGTH: "A burst holds fewer samples than a segment of its spectrum, or more than its limit.",
+    Reason.BURST_GAPS: "A burst lacks samples, or holds infinite ones.",
 }
 
 
@@ -146,9 +151,11 @@ class Fleet:
         max_future: How far an event time may lie ahead of the receipt.
         max_age: How far an event time may lie behind the receipt.
         mapping: Where things stand in a record.
+        bursts: Fields of a record that hold samples at kHz, and the signals read off them.
 
     Raises:
-        FleetError: Names are no words or not unique, or a duration is negative or longer than a century.
+        FleetError: Names are no words or not unique, a burst names a signal there is not, or a duration is negative or
+            longer than a century.
     """
 
     name: str
@@ -159,6 +166,7 @@ class Fleet:
     max_future: timedelta
     max_age: timedelta
     mapping: Mapping = Mapping()
+    bursts: tuple[Burst, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"fleet {self.name}"
@@ -173,6 +181,20 @@ class Fleet:
                     where=where,
                     fix=f"give at least {least} µs and at most a century",
                 )
+        self._check_bursts(where)
+
+    def _check_bursts(self, where: str) -> None:
+        fields = [burst.samples for burst in self.bursts]
+        derived = [reading.signal for burst in self.bursts for reading in burst.readings]
+        if len({*fields, *self.signal_names}) < len(fields) + len(self.signals):
+            raise FleetError("a burst needs a field of its own", where=where, why=f"there are {', '.join(fields)}")
+        if len(set(derived)) < len(derived) or not set(derived) <= set(self.signal_names):
+            raise FleetError(
+                "bursts are read into signals of the fleet, into each but once",
+                where=where,
+                why=f"found {', '.join(derived)}",
+                fix="declare a Signal with unit and range for each",
+            )
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -206,6 +228,7 @@ class Fleet:
                 "received": self.mapping.received,
                 "signals": self.mapping.signals,
             },
+            "bursts": [burst.to_json() for burst in self.bursts],
         }
 
     @classmethod
@@ -225,6 +248,7 @@ class Fleet:
                 max_future=int(document["max_future_us"]) * MICROSECOND,
                 max_age=int(document["max_age_us"]) * MICROSECOND,
                 mapping=Mapping(**document["mapping"]),
+                bursts=tuple(Burst.from_json(each) for each in document["bursts"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The pane kernel: add readings to panes, merge panes. One C99 source, compiled or, without a compiler, in numpy.
+"""The pane kernel: add readings to panes, merge panes, sum up bursts. One C99 source, compiled, or numpy in its place.
 
     >>> import numpy as np
     >>> from features import kernel
@@ -9,7 +9,8 @@
 
     pane.h pane.c   the kernel itself; also what a microcontroller compiles, with -DTM_REAL=float
     binding.c       its Python side: refuses every misfit buffer, releases the GIL in the loops
-    reference.py    the same two functions in numpy
+    reference.py    the same functions over panes in numpy
+    burst_reference.py  the statistics of a burst in numpy
 
 ``features.pane`` is the friendly face of this package; use that.
 
@@ -27,10 +28,11 @@ Why so:
 
 import logging
 
-from features.kernel import reference
+from features.kernel import burst_reference, reference
+from features.kernel.burst_reference import RESULTS as BURST_RESULTS
 from features.kernel.reference import FIELDS, PANE_VERSION
 
-__all__ = ["BACKEND", "FIELDS", "PANE_VERSION", "add", "merge"]
+__all__ = ["BACKEND", "BURST_RESULTS", "FIELDS", "PANE_VERSION", "add", "burst", "merge"]
 
 try:
     from features.kernel import _pane
@@ -44,7 +46,9 @@ else:
 if _compiled is not None:
     BACKEND = "c"
     add, merge = _compiled.add, _compiled.merge
+    burst = _compiled.burst
 else:
     BACKEND = "numpy"
     add, merge = reference.add, reference.merge
+    burst = burst_reference.burst
     logging.getLogger(__name__).warning("The slower numpy kernel serves in place of the C kernel: %s.", _reason)

@@ -13,3 +13,11 @@ def add(
     /,
 ) -> None: ...
 def merge(left: NDArray[np.float64], right: NDArray[np.float64], shift: NDArray[np.float64], /) -> None: ...
+def burst(
+    samples: NDArray[np.float64],
+    rate: float,
+    twiddles: NDArray[np.float64],
+    bands: NDArray[np.int64],
+    result: NDArray[np.float64],
+    /,
+) -> None: ...

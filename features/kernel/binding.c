@@ -144,8 +144,64 @@ release_left:
     return result;
 }
 
+/* ---- Bursts ---- */
+
+static PyObject *burst_checked(const Py_buffer *samples, double rate, const Py_buffer *twiddles, const Py_buffer *bands,
+                               const Py_buffer *result)
+{
+    const Py_ssize_t segment = twiddles->shape[0];
+    if (bands->shape[1] != 2 || result->shape[0] != TM_BURST_RESULTS + bands->shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "bands must be pairs, and result hold four numbers and one for each of them");
+        return NULL;
+    }
+    tm_real *scratch = PyMem_Malloc(TM_BURST_SCRATCH(segment > 0 ? segment : 1) * sizeof(tm_real));
+    if (scratch == NULL)
+        return PyErr_NoMemory();
+    size_t done;
+    Py_BEGIN_ALLOW_THREADS;
+    done = tm_burst(samples->buf, (size_t)samples->shape[0], rate, twiddles->buf, (size_t)segment, bands->buf,
+                    (size_t)bands->shape[0], scratch, result->buf);
+    Py_END_ALLOW_THREADS;
+    PyMem_Free(scratch);
+    if (done == 0) {
+        PyErr_SetString(PyExc_ValueError, "the segment, a band or the length of the burst is not possible");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(burst_doc, "burst(samples, rate, twiddles, bands, result)\n--\n\nStatistics of a burst; see burst_reference.burst.");
+
+static PyObject *burst(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    PyObject *object[4], *answer = NULL;
+    double rate;
+    Py_buffer samples, twiddles, bands, result;
+    if (!PyArg_ParseTuple(arguments, "OdOOO:burst", &object[0], &rate, &object[1], &object[2], &object[3]))
+        return NULL;
+    if (open_buffer(object[0], &samples, REAL, 1, 0, "samples") != 0)
+        return NULL;
+    if (open_buffer(object[1], &twiddles, REAL, 1, 0, "twiddles") != 0)
+        goto release_samples;
+    if (open_buffer(object[2], &bands, INTEGER, 2, 0, "bands") != 0)
+        goto release_twiddles;
+    if (open_buffer(object[3], &result, REAL, 1, 1, "result") != 0)
+        goto release_bands;
+    answer = burst_checked(&samples, rate, &twiddles, &bands, &result);
+    PyBuffer_Release(&result);
+release_bands:
+    PyBuffer_Release(&bands);
+release_twiddles:
+    PyBuffer_Release(&twiddles);
+release_samples:
+    PyBuffer_Release(&samples);
+    return answer;
+}
+
 static PyMethodDef methods[] = {
     {"add", add, METH_VARARGS, add_doc},
+    {"burst", burst, METH_VARARGS, burst_doc},
     {"merge", merge, METH_VARARGS, merge_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -93,6 +93,41 @@ size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t
  * The arrays may overlap when `right` lies at or behind `left`: panes are read before they are overwritten. */
 void tm_panes_merge(tm_pane *left, const tm_pane *right, size_t count, const tm_real *shift, size_t shifts);
 
+/* ---- Bursts -------------------------------------------------------------------------------------------------------
+ *
+ * A burst is samples taken at one rate within one record: a vibration snapshot at kHz. Its statistics become readings
+ * of signals, so nothing of it is mergeable and nothing of it is kept.
+ *
+ * The spectrum is the averaged periodogram of Welch (IEEE Transactions on Audio and Electroacoustics 15, 1967):
+ * segments of `segment` samples that overlap by half, each less its mean, Hann window (periodic), one-sided. Samples
+ * behind the last whole segment count for the first three statistics alone. Two segments are transformed at once, as
+ * real and imaginary part; the sum of both periodograms needs no taking apart.
+ */
+enum { TM_BURST_RMS, TM_BURST_CREST, TM_BURST_KURTOSIS, TM_BURST_PEAK, TM_BURST_RESULTS };
+
+/* How many numbers of scratch a burst needs. */
+#define TM_BURST_SCRATCH(segment) (3 * (size_t)(segment))
+
+/* Computes the statistics of a burst.
+ *
+ * samples   in the order of time
+ * rate      samples per second
+ * twiddles  for k < segment / 2 the pairs cos(2 pi k / segment), sin(2 pi k / segment)
+ * segment   samples in a segment: a power of two, 4 or more
+ * bands     pairs of bins, first and one behind the last; bin k lies at k * rate / segment Hz, the last is segment / 2
+ * scratch   TM_BURST_SCRATCH(segment) numbers
+ * result    TM_BURST_RESULTS numbers, then the energy in each band:
+ *           rms       sqrt(mean(x^2))
+ *           crest     max |x| / rms; NaN where rms is 0
+ *           kurtosis  m4 / m2^2 of the moments about the mean (Pearson: 3 for noise); NaN where all samples are equal
+ *           peak      Hz of the largest density above 0 Hz; NaN where there is none
+ *           energy    the density summed up over the bins, times their distance: the mean square of x in the band
+ *
+ * Returns `count`, or 0 where the segment, a band or a burst shorter than a segment is refused; then nothing was written.
+ * A NaN among the samples makes every statistic of its segments NaN, but never reads or writes out of bounds. */
+size_t tm_burst(const tm_real *samples, size_t count, tm_real rate, const tm_real *twiddles, size_t segment,
+                const int64_t *bands, size_t band_count, tm_real *scratch, tm_real *result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,8 +23,37 @@ static double uniform(void)
         }                                                                                                              \
     } while (0)
 
+/* Bursts of every length and segment, in blocks that are exactly as long as the header says. */
+static void run_bursts(void)
+{
+    for (size_t segment = 4; segment <= 256; segment *= 4)
+        for (size_t count = segment; count < 3 * segment + 3; count += 1 + segment / 16) {
+            tm_real *samples = malloc(count * sizeof *samples), *twiddles = malloc(segment * sizeof *twiddles);
+            tm_real *scratch = malloc(TM_BURST_SCRATCH(segment) * sizeof *scratch);
+            tm_real *result = malloc((TM_BURST_RESULTS + 2) * sizeof *result);
+            int64_t bands[4] = {0, (int64_t)segment / 2 + 1, 1, 1};
+            for (size_t i = 0; i < count; i++)
+                samples[i] = (tm_real)(uniform() - 0.5);
+            for (size_t k = 0; k < segment; k++)
+                twiddles[k] = (tm_real)(k % 2 ? sin(acos(-1.0) * (double)(k - 1) / (double)segment)
+                                              : cos(acos(-1.0) * (double)k / (double)segment));
+            CHECK(tm_burst(samples, count, 100, twiddles, segment, bands, 2, scratch, result) == count);
+            CHECK(result[TM_BURST_RMS] > 0 && result[TM_BURST_CREST] > 1 && result[TM_BURST_KURTOSIS] >= 1);
+            CHECK(result[TM_BURST_PEAK] > 0 && result[TM_BURST_PEAK] <= 50);
+            CHECK(result[TM_BURST_RESULTS] > 0 && result[TM_BURST_RESULTS + 1] == 0);
+            CHECK(tm_burst(samples, segment - 1, 100, twiddles, segment, bands, 2, scratch, result) == 0);
+            CHECK(tm_burst(samples, count, 100, twiddles, segment - 1, bands, 2, scratch, result) == 0);
+            bands[1]++;
+            CHECK(tm_burst(samples, count, 100, twiddles, segment, bands, 2, scratch, result) == 0);
+            samples[count / 2] = (tm_real)NAN;
+            CHECK(tm_burst(samples, count, 100, twiddles, segment, bands, 0, scratch, result) == count);
+            free(samples), free(twiddles), free(scratch), free(result);
+        }
+}
+
 int main(void)
 {
+    run_bursts();
     tm_pane *panes = malloc(GROUPS * SIGNALS * sizeof *panes);
     int64_t *group = malloc(ROWS * sizeof *group);
     tm_real *at = malloc(ROWS * sizeof *at), *values = malloc(ROWS * SIGNALS * sizeof *values);
