@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.dataset import Dataset
 from pipelines.estimator import Fitted, fit
 from pipelines.evaluate import Span, choose_threshold
+from pipelines.graph import score_graph
 from pipelines.reference import deciles, golden_rows
 from pipelines.usecases import UseCase
 from serving.bundle import Bundle, Manifest, pack, unpack
@@ -49,11 +50,14 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
     """Fit a model and pack it.
 
     Args:
-        usecase: Label, cost and placements.
+        usecase: Label, cost, placements, and whether the graph from panes goes along.
         dataset: What to learn from; its lineage goes into the bundle.
         estimator: What to fit.
         parameters: Those that differ from its defaults.
         seed: Of the fit and of the choice of golden rows.
+
+    Raises:
+        ExportError: The graph from panes is asked for, and a feature has no form in it.
     """
     fitted = fit(estimator, parameters, dataset.train, seed)
     threshold = choose_threshold(dataset.train, fitted.rehearsed, span_of(dataset), usecase.cost)
@@ -70,7 +74,9 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
     )
-    data = pack(manifest, fitted.onnx(), golden_rows(fitted, dataset.train.values, seed))
+    model = fitted.onnx()
+    from_panes = score_graph(features, model) if usecase.pane_graph else None
+    data = pack(manifest, model, golden_rows(fitted, dataset.train.values, seed), from_panes)
     bundle = unpack(data)
     return Candidate(estimator, parameters, fitted, data, bundle, Predictor(bundle))
 

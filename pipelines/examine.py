@@ -17,7 +17,7 @@ from pipelines.estimator import Logistic, fit
 from pipelines.evaluate import DialPoint, Metrics, Span, by_device, choose_threshold, dial, measure
 from pipelines.footprint import peak_memory_mib
 from pipelines.gate import Comparison, Evidence, RuleResult, judge, passed, reasons
-from pipelines.parity import Parity, compare
+from pipelines.parity import Panes, Parity, compare, compare_panes
 from pipelines.sensitivity import Leaning, lean
 from pipelines.usecases import UseCase
 from serving.errors import GoldenMismatchError
@@ -108,6 +108,7 @@ def examine(
     candidate: Candidate,
     champion: Champion | None,
     *,
+    panes: Panes,
     seed: int,
     timer: Callable[[], float],
 ) -> Examination:
@@ -118,6 +119,7 @@ def examine(
         dataset: Its test is asked.
         candidate: The bundle.
         champion: The version in use; None when there is none.
+        panes: Gives the panes behind windows; asked only for a bundle that holds the graph from panes.
         seed: Of the rows that are changed.
         timer: A monotonic clock, seconds.
     """
@@ -140,7 +142,7 @@ def examine(
         constant=measure(test, constant, np.zeros(len(test), dtype=np.bool_), span),
         logistic=logistic,
         champion=compared,
-        parity=compare(candidate.fitted, predictor, test.values, seed),
+        parity=_parity(candidate, test, panes, seed),
         golden_passed=_gives_golden_scores(predictor),
         latency_us=_latency_us(predictor, test.values, timer),
         bundle_bytes=len(candidate.data),
@@ -170,6 +172,13 @@ def examine(
         leanings=lean(predictor, dataset.train, test, span, seed) if test.positive.any() else [],
         results=judge(usecase.gate, evidence),
     )
+
+
+def _parity(candidate: Candidate, test: Windows, panes: Panes, seed: int) -> Parity:
+    found = compare(candidate.fitted, candidate.predictor, test.values, seed)
+    if candidate.bundle.pane_model is None:
+        return found
+    return compare_panes(found, candidate.predictor, test, panes)
 
 
 def _logistic(usecase: UseCase, dataset: Dataset, span: Span, seed: int) -> Metrics:

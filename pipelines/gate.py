@@ -188,6 +188,7 @@ def _faithful(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
     rows = f"{parity.rows} rows, {parity.missing_rows} with missing values, {parity.split_rows} beside splits"
     difference = "largest difference of a score between bundle and fitted model"
     golden = "the bundle gives its golden scores" if evidence.golden_passed else "the bundle misses its golden scores"
+    from_panes = f"{parity.pane_rows} held-out windows asked from their panes as well"
     return [
         _at_most(
             "label_flips",
@@ -196,6 +197,7 @@ def _faithful(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
             f"rows that the bundle decides otherwise, of {rows}",
         ),
         _at_most("score_difference", parity.max_abs, rules.max_score_difference, difference),
+        *([] if parity.pane_rows is None else [_at_least("pane_rows", parity.pane_rows, 1, from_panes)]),
         RuleResult("golden_rows", evidence.golden_passed, float(evidence.golden_passed), 1.0, golden),
     ]
 

@@ -1,19 +1,24 @@
 """History as training reads it: feature rows and events of a period, each from one named version of its table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.batch import PaneTable
 from features.featureset import FeatureSet
+from features.pane import PANE_FIELDS
 from features.schema import Fleet
-from pipelines import dataset, quarantine
+from pipelines import dataset, graph, quarantine
 from pipelines.dataset import Dataset, Windows
 from pipelines.errors import TooLittleDataError
 from pipelines.label import UNLABELLED, Events
 from pipelines.lake import Lake, Snapshot
 from pipelines.usecases import UseCase
 from serving.store import Store
+
+_DEVICES_AT_ONCE = 16  # 30 days of the pumps' panes are 50 MB
+_BYTES_AT_ONCE = 32 * 2**20  # of dense panes
 
 
 def load(
@@ -103,3 +108,46 @@ def matched(test: Windows, other: Windows) -> NDArray[np.float64] | None:
     if None in order:
         return None
     return other.values[np.array(order, dtype=np.intp)]
+
+
+def panes_behind(
+    lake: Lake, features: FeatureSet, windows: Windows
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Read the panes behind windows, as the graph from panes takes them.
+
+    Args:
+        lake: Holds the panes, in their newest version: windows and panes agree unless a run is changing both.
+        features: What the windows are of.
+        windows: Whose panes are wanted.
+
+    Yields:
+        Rows of ``windows``, and for each of them its dense panes, shape ``(rows, panes, signals, FIELDS)``; in parts
+        that fit in memory.
+    """
+    table = lake.panes(features).open()
+    reach = graph.reach_panes(features)
+    most = max(_BYTES_AT_ONCE // (reach * len(features.fleet.signals) * len(PANE_FIELDS) * 8), 1)
+    names = np.unique(windows.device)
+    for first in range(0, len(names), _DEVICES_AT_ONCE):
+        devices = names[first : first + _DEVICES_AT_ONCE]
+        rows = np.flatnonzero(np.isin(windows.device, devices))
+        ends = windows.end[rows]
+        since, until = int(ends.min()) - reach * features.pane_us, int(ends.max())
+        panes = _pane_table(table, features, devices, since, until)
+        for begin in range(0, len(rows), most):
+            part = rows[begin : begin + most]
+            codes = np.searchsorted(devices, windows.device[part]).astype(np.int32)
+            yield part, graph.panes_behind(features, panes, codes, windows.end[part])
+
+
+def _pane_table(table: Snapshot, features: FeatureSet, devices: NDArray[np.str_], since: int, until: int) -> PaneTable:
+    """The panes of some devices that start from ``since`` on and before ``until``; codes count the devices given."""
+    stored = table.read(devices=devices.tolist(), after={"start": since - 1}, before={"start": until})
+    codes = np.searchsorted(devices, np.asarray(stored["device"].to_numpy(zero_copy_only=False), dtype=np.str_))
+    start = stored["start"].to_numpy()
+    order = np.lexsort((start, codes))
+    state = np.empty((len(start), len(features.fleet.signals), len(PANE_FIELDS)))
+    for signal, name in enumerate(features.fleet.signal_names):
+        for number, part in enumerate(PANE_FIELDS):
+            state[:, signal, number] = stored[f"{name}.{part}"].fill_null(np.nan).to_numpy()
+    return PaneTable(codes[order].astype(np.int32), start[order], state[order])

@@ -3,16 +3,24 @@
 Besides the held-out rows as they are, the same rows with values taken away (a converter that forgets where a missing
 value goes is right on complete rows), and rows one float32 step around the splits (one that rounds a threshold wrongly
 is right everywhere else).
+
+Where the bundle holds the graph from panes as well, it is asked for the same held-out windows from the panes behind
+them, and has to say what the predictor says of their features.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.dataset import Windows
 from pipelines.estimator import Fitted
 from pipelines.reference import at_splits, with_gaps
-from serving.predictor import Predictor
+from serving.predictor import PanePredictor, Predictor
+
+Panes = Callable[[Windows], Iterable[tuple[NDArray[np.intp], NDArray[np.float64]]]]
+"""Windows to their panes: rows of the windows in parts, and the dense panes behind those."""
 
 _SPLIT_ROWS = 3000
 _GAPPY_ROWS = 3000
@@ -28,6 +36,8 @@ class Parity:
         split_rows: Those of them next to a split.
         label_flips: Rows on which one alerts and the other does not.
         max_abs: Largest difference of the scores.
+        pane_rows: Windows that the graph from panes was asked as well; None when there is no such graph. The two
+            figures above hold for them too.
     """
 
     rows: int
@@ -35,6 +45,7 @@ class Parity:
     split_rows: int
     label_flips: int
     max_abs: float
+    pane_rows: int | None = None
 
 
 def compare(fitted: Fitted, predictor: Predictor, values: NDArray[np.float64], seed: int) -> Parity:
@@ -58,3 +69,22 @@ def compare(fitted: Fitted, predictor: Predictor, values: NDArray[np.float64], s
         label_flips=int(np.sum((expected >= predictor.bundle.manifest.threshold) != found.alert)),
         max_abs=float(np.abs(expected - found.score).max()),
     )
+
+
+def compare_panes(found: Parity, predictor: Predictor, windows: Windows, panes: Panes) -> Parity:
+    """Add to what was found how the graph from panes does on held-out windows.
+
+    Args:
+        found: Bundle against fitted model.
+        predictor: The bundle, opened as it is served.
+        windows: All held-out windows.
+        panes: Gives the panes behind them.
+    """
+    graph = PanePredictor(predictor.bundle)
+    rows, flips, difference = 0, 0, found.max_abs
+    for part, behind in panes(windows):
+        expected, answered = predictor.predict(windows.values[part]), graph.predict(behind)
+        rows += len(part)
+        flips += int(np.sum(expected.alert != answered.alert))
+        difference = max(difference, float(np.abs(expected.score - answered.score).max(initial=0.0)))
+    return replace(found, label_flips=found.label_flips + flips, max_abs=difference, pane_rows=rows)

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pipelines.dataset import Dataset
 from pipelines.errors import VersionMissingError
 from pipelines.estimator import create
 from pipelines.examine import Champion, Examination, examine
+from pipelines.graph import feature_graph
 from pipelines.lake import Lake, Snapshot
 from pipelines.materialize import materialize
 from pipelines.registration import BUNDLE, REPORT, Registered, Registration, RegistryPort
@@ -145,6 +147,7 @@ def train(
     Raises:
         TableMissingError: Features or events are not there yet.
         TooLittleDataError: There is not enough history.
+        ExportError: The graph from panes is asked for, and a feature has no form in it.
         RegistryUnreachableError: MLflow does not answer; found out before anything is computed.
     """
 
@@ -152,6 +155,8 @@ def train(
         progress(name, STAGES.index(name), len(STAGES))
 
     version = registry.champion(usecase.name)
+    if usecase.pane_graph:
+        feature_graph(usecase.features)  # what has no graph is refused before hours are spent on it
     step("load")
     data = history.load(
         store, lake, usecase, since=parameters.since, until=parameters.until, seed=parameters.seed, now_us=now_us
@@ -162,7 +167,8 @@ def train(
     step("fit")
     candidate = build(usecase, data, parameters.estimator or usecase.estimator, found, parameters.seed)
     step("examine")
-    examination = examine(usecase, data, candidate, champion, seed=parameters.seed, timer=timer)
+    panes = partial(history.panes_behind, lake, usecase.features)
+    examination = examine(usecase, data, candidate, champion, panes=panes, seed=parameters.seed, timer=timer)
     write_gate(store, _gate_record(examination, now_us))
     step("report")
     registration = _registration(lake, examination, parameters, now_us)

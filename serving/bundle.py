@@ -1,13 +1,17 @@
 """The bundle: one file that holds everything a placement needs to predict.
 
-Specification, format 1. A bundle is a zip archive of exactly three stored (uncompressed) members in this order, dated
-1980-01-01, without extra fields or comments; whoever writes it writes the same bytes from the same content:
+Specification, format 1. A bundle is a zip archive of exactly these stored (uncompressed) members in this order, the
+last one if the use case asks for it, dated 1980-01-01, without extra fields or comments; whoever writes it writes the
+same bytes from the same content:
 
-=================  =========================================================================================
-``golden.json``    ``{"rows": [[…]], "scores": […], "tolerance": …}``: rows the model must answer on any machine
-``manifest.json``  what the model is, what it eats, and the SHA-256 and size of the other two members
-``model.onnx``     one input ``features`` float32 [n, F], one output ``score`` float32 [n] or [n, 1]
-=================  =========================================================================================
+===================  =======================================================================================
+``golden.json``      ``{"rows": [[…]], "scores": […], "tolerance": …}``: rows the model must answer on any machine
+``manifest.json``    what the model is, what it eats, and the SHA-256 and size of the other members
+``model.onnx``       one input ``features`` float32 [n, F], one output ``score`` float32 [n] or [n, 1]
+``pane_model.onnx``  may be left out; the same score from panes, for runtimes without our feature code: one input
+                     ``panes`` float64 [n, panes, signals, fields]: every pane behind a row, oldest first, as many as
+                     the features reach back, fields as in ``features.pane``
+===================  =======================================================================================
 
 JSON is canonical: sorted keys, no spaces, ASCII, NaN as null. The digest of a bundle is ``sha256:`` and the hex digest
 of the whole file: it is what the gate judged, what a human promotes, what the release signs and what every prediction
@@ -59,7 +63,9 @@ MEMBER_LIMITS: Mapping[str, int] = {  # in the order of the archive
     "golden.json": 8 * MEBIBYTE,
     "manifest.json": MEBIBYTE,
     "model.onnx": 60 * MEBIBYTE,
+    "pane_model.onnx": 60 * MEBIBYTE,
 }
+_OPTIONAL = "pane_model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +76,24 @@ class Bundle:
     model: bytes = field(compare=False, repr=False)
     golden: Golden = field(compare=False, repr=False)
     digest: str
+    pane_model: bytes | None = field(default=None, compare=False, repr=False)
 
 
-def pack(manifest: Manifest, model: bytes, golden: Golden) -> bytes:
+def pack(manifest: Manifest, model: bytes, golden: Golden, pane_model: bytes | None = None) -> bytes:
     """The bundle as bytes; the same bytes for the same content.
+
+    Args:
+        manifest: What the model is and what it eats.
+        model: From features to the score.
+        golden: What it must answer.
+        pane_model: From panes to the score, for those who need it.
 
     Raises:
         BundleError: ``unpack`` would refuse the result.
     """
     members = {"golden.json": golden_json(golden), "model.onnx": model}
+    if pane_model is not None:
+        members[_OPTIONAL] = pane_model
     outline = {"format": FORMAT, "members": {name: _fingerprint(member) for name, member in members.items()}}
     data = _archive({**members, "manifest.json": manifest_json(manifest, outline)})
     unpack(data)
@@ -114,7 +129,7 @@ def unpack(data: bytes, expected_digest: str | None = None) -> Bundle:
     _check_members(stated, members)
     manifest = read_manifest(stated)
     golden = read_golden(parse(members["golden.json"], "golden.json"), len(manifest.features.names))
-    return Bundle(manifest, members["model.onnx"], golden, digest)
+    return Bundle(manifest, members["model.onnx"], golden, digest, members.get(_OPTIONAL))
 
 
 def digest_of(data: bytes) -> str:
@@ -144,8 +159,9 @@ def _archive(members: Mapping[str, bytes]) -> bytes:
 def _members(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _check_headers(archive.infolist())
-            members = {name: archive.read(name) for name in MEMBER_LIMITS}
+            headers = archive.infolist()
+            _check_headers(headers)
+            members = {header.filename: archive.read(header) for header in headers}
     except TidemillError:
         raise
     except (
@@ -159,9 +175,10 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 def _check_headers(headers: list[zipfile.ZipInfo]) -> None:
     names = [header.filename for header in headers]
-    if names != list(MEMBER_LIMITS):
-        why = f"it has {', '.join(map(ascii, names))[:200] or 'none'}; expected {', '.join(MEMBER_LIMITS)}"
-        raise BundleLayoutError("the bundle does not hold exactly its three members in order", why=why)
+    if names != [name for name in MEMBER_LIMITS if name != _OPTIONAL or name in names]:
+        expected = ", ".join(name for name in MEMBER_LIMITS if name != _OPTIONAL)
+        why = f"it has {', '.join(map(ascii, names))[:200] or 'none'}; expected {expected} and, if at all, {_OPTIONAL}"
+        raise BundleLayoutError("the bundle does not hold exactly its members in order", why=why)
     for header in headers:
         _check_header(header)
 

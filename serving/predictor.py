@@ -4,6 +4,9 @@ Training judges candidates through it and every placement serves through it, so 
 The model is checked before the runtime sees it (``operators``), its inputs and outputs after it was loaded, and each
 score before it is handed out: NaN or a number outside 0..1 never leaves.
 
+``Predictor`` answers rows of features. ``PanePredictor`` answers panes, through the graph that a bundle may hold for
+runtimes without our feature code; only who asks it pays for loading it.
+
 Why so: one thread, no spinning and no memory arena are the default. A forest of 100 trees answers a row in 15
 microseconds, so threads have nothing to share; servers scale by processes. An arena keeps the memory of the largest
 batch it ever saw, and was at most 3 microseconds faster. With such a forest the process takes 69 MiB (interpreter and
@@ -17,6 +20,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
+from features.featureset import FeatureSet
+from features.pane import PANE_FIELDS
 from serving.bundle import Bundle
 from serving.errors import GoldenMismatchError, InputError, ModelLoadError, PredictionError
 from serving.operators import check_operators
@@ -55,16 +60,10 @@ class Predictor:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self.bundle = bundle
         self._width = len(bundle.manifest.features.names)
-        check_operators(bundle.model)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                bundle.model, sess_options=_options(threads), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime's exceptions share no base class
-            raise ModelLoadError(
-                "ONNX Runtime cannot load the model", where=bundle.digest, why=_first_line(error)
-            ) from error
-        self._check_signature()
+        if bundle.pane_model is not None:
+            check_operators(bundle.pane_model)  # whoever uses it, a bundle that holds such a graph is not opened
+        self._session = _load(bundle.model, bundle, threads)
+        _check_signature(self._session, bundle, "features", "float", [self._width])
 
     def predict(self, rows: ArrayLike) -> Scores:
         """Score rows of features.
@@ -78,23 +77,7 @@ class Predictor:
             PredictionError: The model failed, or answered with something that is no probability.
         """
         matrix = self._matrix(rows)
-        if not len(matrix):
-            return Scores(np.empty(0, np.float64), np.empty(0, np.bool_))
-        try:
-            (answer,) = self._session.run(["score"], {"features": matrix})
-        except Exception as error:  # the runtime's exceptions share no base class
-            raise PredictionError("the model failed", where=self.bundle.digest, why=_first_line(error)) from error
-        score = np.asarray(answer, dtype=np.float64).reshape(-1)
-        if len(score) != len(matrix):
-            raise PredictionError(
-                "the model answered with another number of scores", why=f"{len(score)} for {len(matrix)} rows"
-            )
-        # Written so that NaN fails it.
-        if not bool(np.all((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING))):
-            row = int(np.argmin((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING)))
-            raise PredictionError("the model answered with no probability", where=f"row {row}", why=f"{score[row]}")
-        score = np.clip(score, 0.0, 1.0)
-        return Scores(score, score >= self.bundle.manifest.threshold)
+        return _scores(self._session, {"features": matrix}, self.bundle)
 
     def check_golden(self) -> None:
         """Answer the golden rows and compare.
@@ -135,23 +118,111 @@ class Predictor:
             raise InputError("a number is too large", where=f"row {row}, {name}", why=f"{given[row, column]}")
         return matrix
 
-    def _check_signature(self) -> None:
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        found = ", ".join(_described(item) for item in (*inputs, *outputs))
-        fits = (
-            [item.name for item in inputs] == ["features"]
-            and [item.name for item in outputs] == ["score"]
-            and all(item.type == "tensor(float)" for item in (*inputs, *outputs))
-            and len(inputs[0].shape) == _MATRIX
-            and inputs[0].shape[1] == self._width
-            and (len(outputs[0].shape) == 1 or (len(outputs[0].shape) == _MATRIX and outputs[0].shape[1] == 1))
-        )
-        if not fits:
+
+class PanePredictor:
+    """A bundle's graph from panes to score, loaded. Safe to use from several threads.
+
+    Args:
+        bundle: What ``unpack`` returned.
+        threads: Threads of one ``predict`` call.
+
+    Raises:
+        ModelError: The bundle holds no such graph, or the graph is not allowed, cannot be loaded, or has other inputs
+            and outputs than it must have.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        if bundle.pane_model is None:
             raise ModelLoadError(
-                "the model has other inputs or outputs than it must have",
-                where=self.bundle.digest,
-                why=f"found {found}; expected features float [n, {self._width}] and score float [n] or [n, 1]",
+                "the bundle holds no graph from panes to score",
+                where=bundle.digest,
+                fix="train it with `pane_graph=True` in its use case",
             )
+        self.bundle = bundle
+        self._shape = pane_shape(bundle.manifest.features)
+        self._session = _load(bundle.pane_model, bundle, threads)
+        _check_signature(self._session, bundle, "panes", "double", list(self._shape))
+
+    def predict(self, panes: NDArray[np.float64]) -> Scores:
+        """Score rows by the panes behind them.
+
+        Args:
+            panes: Shape ``(n, *pane_shape(features))``: every pane behind each row, oldest first, the last one ending
+                where the row ends, and ``features.pane.EMPTY`` where nothing was recorded; n may be 0.
+
+        Raises:
+            InputError: Another shape or type.
+            PredictionError: The model failed, or answered with something that is no probability.
+        """
+        if panes.dtype != np.float64 or panes.shape[1:] != self._shape:
+            raise InputError(
+                "the panes have another shape than the features reach back",
+                where=self.bundle.manifest.usecase,
+                why=f"got {panes.dtype} {list(panes.shape)}, expected float64 [n, {', '.join(map(str, self._shape))}]",
+            )
+        return _scores(self._session, {"panes": panes}, self.bundle)
+
+
+def pane_shape(features: FeatureSet) -> tuple[int, int, int]:
+    """How many panes lie behind a row, with how many signals and fields.
+
+    Example:
+        >>> from features import catalog
+        >>> pane_shape(catalog.load("pumps").features)
+        (144, 6, 15)
+    """
+    return features.longest_us // features.pane_us, len(features.fleet.signals), len(PANE_FIELDS)
+
+
+def _load(model: bytes, bundle: Bundle, threads: int) -> Any:
+    check_operators(model)
+    try:
+        return onnxruntime.InferenceSession(model, sess_options=_options(threads), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no base class
+        raise ModelLoadError(
+            "ONNX Runtime cannot load the model", where=bundle.digest, why=_first_line(error)
+        ) from error
+
+
+def _check_signature(session: Any, bundle: Bundle, name: str, element: str, shape: list[int]) -> None:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    found = ", ".join(_described(item) for item in (*inputs, *outputs))
+    fits = (
+        [item.name for item in inputs] == [name]
+        and [item.name for item in outputs] == ["score"]
+        and inputs[0].type == f"tensor({element})"
+        and outputs[0].type == "tensor(float)"
+        and list(inputs[0].shape[1:]) == shape
+        and (len(outputs[0].shape) == 1 or (len(outputs[0].shape) == _MATRIX and outputs[0].shape[1] == 1))
+    )
+    if not fits:
+        expected = f"{name} {element} [n, {', '.join(map(str, shape))}]"
+        raise ModelLoadError(
+            "the model has other inputs or outputs than it must have",
+            where=bundle.digest,
+            why=f"found {found}; expected {expected} and score float [n] or [n, 1]",
+        )
+
+
+def _scores(session: Any, given: dict[str, NDArray[Any]], bundle: Bundle) -> Scores:
+    (rows,) = given.values()
+    if not len(rows):
+        return Scores(np.empty(0, np.float64), np.empty(0, np.bool_))
+    try:
+        (answer,) = session.run(["score"], given)
+    except Exception as error:  # the runtime's exceptions share no base class
+        raise PredictionError("the model failed", where=bundle.digest, why=_first_line(error)) from error
+    score = np.asarray(answer, dtype=np.float64).reshape(-1)
+    if len(score) != len(rows):
+        raise PredictionError(
+            "the model answered with another number of scores", why=f"{len(score)} for {len(rows)} rows"
+        )
+    # Written so that NaN fails it.
+    if not bool(np.all((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING))):
+        row = int(np.argmin((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING)))
+        raise PredictionError("the model answered with no probability", where=f"row {row}", why=f"{score[row]}")
+    score = np.clip(score, 0.0, 1.0)
+    return Scores(score, score >= bundle.manifest.threshold)
 
 
 def _options(threads: int) -> Any:

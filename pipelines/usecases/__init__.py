@@ -45,6 +45,7 @@ class UseCase:
         split: How history is cut into training and test.
         gate: What a candidate has to reach.
         placements: Where it is to run; each brings its budget of time and size.
+        pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
         cost: What mistakes cost. Declared, the threshold is chosen for the least cost, else for the best F1.
     """
 
@@ -57,6 +58,7 @@ class UseCase:
     split: Split = field(default_factory=Split)
     gate: GateRules = field(default_factory=GateRules)
     placements: tuple[str, ...] = ("gateway", "cloud")
+    pane_graph: bool = False
     cost: Cost | None = None
 
     def __post_init__(self) -> None:

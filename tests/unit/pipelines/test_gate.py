@@ -69,6 +69,7 @@ FAILING = {
     "champion_false_alarms": champion(false_alarms=1),
     "label_flips": {"parity": replace(GOOD.parity, label_flips=1)},
     "score_difference": {"parity": replace(GOOD.parity, max_abs=2e-6)},
+    "pane_rows": {"parity": replace(GOOD.parity, pane_rows=0)},
     "golden_rows": {"golden_passed": False},
     "latency.gateway": {"latency_us": 5_001.0, "placements": ("gateway",)},
     "latency.cloud": {"latency_us": 2_001.0},
@@ -95,7 +96,8 @@ def test_each_rule_can_fail_alone(rule):
 
 
 def test_no_rule_is_without_a_test_that_fails_it():
-    judged = judge(RULES, GOOD) + judge(RULES, replace(GOOD, cost=COST))
+    from_panes = replace(GOOD, parity=replace(GOOD.parity, pane_rows=2000))
+    judged = judge(RULES, GOOD) + judge(RULES, replace(GOOD, cost=COST)) + judge(RULES, from_panes)
     assert {result.rule for result in judged} == set(FAILING)
 
 

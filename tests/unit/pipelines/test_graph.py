@@ -1,7 +1,10 @@
+import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import onnxruntime
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +15,23 @@ from features.featureset import FeatureSet, grid
 from features.pane import PANE_FIELDS, empty, summarize
 from features.schema import Fleet, Signal
 from features.statistic import STATISTICS
+from pipelines import usecases
 from pipelines.errors import ExportError
 from pipelines.estimator import create
 from pipelines.export import Sigmoid
 from pipelines.graph import feature_graph, panes_behind, reach_panes, score_graph
 from pipelines.graph.statistic import FORMS
+from pipelines.label import FailureWithin
+from pipelines.lake import Lake
+from pipelines.materialize import materialize
+from pipelines.registration import BUNDLE
+from pipelines.training import Parameters, train
+from serving.bundle import unpack
 from serving.operators import operators
+from serving.predictor import PanePredictor, Predictor, pane_shape
+from serving.store import open_store
+from tests.fakes.histories import HOUR, append, history
+from tests.fakes.trainings import MemoryTrainings
 
 SECOND, SECOND_US = timedelta(seconds=1), 1_000_000
 FLEET = Fleet(
@@ -83,7 +97,7 @@ def test_a_row_is_what_its_readings_say_however_they_lie_in_panes(data, found):
 
 
 def scale_of(feature, times, values):
-    """The size of number the feature works with; numbers about 1e8 are apart by no more than their spread."""
+    """The size of number the feature training with; numbers about 1e8 are apart by no more than their spread."""
     column = values[:, FLEET.signal_names.index(feature.signal)]
     inside = (times >= (8 - feature.window // SECOND) * SECOND_US) & ~np.isnan(column)
     if not inside.any():
@@ -183,3 +197,88 @@ def test_panes_to_score_is_features_to_score(name):
     assert np.isnan(rows.values).any(axis=1).sum() > 100
     assert ((expected > 0.5) != (found > 0.5)).sum() == 0
     assert np.abs(expected - found).max() < 1e-6
+
+
+USECASE = replace(
+    usecases.load("machine_failure"),
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12)),
+    pane_graph=True,
+)
+NOW = 1_795_305_600_000_000
+LEARNED = Parameters(seed=1)
+
+
+def fill(lake, past):
+    """Machines whose voltage rises in the day before they fail: telemetry hour by hour, and what is made of it."""
+    random = np.random.default_rng(3)
+    names = USECASE.fleet_schema.signal_names
+    times = np.arange(int(past.windows.end.min()), past.until, HOUR)
+    dates = [str(np.datetime64(time, "us").astype("datetime64[D]")) for time in times.tolist()]
+    parts = []
+    for device in np.unique(past.windows.device).tolist():
+        failures = past.events.time[past.events.device == device]
+        ahead = failures[:, None] - times
+        signals = {name: random.normal(50, 5, len(times)) for name in names}
+        signals["volt"] += 40.0 * ((ahead > 0) & (ahead < 24 * HOUR)).any(axis=0)
+        signals["rotate"][random.random(len(times)) < 0.9] = np.nan
+        for name in names:
+            if name.startswith("error"):
+                signals[name] = np.where(random.random(len(times)) < 0.05, 1.0, np.nan)
+        rows = {"date": dates, "device": [device] * len(times), "time": times, "received": times}
+        parts.append(pa.table(rows | {"batch": np.ones(len(times), np.int64)} | signals))
+    telemetry = lake.telemetry(USECASE.fleet).create()
+    telemetry.append(pa.concat_tables(parts), transaction=(f"ingest:{USECASE.fleet}", 1))
+    events = past.events
+    told = {"device": events.device, "time": events.time, "kind": events.kind, "known_at": events.known_at}
+    append(lake.events(USECASE.fleet), told | {"detail": [""] * len(events.time)})
+    materialize(lake, USECASE.features)
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("store"))
+    lake = Lake(folder)
+    fill(lake, history(devices=8, days=45))
+
+    def run(registry, **more):
+        return train(open_store(folder), lake, registry, USECASE, LEARNED, now_us=NOW, **more)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(training):
+    registry = MemoryTrainings()
+    summary = training(registry)
+    return summary, registry.registrations[0]
+
+
+class TestTraining:
+    def test_the_gate_lets_pass_what_says_the_same_from_panes_on_every_held_out_window(self, trained):
+        summary, registration = trained
+        assert (summary.gate, summary.parity["label_flips"]) == ("passed", 0)
+        assert summary.parity["max_abs"] < 1e-6
+        found = json.loads(registration.files["report/report.json"])["parity"]
+        assert found["pane_rows"] == summary.rows["test"] > 500
+
+    def test_the_bundle_holds_the_graph_and_answers_panes(self, trained):
+        bundle = unpack(trained[1].files[BUNDLE])
+        assert bundle.pane_model == score_graph(USECASE.features, bundle.model)
+        predictor, nothing = PanePredictor(bundle), empty((2, *pane_shape(USECASE.features)[:2]))
+        missing = np.full((2, len(USECASE.features.names)), np.nan)
+        missing[:, [name.endswith(("_count_24h", "_count_3d", "_count_72h")) for name in USECASE.features.names]] = 0.0
+        expected = Predictor(bundle).predict(missing)
+        np.testing.assert_array_equal(predictor.predict(nothing).score, expected.score)
+        assert len(predictor.predict(nothing[:0]).score) == 0
+
+    def test_the_gate_refuses_a_graph_that_says_something_else(self, training, monkeypatch):
+        monkeypatch.setitem(FORMS, "mean", FORMS["max"])
+        registry = MemoryTrainings()
+        summary = training(registry)
+        assert summary.gate == "failed"
+        assert any(reason.startswith("label_flips") for reason in summary.reasons)
+
+    def test_a_set_without_a_graph_is_refused_before_anything_is_fitted(self, training, monkeypatch):
+        monkeypatch.delitem(FORMS, "std")
+        with pytest.raises(ExportError, match="has no form in ONNX"):
+            training(MemoryTrainings(), progress=lambda *_: pytest.fail("it began"))

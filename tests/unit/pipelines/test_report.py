@@ -46,7 +46,7 @@ def examined(events=None, usecase=USECASE, champion=None):
     )
     candidate = build(usecase, data, usecase.estimator, {}, 0)
     other = Champion("3", candidate.predictor, data.test.values) if champion else None
-    return examine(usecase, data, candidate, other, seed=0, timer=time.perf_counter)
+    return examine(usecase, data, candidate, other, panes=lambda _: [], seed=0, timer=time.perf_counter)
 
 
 def read(device, signal, since, until):

@@ -171,6 +171,43 @@ def test_a_wrong_bundle_is_refused_with_its_own_sentence(build, error, sentence)
     assert sentence in str(caught.value)
 
 
+WITH_PANES = pack(bundles.manifest_of(), b"model", bundles.golden_of(bundles.weights_of(), 0.0), b"graph")
+
+
+def parts(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_graph_from_panes_travels_as_a_fourth_member_named_in_the_manifest():
+    opened = unpack(WITH_PANES)
+    assert (opened.model, opened.pane_model) == (b"model", b"graph")
+    assert list(parts(WITH_PANES)) == ["golden.json", "manifest.json", "model.onnx", "pane_model.onnx"]
+    stated = json.loads(parts(WITH_PANES)["manifest.json"])["members"]
+    assert stated["pane_model.onnx"] == {"digest": digest_of(b"graph"), "size": 5}
+    assert unpack(DATA).pane_model is None
+
+
+def without(name: str) -> dict[str, bytes]:
+    return {member: data for member, data in parts(WITH_PANES).items() if member != name}
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "sentence"),
+    [
+        ({**parts(WITH_PANES), "pane_model.onnx": b"other"}, BundleDigestError, "(pane_model.onnx)"),
+        (without("pane_model.onnx"), BundleDigestError, "not the recorded one"),
+        ({**members(), "pane_model.onnx": b"graph"}, BundleDigestError, "not the recorded one"),
+        (without("model.onnx"), BundleLayoutError, "if at all, pane_model.onnx"),
+        ({"pane_model.onnx": b"graph", **members()}, BundleLayoutError, "in order"),
+    ],
+)
+def test_a_graph_from_panes_that_is_not_the_recorded_one_is_refused(content, error, sentence):
+    with pytest.raises(error) as caught:
+        unpack(archive_of(content))
+    assert sentence in str(caught.value)
+
+
 def test_size_is_checked_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(bundle_module, "TOTAL_LIMIT", len(DATA) - 1)
     with pytest.raises(BundleTooLargeError, match=f"{len(DATA)} bytes"):

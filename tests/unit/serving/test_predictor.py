@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from serving.bundle import Bundle, Golden
 from serving.errors import GoldenMismatchError, InputError, ModelError, ModelLoadError, PredictionError
-from serving.predictor import Predictor
+from serving.predictor import PanePredictor, Predictor, pane_shape
 from tests.fakes import bundles
 
 WIDTH = len(bundles.FEATURES.names)
@@ -159,6 +159,75 @@ def test_a_model_with_another_signature_is_refused(model, sentence):
 def test_a_forbidden_operator_is_refused_before_the_runtime_sees_it():
     with pytest.raises(ModelError, match="RandomNormalLike"):
         Predictor(with_model(model_of([helper.make_node("RandomNormalLike", ["features"], ["score"])])))
+
+
+SHAPE = pane_shape(bundles.FEATURES)
+
+
+def pane_graph(first="Sigmoid", shape=SHAPE, element=TensorProto.DOUBLE):
+    """The sigmoid of the largest number in the panes of a row."""
+    nodes = [
+        helper.make_node(first, ["panes"], ["wide"]),
+        helper.make_node("ReduceMax", ["wide"], ["most"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Cast", ["most"], ["score"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("panes", element, ["n", *shape])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+def with_pane_model(model: bytes | None) -> Bundle:
+    return dataclasses.replace(bundles.bundle(threshold=0.6), pane_model=model)
+
+
+def test_panes_are_scored_through_the_graph_that_takes_them():
+    panes = np.zeros((3, *SHAPE))
+    panes[1, 2, 0, 4] = 3.0
+    scores = PanePredictor(with_pane_model(pane_graph())).predict(panes)
+    np.testing.assert_allclose(scores.score, [0.5, 1 / (1 + math.exp(-3)), 0.5], atol=1e-6)
+    assert scores.alert.tolist() == [False, True, False]
+
+
+def test_an_answer_from_panes_that_is_no_probability_never_leaves():
+    with pytest.raises(PredictionError, match="row 1"):
+        PanePredictor(with_pane_model(pane_graph("Identity"))).predict(np.array([np.zeros(SHAPE), np.full(SHAPE, 2.0)]))
+
+
+@pytest.mark.parametrize(
+    ("panes", "sentence"),
+    [
+        (np.zeros((2, SHAPE[0] - 1, *SHAPE[1:])), r"got float64 \[2, 5, 2, 15\], expected float64 \[n, 6, 2, 15\]"),
+        (np.zeros((2, *SHAPE), np.float32), "got float32"),
+        (np.zeros(SHAPE), "expected"),
+    ],
+)
+def test_panes_of_another_form_are_refused(panes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        PanePredictor(with_pane_model(pane_graph())).predict(panes)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (None, "pane_graph=True"),
+        (pane_graph(shape=(SHAPE[0] + 1, *SHAPE[1:])), "found panes double"),
+        (pane_graph(element=TensorProto.FLOAT), "ONNX Runtime|found panes float"),
+        (bundles.bundle().model, "found features float"),
+    ],
+)
+def test_a_graph_that_does_not_take_the_panes_is_refused(model, sentence):
+    with pytest.raises(ModelLoadError, match=sentence):
+        PanePredictor(with_pane_model(model))
+
+
+@pytest.mark.parametrize("opened_by", [Predictor, PanePredictor])
+def test_a_forbidden_operator_in_the_graph_from_panes_is_refused_whoever_opens_the_bundle(opened_by):
+    with pytest.raises(ModelError, match="RandomNormalLike"):
+        opened_by(with_pane_model(pane_graph("RandomNormalLike")))
 
 
 def test_the_runtime_keeps_silent_and_small(tmp_path):
