@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.burst import Burst
 from features.schema import Mapping, Reason
 from pipelines.columns import Frame, read_columns, time_type
 from pipelines.records import UNSTAMPED, WHOLE, Decoded, Reject, locate
@@ -39,29 +40,33 @@ class UnreadableError(Exception):
     """The bytes of an object cannot be turned into text."""
 
 
-def decode(data: bytes, mapping: Mapping, signals: Sequence[str]) -> Decoded:
+def decode(data: bytes, mapping: Mapping, signals: Sequence[str], *, bursts: Sequence[Burst] = ()) -> Decoded:
     """Decode one object; see `decode_all`."""
-    return decode_all([data], mapping, signals)
+    return decode_all([data], mapping, signals, bursts=bursts)
 
 
-def decode_all(objects: Sequence[bytes], mapping: Mapping, signals: Sequence[str]) -> Decoded:
+def decode_all(
+    objects: Sequence[bytes], mapping: Mapping, signals: Sequence[str], *, bursts: Sequence[Burst] = ()
+) -> Decoded:
     """Decode objects as they are stored. Nothing in them can make this fail.
 
     Args:
         objects: Their bytes.
         mapping: Where things stand in a record.
         signals: The signals to read, in the order of the columns.
+        bursts: Fields with samples, and the signals read off them. Such records are read one by one: computing a
+            burst takes longer than reading it.
 
     Raises:
         FleetError: The mapping gives one field two meanings.
     """
     bodies, rejects = unpack_all(objects)
-    together = read_columns(bodies, mapping, signals)
+    together = None if bursts else read_columns(bodies, mapping, signals)
     frames = [together] if together is not None else []
     for source, body in enumerate(bodies if together is None else ()):
-        frame = read_columns([body], mapping, signals) if len(bodies) > 1 else None
+        frame = read_columns([body], mapping, signals) if len(bodies) > 1 and not bursts else None
         if frame is None:
-            frame, faults = _read_records(source, body, objects[source], mapping, signals)
+            frame, faults = _read_records(source, body, objects[source], mapping, signals, bursts=bursts)
             rejects += faults
         frame.sources[:] = source
         frames.append(frame)
@@ -117,11 +122,11 @@ def _gunzip(data: bytes) -> bytes:
 
 
 def _read_records(
-    source: int, body: bytes, stored: bytes, mapping: Mapping, signals: Sequence[str]
+    source: int, body: bytes, stored: bytes, mapping: Mapping, signals: Sequence[str], *, bursts: Sequence[Burst] = ()
 ) -> tuple[Frame, list[Reject]]:
     """Read one object record by record."""
     try:
-        rows = read_rows(body, mapping, signals)
+        rows = read_rows(body, mapping, signals, bursts)
     except HopelessError:
         rows = Rows(faults=[Fault(0, Reason.UNREADABLE, "")])
     if rows.faults and not rows.ordinal and all(fault.reason is Reason.UNREADABLE for fault in rows.faults):

@@ -16,8 +16,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from features.burst import Burst, BurstColumns, RefusedBurstError
 from features.schema import Mapping, Reason
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # arrays need no code of their own: their brackets are like white space
@@ -136,14 +137,14 @@ class Rows:
     faults: list[Fault] = field(default_factory=list)
 
 
-def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
+def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str], bursts: Sequence[Burst] = ()) -> Rows:
     """Read an object record by record.
 
     Raises:
         HopelessError: See `pieces`.
     """
     rows = Rows()
-    read = _Reader(mapping, signals)
+    read = _Reader(mapping, signals, bursts)
     for ordinal, (_, _, value) in enumerate(_scan(_decoded(body))):
         try:
             device, time, received, values = read(value)
@@ -161,8 +162,9 @@ def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str]) -> Rows:
 class _Reader:
     """Reads the fields of a mapping from records."""
 
-    def __init__(self, mapping: Mapping, signals: Sequence[str]) -> None:
+    def __init__(self, mapping: Mapping, signals: Sequence[str], bursts: Sequence[Burst]) -> None:
         self._mapping = mapping
+        self._bursts = BurstColumns(bursts, signals)
         self._prefix = mapping.signals.split(".") if mapping.signals else []
         self._signals = signals
 
@@ -187,6 +189,14 @@ class _Reader:
             return [math.nan] * len(self._signals)
         if not isinstance(found, dict):
             raise _wrong(self._mapping.signals, found, "a JSON object")
+        row = self._direct(found)
+        try:
+            self._bursts.fill(found, row)
+        except RefusedBurstError as error:
+            raise FaultError(Reason(error.fault), str(error)) from None
+        return row
+
+    def _direct(self, found: dict[str, Any]) -> list[float]:
         values = [found.get(name) for name in self._signals]
         if {float, int}.issuperset(map(type, values)):  # nearly always, and four times as fast
             with contextlib.suppress(OverflowError):

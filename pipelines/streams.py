@@ -70,7 +70,8 @@ class TelemetryStream:
     def read(self, objects: Sequence[bytes], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
-        judged = believe(self._fleet, decode_all(objects, self._fleet.mapping, signals), clock_us)
+        decoded = decode_all(objects, self._fleet.mapping, signals, bursts=self._fleet.bursts)
+        judged = believe(self._fleet, decoded, clock_us)
         columns = {"device": judged.device, "time": judged.times, "received": judged.received}
         columns |= {signal: np.ascontiguousarray(judged.values[:, n]) for n, signal in enumerate(signals)}
         return pa.table(columns), list(judged.rejects)

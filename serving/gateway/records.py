@@ -25,6 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.burst import BurstColumns, RefusedBurstError
 from features.schema import Fleet, Reason, check_readings
 
 PORTION = 500
@@ -139,6 +140,7 @@ class _Mapper:
         self._fleet = fleet
         self._now_us = now_us
         self._names = fleet.signal_names
+        self._bursts = BurstColumns(fleet.bursts, fleet.signal_names)
         self._device = _getter(mapping.device)
         self._time = _getter(mapping.time)
         self._received = _getter(mapping.received) if mapping.received else None
@@ -194,7 +196,12 @@ class _Mapper:
         if type(signals) is not dict:
             raise _Rejected(Reason.WRONG_TYPE)
         get = signals.get
-        return [value if type(value := get(name)) is float else _number(value) for name in self._names]
+        row = [value if type(value := get(name)) is float else _number(value) for name in self._names]
+        try:
+            self._bursts.fill(signals, row)
+        except RefusedBurstError as refused:
+            raise _Rejected(Reason(refused.fault)) from None
+        return row
 
     def _stamp(self, record: dict[str, object], time_us: int) -> int:
         """The hub's stamp; without a usable one the clock serves."""

@@ -1,6 +1,7 @@
 """The gateway and the ingest read telemetry by their own code: whatever a record is, both believe it or both do not."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.schema import Fleet, Mapping, Signal
+from features.burst import Burst, BurstReading
+from features.schema import Fleet, Mapping, Reason, Signal
 from pipelines.formats import decode
 from pipelines.validate import believe
 from serving.gateway.records import read
@@ -81,7 +83,7 @@ def sound(fleet: Fleet) -> dict[str, object]:
 
 
 def believed_by_ingest(body: bytes, fleet: Fleet) -> tuple[Counter[object], Counter[str]]:
-    judged = believe(fleet, decode(body, fleet.mapping, fleet.signal_names), NOW)
+    judged = believe(fleet, decode(body, fleet.mapping, fleet.signal_names, bursts=fleet.bursts), NOW)
     rows = zip(judged.device.to_pylist(), judged.times.tolist(), map(repr, judged.values.tolist()), strict=True)
     return Counter(rows), Counter(reject.reason.value for reject in judged.rejects)
 
@@ -109,3 +111,67 @@ def test_both_find_the_same_records_in_any_framing(parts):
     fleet = FLEETS[0]
     body = (json.dumps(sound(fleet)) + "\n" + "".join(parts)).encode()
     assert believed_by_gateway(body, fleet) == believed_by_ingest(body, fleet)
+
+
+VIBRATING = tuple(
+    replace(
+        fleet,
+        signals=(*fleet.signals, Signal("peak", "Hz", 0, 400), Signal("kurtosis", "1", 0, 50)),
+        bursts=(
+            Burst(
+                "acc",
+                1000,
+                (BurstReading("kurtosis", "kurtosis"), BurstReading("peak", "peak_frequency")),
+                8,
+                longest=20,
+            ),
+        ),
+    )
+    for fleet in FLEETS
+)
+samples = st.lists(st.floats(-5, 5) | st.integers(-5, 5), min_size=7, max_size=21)
+spoilt = st.tuples(samples, st.integers(0, 6), odd).map(lambda s: [*s[0][: s[1]], s[2], *s[0][s[1] + 1 :]])
+bursts = st.one_of(samples, spoilt, odd, st.sampled_from([[0.5] * 8, [1e200, -1e200] * 5, [10**400] * 9]))
+
+
+@st.composite
+def vibrating(draw):
+    record = draw(records())
+    found = draw(st.fixed_dictionaries({}, optional={"acc": bursts, "peak": numbers, "kurtosis": numbers}))
+    inside = {"values": {**record["values"], **found}} if isinstance(record.get("values"), dict) else {}
+    whole = {"device": "v-1", "ts": NOW // 1000} if draw(st.booleans()) else {}
+    return record | found | inside | whole | {"body": {"values": found}}
+
+
+@pytest.mark.parametrize("fleet", VIBRATING, ids=lambda fleet: str(fleet.mapping))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(vibrating(), max_size=4))
+def test_both_read_the_same_off_bursts_and_refuse_the_same(fleet, found):
+    body = b"\n".join(json.dumps(record).encode() for record in [sound(fleet), *found])
+    assert believed_by_gateway(body, fleet) == believed_by_ingest(body, fleet)
+
+
+@pytest.mark.parametrize(
+    ("acc", "fate"),
+    [
+        pytest.param([1.0, -1.0] * 4, Reason.OUT_OF_RANGE, id="a peak beyond the valid range"),
+        pytest.param([0.0, 1.0, 0.0, -1.0] * 2, 250.0, id="a burst"),
+        pytest.param([2.0] * 8, math.nan, id="equal samples have no peak"),
+        pytest.param([1.0] * 7, Reason.BURST_LENGTH, id="too short"),
+        pytest.param([1.0] * 21, Reason.BURST_LENGTH, id="too long"),
+        pytest.param([1.0] * 7 + [None], Reason.BURST_GAPS, id="a missing sample"),
+        pytest.param([1.0] * 7 + [math.nan], Reason.BURST_GAPS, id="a NaN"),
+        pytest.param([1.0] * 7 + ["1"], Reason.WRONG_TYPE, id="a text"),
+        pytest.param(7.0, Reason.WRONG_TYPE, id="a number"),
+    ],
+)
+def test_both_make_of_a_burst_what_is_right(acc, fate):
+    fleet = VIBRATING[1]
+    record = {"device": "v-1", "ts": NOW // 1000, "values": {"acc": acc, "speed": 1.0}}
+    for believed in (believed_by_gateway, believed_by_ingest):
+        rows, rejected = believed(json.dumps(record).encode(), fleet)
+        if isinstance(fate, Reason):
+            assert (not rows, dict(rejected)) == (True, {fate.value: 1})
+        else:
+            assert [str(row).split(", ")[4] for row in rows] == [str(fate)], rows
+            assert not rejected
