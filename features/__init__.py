@@ -18,10 +18,15 @@ Floor plan, from the ground up; each module imports only from those before it:
     schema.py       fleets and signals, and the one judge of which readings are believed
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic
-    window.py       panes merged to windows, windows to feature rows
+    feature.py      the kinds of features there are
+    event.py        what happened to devices, counted from when it was known
+    window.py       panes merged to windows of fixed length
+    running.py      windows that grow from an event on
+    plan.py         from panes and events to feature rows
     featureset.py   which features, with names and a digest over every parameter
     batch.py        features of stored telemetry
     online.py       features of a stream
+    description.py  what each feature says, in words
     catalog/        the fleets and feature sets in use: what a data scientist edits
 
 Why so:

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from features import kernel
 from features.errors import ReadingsShapeError
+from features.event import Events
 from features.featureset import FeatureSet
 from features.pane import empty, pane_starts
+from features.plan import Bounds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +96,8 @@ def feature_rows(
     panes: PaneTable,
     first_start: NDArray[np.int64] | None = None,
     after_us: int | None = None,
+    *,
+    events: Events | None = None,
 ) -> FeatureTable:
     """Compute the feature rows of panes.
 
@@ -103,9 +107,10 @@ def feature_rows(
     Args:
         features: The features.
         panes: Panes sorted by device and start. When they are a slice of the stored ones, it must reach back the
-            longest window before ``after_us``.
+            longest window before ``after_us``, and to the beginning where a window grows.
         first_start: For each device code the start of its first pane ever, when ``panes`` is a slice that lacks it.
         after_us: Only rows that end after it; all rows when left out.
+        events: What happened to the devices; without it, nothing did.
 
     Returns:
         The rows; ``values`` is NaN where a statistic has nothing to work on.
@@ -119,18 +124,12 @@ def feature_rows(
             f"panes of shape {panes.state.shape} do not belong to fleet {features.fleet.name}",
             why=f"expected (rows, {signals}, {kernel.FIELDS})",
         )
-    plan = features.plan()
     codes, begins = np.unique(panes.device, return_index=True)
-    devices = [np.zeros(0, np.int32)]
-    ends = [np.zeros(0, np.int64)]
-    values = [np.zeros((0, len(features.features)))]
-    for code, begin, end in zip(codes, begins, np.append(begins, len(panes.device))[1:], strict=True):
-        start = panes.start[begin:end]
-        first = int(start[0] if first_start is None else first_start[code])
-        last_end = int(start[-1]) + features.pane_us
-        after = int(start[0]) if after_us is None else after_us
-        rows, row_values = plan.rows(start, panes.state[begin:end], first, (after, last_end))
-        devices.append(np.full(len(rows), code, np.int32))
-        ends.append(rows)
-        values.append(row_values)
-    return FeatureTable(np.concatenate(devices), np.concatenate(ends), np.concatenate(values))
+    devices = int(codes[-1]) + 1 if len(codes) else 0
+    first, last = np.zeros(devices, np.int64), np.zeros(devices, np.int64)
+    first[codes] = panes.start[begins]
+    last[codes] = panes.start[np.append(begins[1:], len(panes.start))[: len(begins)] - 1] + features.pane_us
+    after = first if after_us is None else np.full(devices, after_us)
+    bounds = Bounds(first if first_start is None else first_start, after, last)
+    rows = features.plan().rows(panes.device, panes.start, panes.state, bounds, events=events)
+    return FeatureTable(rows.device, rows.end, rows.values)

@@ -1,69 +1,38 @@
 """Which features a model sees: declared once, named once, digested once.
 
-A feature is a signal, a statistic and a window. A feature set is a fleet, a pane length, a step and features; its
-digest names every parameter, so equal digests mean equal numbers. The digest is stored in MLflow, in the bundle and in
-every prediction.
+A feature set is a fleet, a pane length, a step and features (`features.feature`); its digest names every parameter, so
+equal digests mean equal numbers. The digest is stored in MLflow, in the bundle and in every prediction.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
 from features.errors import FeatureSetError, FleetError
+from features.feature import (
+    START,
+    AnyFeature,
+    Difference,
+    EventCount,
+    Feature,
+    Lag,
+    Plain,
+    Since,
+    TimeSince,
+    duration_name,
+    from_json,
+    plain,
+    steps,
+    to_json,
+)
 from features.pane import PANE_VERSION
+from features.plan import FROM_START, Column, Counted, Elapsed, Growing, Plan, Source
 from features.schema import MICROSECOND, Fleet, digest_of
-from features.statistic import STATISTICS
-from features.window import Request, WindowPlan
+from features.statistic import ORDERED, STATISTICS
+from features.window import Request
 
 _SECOND = timedelta(seconds=1)
-_UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", _SECOND))
-_LONGEST_IN_HOURS = timedelta(hours=72)
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A statistic of a signal over a window.
-
-    Example:
-        >>> Feature("vibration", "mean", timedelta(hours=6)).name
-        'vibration_mean_6h'
-    """
-
-    signal: str
-    statistic: str
-    window: timedelta
-
-    @property
-    def name(self) -> str:
-        """``<signal>_<statistic>_<window>``, the name of the column everywhere."""
-        return f"{self.signal}_{self.statistic}_{duration_name(self.window)}"
-
-
-def duration_name(duration: timedelta) -> str:
-    """A duration in its largest whole unit of d, h, min, s; days begin above 72 h, as people say it.
-
-    Example:
-        >>> [duration_name(timedelta(hours=hours)) for hours in (0.25, 1, 24, 72, 168)]
-        ['15min', '1h', '24h', '72h', '7d']
-    """
-    units = _UNITS if duration > _LONGEST_IN_HOURS else _UNITS[1:]
-    for unit, length in units:
-        if duration % length == timedelta(0):
-            return f"{duration // length}{unit}"
-    return f"{duration / _SECOND:g}s"
-
-
-def grid(signals: Iterable[str], statistics: Iterable[str], windows: Iterable[timedelta]) -> tuple[Feature, ...]:
-    """Every statistic of every signal over every window, signal by signal.
-
-    Example:
-        >>> hour = timedelta(hours=1)
-        >>> [feature.name for feature in grid(["flow"], ["mean", "max"], [hour, 6 * hour])]
-        ['flow_mean_1h', 'flow_mean_6h', 'flow_max_1h', 'flow_max_6h']
-    """
-    statistics, windows = tuple(statistics), tuple(windows)
-    return tuple(Feature(signal, name, window) for signal in signals for name in statistics for window in windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +54,7 @@ class FeatureSet:
     fleet: Fleet
     pane: timedelta
     every: timedelta
-    features: tuple[Feature, ...]
+    features: tuple[AnyFeature, ...]
 
     def __post_init__(self) -> None:
         where = f"feature set of fleet {self.fleet.name}"
@@ -100,7 +69,27 @@ class FeatureSet:
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise FeatureSetError(f"two features are called {twice}", where=where, fix="remove one")
 
-    def _check_feature(self, feature: Feature, where: str) -> None:
+    def _check_feature(self, feature: AnyFeature, where: str) -> None:
+        if isinstance(feature, Lag | Difference) and feature.steps < 1:
+            raise FeatureSetError(f"{feature.name} looks {feature.steps} steps back", where=where, fix="give 1 or more")
+        if not isinstance(feature, Lag | Difference | Feature | EventCount | TimeSince):
+            raise FeatureSetError(f"{feature!r} is no feature", where=where)
+        source = plain(feature)
+        if isinstance(source, Feature):
+            self._check_statistic(source, where)
+            kind = source.window.kind if isinstance(source.window, Since) else START
+        else:
+            kind = source.kind
+        if kind not in self.fleet.event_kinds and (kind != START or isinstance(source, EventCount)):
+            known = ", ".join(self.fleet.event_kinds) or "none: declare event_kinds of the fleet"
+            raise FeatureSetError(
+                f"{feature.name} needs events of kind '{kind}'", where=where, fix=f"there are {known}"
+            )
+        window = None if isinstance(source, TimeSince) else source.window
+        if isinstance(window, timedelta):
+            self._check_multiple(window, f"the window of {source.name}", where)
+
+    def _check_statistic(self, feature: Feature, where: str) -> None:
         for kind, given, known in (
             ("signal", feature.signal, self.fleet.signal_names),
             ("statistic", feature.statistic, tuple(STATISTICS)),
@@ -116,7 +105,6 @@ class FeatureSet:
                 where=where,
                 fix="give the signal a limit in the catalog",
             )
-        self._check_multiple(feature.window, f"the window of {feature.name}", where)
 
     def _check_multiple(self, duration: timedelta, what: str, where: str) -> None:
         if duration < self.pane or duration % self.pane:
@@ -143,22 +131,66 @@ class FeatureSet:
 
     @property
     def longest_us(self) -> int:
-        """Length of the longest window in microseconds."""
-        return max(feature.window for feature in self.features) // MICROSECOND
+        """How far before its end a row looks, lags included, in microseconds; growing windows and events aside."""
+        return max(self._reach_us(feature) for feature in self.features)
+
+    def _reach_us(self, feature: AnyFeature) -> int:
+        window = getattr(plain(feature), "window", None)
+        length = window // MICROSECOND if isinstance(window, timedelta) else self.every_us
+        return steps(feature) * self.every_us + length
+
+    @property
+    def warm_up(self) -> timedelta:
+        """How long a device must have been known before it has a row; a window that is not filled gives none."""
+        return self.longest_us * MICROSECOND
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a statistic needs the readings of a pane in the order of time."""
+        sources = (plain(feature) for feature in self.features)
+        return any(isinstance(source, Feature) and source.statistic in ORDERED for source in sources)
+
+    @property
+    def growing(self) -> bool:
+        """Whether a window begins with an event and grows: late data then touches every later row of its device."""
+        sources = (plain(feature) for feature in self.features)
+        return any(isinstance(source, Feature) and isinstance(source.window, Since) for source in sources)
 
     @property
     def digest(self) -> str:
         """``sha256:…`` over every parameter, the fleet and the version of the pane included; descriptions are not."""
         return digest_of({"pane_version": PANE_VERSION, **self.to_json()})
 
-    def plan(self) -> WindowPlan:
+    def plan(self) -> Plan:
         """How panes become rows of these features; what batch and online compute with."""
-        signals = self.fleet.signal_names
-        return WindowPlan(
-            self.pane_us,
-            self.every_us,
-            [Request(signals.index(f.signal), f.statistic, f.window // MICROSECOND) for f in self.features],
-        )
+        sources: dict[tuple[Plain, int], int] = {}
+        columns = []
+        for feature in self.features:
+            earlier = (plain(feature), steps(feature))
+            place = sources.setdefault(earlier, len(sources))
+            if isinstance(feature, Difference):
+                now = sources.setdefault((feature.feature, 0), len(sources))
+                columns.append(Column(now, less=place))
+            else:
+                columns.append(Column(place))
+        made = [self._source(source, lag * self.every_us) for source, lag in sources]
+        return Plan(self.pane_us, self.every_us, self.longest_us, made, columns)
+
+    def _source(self, feature: Plain, lag_us: int) -> Source:
+        match feature:
+            case EventCount(kind, window):
+                return Counted(self.fleet.event_kinds.index(kind), window // MICROSECOND, lag_us)
+            case TimeSince(kind):
+                return Elapsed(self._kind(kind), lag_us)
+            case Feature(signal, statistic, Since(kind)):
+                return Growing(self.fleet.signal_names.index(signal), statistic, self._kind(kind), lag_us)
+            case Feature(signal, statistic, timedelta() as window):
+                place = self.fleet.signal_names.index(signal)
+                return Request(place, statistic, window // MICROSECOND, lag_us)
+        raise TypeError(f"{feature!r} is no feature")
+
+    def _kind(self, kind: str) -> int:
+        return FROM_START if kind == START else self.fleet.event_kinds.index(kind)
 
     def to_json(self) -> dict[str, Any]:
         """The feature set as JSON-ready dictionary; durations are whole microseconds."""
@@ -166,10 +198,7 @@ class FeatureSet:
             "fleet": self.fleet.to_json(),
             "pane_us": self.pane_us,
             "every_us": self.every_us,
-            "features": [
-                {"signal": f.signal, "statistic": f.statistic, "window_us": f.window // MICROSECOND}
-                for f in self.features
-            ],
+            "features": [to_json(feature) for feature in self.features],
         }
 
     @classmethod
@@ -184,10 +213,7 @@ class FeatureSet:
                 fleet=Fleet.from_json(document["fleet"]),
                 pane=int(document["pane_us"]) * MICROSECOND,
                 every=int(document["every_us"]) * MICROSECOND,
-                features=tuple(
-                    Feature(str(f["signal"]), str(f["statistic"]), int(f["window_us"]) * MICROSECOND)
-                    for f in document["features"]
-                ),
+                features=tuple(from_json(feature) for feature in document["features"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, FleetError) as error:
             raise FeatureSetError("this is no description of a feature set", why=str(error)) from error

@@ -30,6 +30,7 @@ from features import kernel
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
 from features.featureset import FeatureSet
 from features.pane import empty
+from features.plan import Bounds
 from features.schema import MICROSECOND
 
 _BEGINNING: Final = -(2**62)
@@ -178,10 +179,11 @@ class OnlineFeatures:
     def _emit(self, device: _Device) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         every = self.features.every_us
         passed = (device.newest - self._lateness_us) // every * every
-        end, values = self._plan.rows(device.start, device.state, device.first_start, (device.emitted, passed))
+        bounds = Bounds(*(np.array([each]) for each in (device.first_start, device.emitted, passed)))
+        rows = self._plan.rows(np.zeros(len(device.start), np.int32), device.start, device.state, bounds)
         device.emitted = passed
         device.forget_before(passed + every - self.features.longest_us)
-        return end, values
+        return rows.end, rows.values
 
     def snapshot(self) -> bytes:
         """Everything remembered: a format line, a SHA-256, and an ``.npz`` archive without pickled objects."""

@@ -152,6 +152,7 @@ class Fleet:
         max_age: How far an event time may lie behind the receipt.
         mapping: Where things stand in a record.
         bursts: Fields of a record that hold samples at kHz, and the signals read off them.
+        event_kinds: Kinds of events that features may ask for, as they stand in the records of events.
 
     Raises:
         FleetError: Names are no words or not unique, a burst names a signal there is not, or a duration is negative or
@@ -167,6 +168,7 @@ class Fleet:
     max_age: timedelta
     mapping: Mapping = Mapping()
     bursts: tuple[Burst, ...] = ()
+    event_kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"fleet {self.name}"
@@ -174,6 +176,9 @@ class Fleet:
             raise FleetError(f"'{self.name}' cannot name a fleet", fix="use letters, digits and underscores")
         if not self.signals or len(set(self.signal_names)) < len(self.signals):
             raise FleetError("a fleet needs signals, each of its own name", where=where)
+        kinds = self.event_kinds
+        if len(set(kinds)) < len(kinds) or not all(_NAME.fullmatch(kind) for kind in kinds) or "start" in kinds:
+            raise FleetError("event_kinds must be different words, none of them 'start'", where=where)
         for label, least in (("sampling", 1), ("max_age", 1), ("late_after", 0), ("max_future", 0)):
             if not least * MICROSECOND <= getattr(self, label) <= _LONGEST:
                 raise FleetError(
@@ -229,6 +234,7 @@ class Fleet:
                 "signals": self.mapping.signals,
             },
             "bursts": [burst.to_json() for burst in self.bursts],
+            "event_kinds": list(self.event_kinds),
         }
 
     @classmethod
@@ -249,6 +255,7 @@ class Fleet:
                 max_age=int(document["max_age_us"]) * MICROSECOND,
                 mapping=Mapping(**document["mapping"]),
                 bursts=tuple(Burst.from_json(each) for each in document["bursts"]),
+                event_kinds=tuple(str(kind) for kind in document["event_kinds"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error

@@ -31,13 +31,14 @@ class Statistic:
 
     Args:
         name: The word that stands in feature names.
-        function: Pane states of shape ``(..., FIELDS)`` and microseconds of the window to values of shape ``(...)``.
+        function: Pane states of shape ``(..., FIELDS)`` and the microseconds of the window, one for all or shape
+            ``(...)``, to values of shape ``(...)``.
         definition: What the value says, one sentence.
         unit: The unit of the value, from the unit of the signal.
     """
 
     name: str
-    function: Callable[[State, float], State]
+    function: Callable[[State, float | State], State]
     definition: str
     unit: Callable[[str], str]
 
@@ -54,77 +55,78 @@ def field(state: State, name: str) -> State:
     return column
 
 
-def _count(state: State, _window_us: float) -> State:
+def _count(state: State, _window_us: float | State) -> State:
     return field(state, "count").copy()
 
 
-def _missing_share(state: State, _window_us: float) -> State:
+def _missing_share(state: State, _window_us: float | State) -> State:
     return _ratio(field(state, "nulls"), field(state, "count") + field(state, "nulls"))
 
 
-def _mean(state: State, _window_us: float) -> State:
+def _mean(state: State, _window_us: float | State) -> State:
     return field(state, "first") + _ratio(field(state, "sum"), field(state, "count"))
 
 
-def _std(state: State, _window_us: float) -> State:
+def _std(state: State, _window_us: float | State) -> State:
     count = field(state, "count")
     deviations = field(state, "square") - _ratio(field(state, "sum") ** 2, count)
     # Rounding can leave a constant signal a hair below zero.
     return np.sqrt(_ratio(np.maximum(deviations, 0.0), count - 1.0))
 
 
-def _low(state: State, _window_us: float) -> State:
+def _low(state: State, _window_us: float | State) -> State:
     return field(state, "low").copy()
 
 
-def _high(state: State, _window_us: float) -> State:
+def _high(state: State, _window_us: float | State) -> State:
     return field(state, "high").copy()
 
 
-def _range(state: State, _window_us: float) -> State:
+def _range(state: State, _window_us: float | State) -> State:
     return field(state, "high") - field(state, "low")
 
 
-def _first(state: State, _window_us: float) -> State:
+def _first(state: State, _window_us: float | State) -> State:
     return field(state, "first").copy()
 
 
-def _last(state: State, _window_us: float) -> State:
+def _last(state: State, _window_us: float | State) -> State:
     return field(state, "last").copy()
 
 
-def _delta(state: State, _window_us: float) -> State:
+def _delta(state: State, _window_us: float | State) -> State:
     return field(state, "last") - field(state, "first")
 
 
-def _slope(state: State, _window_us: float) -> State:
+def _slope(state: State, _window_us: float | State) -> State:
     count, time = field(state, "count"), field(state, "time")
     spread = count * field(state, "time_square") - time**2
     together = count * field(state, "time_value") - time * field(state, "sum")
     return _ratio(together, spread) * HOUR_US
 
 
-def _rms(state: State, _window_us: float) -> State:
+def _rms(state: State, _window_us: float | State) -> State:
     first, count = field(state, "first"), field(state, "count")
     about_first = field(state, "square") + 2.0 * first * field(state, "sum")
     return np.sqrt(np.maximum(first**2 + _ratio(about_first, count), 0.0))
 
 
-def _crest(state: State, window_us: float) -> State:
+def _crest(state: State, window_us: float | State) -> State:
     peak = np.maximum(np.abs(field(state, "low")), np.abs(field(state, "high")))
     return _ratio(peak, _rms(state, window_us))
 
 
-def _mean_absolute_change(state: State, _window_us: float) -> State:
+def _mean_absolute_change(state: State, _window_us: float | State) -> State:
     return _ratio(field(state, "change"), field(state, "count") - 1.0)
 
 
-def _above_share(state: State, _window_us: float) -> State:
+def _above_share(state: State, _window_us: float | State) -> State:
     return _ratio(field(state, "above"), field(state, "count"))
 
 
-def _since_last(state: State, window_us: float) -> State:
-    return (window_us - field(state, "last_at")) / HOUR_US
+def _since_last(state: State, window_us: float | State) -> State:
+    since: State = (window_us - field(state, "last_at")) / HOUR_US
+    return since
 
 
 def _ratio(above: State, below: State) -> State:
@@ -166,3 +168,6 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("since_last", _since_last, "Time from the latest reading to the end of the window.", lambda _: "h"),
     )
 }
+
+ORDERED = frozenset({"mean_absolute_change"})
+"""Statistics that need the readings of a pane in the order of time."""

@@ -1,17 +1,20 @@
-"""Windows: consecutive panes merged, for every step of a device's history.
+"""Windows: consecutive panes merged, for every step of the history of many devices.
 
 ``slide`` merges the panes of each window by binary doubling: runs of 1, 2, 4, … panes are each merged from two runs of
 half the length, and a window is put together from the runs in the binary form of its length. A window of 144 panes
-costs 8 merges in place of 143, and no subtraction ever loses digits.
+costs 8 merges in place of 143, windows of several lengths share their runs, and no subtraction ever loses digits.
 
-``WindowPlan`` turns the panes of one device into feature rows. Batch and online both go through it, so a feature row
-has one definition.
+``WindowPlan`` turns panes into what is read off the windows. Batch and online both go through it, so a feature has one
+definition.
 
 Why so:
     * Merge, never subtract. Status: accepted. Subtracting the pane that leaves (a running sum) is one operation a step,
       but extremes, first and last cannot be subtracted and sums lose digits. Cost: O(log length) merges a step.
     * Dense between gaps. Status: accepted. Doubling wants every pane in place; a history is therefore cut where it
-      pauses for longer than the longest window, and processed in blocks. Cost: empty panes in short gaps.
+      pauses for longer than the longest window. Cost: empty panes in short gaps.
+    * Devices end to end. Status: accepted. Stretches of many devices are laid one behind the other and slid over at
+      once; windows that would reach across a border are never picked. A thousand devices with a day each are then a few
+      calls of the kernel in place of thousands. Cost: a block of memory, 16 MiB at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,43 +30,58 @@ from features.pane import PANE_FIELDS, State, empty
 from features.statistic import STATISTICS, Statistic
 
 Times = NDArray[np.int64]
+Indices = NDArray[np.intp]
 
 _BLOCK_BYTES: Final = 16 * 2**20  # of dense panes at a time; small enough to stay near the cache
 
 
-def slide(states: State, length: int, every: int, pane_us: int) -> State:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows to merge: the first one covers the panes from ``offset`` on, ``length`` of them, of some signals."""
+
+    offset: int
+    length: int
+    signals: Indices
+
+
+def slide(run: State, spans: Sequence[Span], every: int, pane_us: int) -> list[State]:
     """Merge each window of consecutive panes.
 
     Args:
-        states: Dense panes of one device, shape ``(panes, signals, FIELDS)``: no pane left out, empty ones included.
-        length: Panes in a window, one or more.
+        run: Dense panes, shape ``(panes, signals, FIELDS)``: no pane left out, empty ones included. Overwritten.
+        spans: The windows, one entry a length.
         every: Panes from one window to the next, one or more.
         pane_us: Length of a pane in microseconds.
 
     Returns:
-        Shape ``(windows, signals, FIELDS)``: window ``k`` holds the panes ``k * every`` to ``k * every + length - 1``;
-        its times count from the start of its first pane. No windows where there are fewer than ``length`` panes.
+        For each span the states of as many windows as fit, shape ``(windows, its signals, FIELDS)``: window ``k`` holds
+        the panes from ``offset + k * every`` on, and its times count from the start of the first of them.
 
     Example:
         >>> from features.pane import summarize
         >>> panes = np.stack([summarize([0.0], [[value]]) for value in (1.0, 5.0, 3.0, 2.0)])
-        >>> slide(panes, length=2, every=1, pane_us=60)[:, 0, PANE_FIELDS.index("high")].tolist()
+        >>> (two,) = slide(panes, [Span(0, 2, np.array([0]))], every=1, pane_us=60)
+        >>> two[:, 0, PANE_FIELDS.index("high")].tolist()
         [5.0, 5.0, 3.0]
     """
-    windows = max((len(states) - length) // every + 1, 0)
-    run, run_length = np.array(states, np.float64, order="C"), 1
-    merged: State | None = None
-    covered = 0
+    counts = [max((len(run) - span.offset - span.length) // every + 1, 0) for span in spans]
+    merged: list[State | None] = [None] * len(spans)
+    covered = [0] * len(spans)
+    longest, run_length = max(span.length for span in spans), 1
     while True:
-        if length & run_length:
-            part = np.ascontiguousarray(run[covered : covered + windows * every : every][:windows])
-            if merged is None:
-                merged = part.copy()
+        for number, span in enumerate(spans):
+            if not span.length & run_length:
+                continue
+            begin = span.offset + covered[number]
+            part = np.take(run[begin : begin + counts[number] * every : every], span.signals, axis=1)
+            before = merged[number]
+            if before is None:
+                merged[number] = part
             else:
-                kernel.merge(merged, part, np.array([covered * pane_us], np.float64))
-            covered += run_length
-        if covered == length:
-            return merged if merged is not None else run[:0]
+                kernel.merge(before, part, np.array([covered[number] * pane_us], np.float64))
+            covered[number] += run_length
+        if 2 * run_length > longest:
+            return [state for state in merged if state is not None]
         # Each run takes in the one right behind it; the kernel reads ahead of what it overwrites.
         kernel.merge(run[:-run_length], run[run_length:], np.array([run_length * pane_us], np.float64))
         run, run_length = run[:-run_length], 2 * run_length
@@ -71,131 +89,165 @@ def slide(states: State, length: int, every: int, pane_us: int) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A feature as the plan sees it: a column of values, a statistic, and a window in microseconds."""
+    """What is to be read off windows: a statistic of a signal over a length, as it was some time before the row."""
 
     signal: int
     statistic: str
     window_us: int
+    lag_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretches:
+    """Rows that lie densely, stretch by stretch; one array entry a stretch.
+
+    Args:
+        low: Position of the first pane that the rows can reach.
+        high: Position behind the last of them.
+        end: End of the first row, UTC microseconds.
+        rows: How many rows there are, one step apart.
+    """
+
+    low: Indices
+    high: Indices
+    end: Times
+    rows: Indices
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """Columns of the result that one call of a statistic fills."""
+    """Columns of the result that one call of a statistic fills, by lag in steps."""
 
     statistic: Statistic
-    signals: NDArray[np.intp]
-    columns: NDArray[np.intp]
+    signals: Indices
+    columns: tuple[tuple[int, Indices, Indices], ...]  # lag, positions within signals, columns
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """One window length, the signals that need it, and what is read off it."""
+    """One window length, the signals that need it, how far back it is asked for, and what is read off it."""
 
     length_us: int
-    signals: NDArray[np.intp]
+    lag: int
+    signals: Indices
     cells: tuple[_Cell, ...]
 
 
 class WindowPlan:
-    """How panes of a device become feature rows.
+    """How panes become columns of feature rows.
 
     Args:
         pane_us: Length of a pane.
         every_us: Step between rows, a whole number of panes.
-        requests: One for each column of the result; windows are whole numbers of panes.
+        reach_us: How far before its end a row looks, at most.
+        requests: One for each column; windows are whole numbers of panes, lags whole numbers of steps.
     """
 
-    def __init__(self, pane_us: int, every_us: int, requests: Sequence[Request]) -> None:
+    def __init__(self, pane_us: int, every_us: int, reach_us: int, requests: Sequence[Request]) -> None:
         self.pane_us = pane_us
         self.every_us = every_us
-        self.longest_us = max(request.window_us for request in requests)
+        self.reach_us = reach_us
         self._columns = len(requests)
         # Every window starts and ends on a multiple of the grain, so panes are first merged to grains once for all.
-        self._grain_us = gcd(every_us, *(request.window_us for request in requests))
+        self._grain_us = gcd(every_us, reach_us, *(request.window_us for request in requests))
+        self._step = every_us // self._grain_us
+        self._signals = np.unique(np.array([request.signal for request in requests], np.intp))
         lengths = sorted({request.window_us for request in requests})
-        self._windows = tuple(_window(length, requests) for length in lengths)
+        self._windows = tuple(self._window(length, requests) for length in lengths)
 
-    def rows(self, start: Times, state: State, first_start: int, bounds: tuple[int, int]) -> tuple[Times, State]:
-        """The feature rows of one device.
+    def _window(self, length_us: int, requests: Sequence[Request]) -> _Window:
+        here = [(column, request) for column, request in enumerate(requests) if request.window_us == length_us]
+        signals = np.unique([request.signal for _, request in here])
+        cells = []
+        for name in sorted({request.statistic for _, request in here}):
+            chosen = [(column, request) for column, request in here if request.statistic == name]
+            wanted = np.unique([request.signal for _, request in chosen])
+            columns = []
+            for lag_us in sorted({request.lag_us for _, request in chosen}):
+                lagged = [(column, request.signal) for column, request in chosen if request.lag_us == lag_us]
+                positions = np.searchsorted(wanted, [signal for _, signal in lagged])
+                columns.append((lag_us // self.every_us, positions, np.array([column for column, _ in lagged])))
+            cells.append(_Cell(STATISTICS[name], np.searchsorted(signals, wanted), tuple(columns)))
+        lag = max(request.lag_us for _, request in here) // self.every_us
+        return _Window(length_us, lag, np.searchsorted(self._signals, signals), tuple(cells))
 
-        A row ends at each multiple of the step that lies within ``bounds``, that has the longest window behind it since
-        the device's first pane, and that has a record within the longest window.
+    def values(self, start: Times, state: State, stretches: Stretches) -> State:
+        """Read every column off the windows of every row.
 
         Args:
-            start: Starts of the panes with a record, shape ``(panes,)``, increasing, UTC microseconds.
+            start: Starts of the panes, shape ``(panes,)``, increasing within a stretch, UTC microseconds.
             state: Their states, shape ``(panes, signals, FIELDS)``.
-            first_start: Start of the first pane the device ever had; windows that begin before it are not complete.
-            bounds: Ends of rows lie after the first and not after the second.
+            stretches: The rows.
 
         Returns:
-            Ends of the rows, shape ``(rows,)``, and their values, shape ``(rows, columns)``; NaN where a statistic has
-            nothing to work on.
+            Shape ``(rows of all stretches, columns)``; NaN where a statistic has nothing to work on.
         """
-        if not len(start):
-            return np.zeros(0, np.int64), np.zeros((0, self._columns))
-        grain, grain_state = self._merge_grains(start, state)
-        ends: list[Times] = []
-        values: list[State] = []
-        earliest = max(bounds[0] + 1, first_start + self.longest_us)
-        for block in self._blocks(grain, earliest, bounds[1], state.shape[1]):
-            ends.append(block)
-            values.append(self._values(grain, grain_state, block))
-        if not ends:
-            return np.zeros(0, np.int64), np.zeros((0, self._columns))
-        return np.concatenate(ends), np.concatenate(values)
-
-    def _merge_grains(self, start: Times, state: State) -> tuple[Times, State]:
-        grain, group = np.unique(start - start % self._grain_us, return_inverse=True)
-        if self._grain_us == self.pane_us:
-            return grain, state
-        merged = empty((len(grain), state.shape[1]))
-        phase = start - grain[group]
-        for shift_us in np.unique(phase):
-            here = phase == shift_us
-            touched = merged[group[here]]
-            kernel.merge(touched, np.ascontiguousarray(state[here]), np.array([shift_us], np.float64))
-            merged[group[here]] = touched
-        return grain, merged
-
-    def _blocks(self, grain: Times, earliest: int, latest: int, signals: int) -> Iterator[Times]:
-        """Ends of rows in blocks that lie densely and fit in memory."""
-        row_bytes = signals * len(PANE_FIELDS) * 8 * (self.every_us // self._grain_us)
-        # A block also carries the longest window before its first row; shorter blocks would mostly carry.
-        block_rows = max(_BLOCK_BYTES // row_bytes, self.longest_us // self.every_us, 1)
-        # Two grains at least a longest window apart share no window: the windows between them are empty.
-        cuts = np.flatnonzero(np.diff(grain) >= self.longest_us) + 1
-        for stretch in np.split(grain, cuts):
-            low = max(earliest, int(stretch[0]) + 1)
-            high = min(latest, int(stretch[-1]) + self.longest_us)
-            ends = np.arange(-(-low // self.every_us), high // self.every_us + 1, dtype=np.int64) * self.every_us
-            for begin in range(0, len(ends), block_rows):
-                yield ends[begin : begin + block_rows]
-
-    def _values(self, grain: Times, state: State, ends: Times) -> State:
-        begin, end = int(ends[0]) - self.longest_us, int(ends[-1])
-        inside = slice(*np.searchsorted(grain, [begin, end]))
-        dense = empty(((end - begin) // self._grain_us, state.shape[1]))
-        dense[(grain[inside] - begin) // self._grain_us] = state[inside]
-        values = np.empty((len(ends), self._columns))
-        for window in self._windows:
-            skipped = (self.longest_us - window.length_us) // self._grain_us
-            merged = slide(
-                dense[skipped:, window.signals],
-                window.length_us // self._grain_us,
-                self.every_us // self._grain_us,
-                self._grain_us,
-            )
-            for cell in window.cells:
-                values[:, cell.columns] = cell.statistic.function(merged[:, cell.signals], window.length_us)
+        values = np.empty((int(stretches.rows.sum()), self._columns))
+        if not self._columns:
+            return values
+        done = 0
+        for pieces in self._blocks(stretches):
+            rows = sum(piece[3] for piece in pieces)
+            self._fill(values[done : done + rows], start, state, pieces)
+            done += rows
         return values
 
+    def _blocks(self, stretches: Stretches) -> Iterator[list[tuple[int, int, int, int]]]:
+        """Pieces of stretches that fit in memory together: low, high, end, rows as in `Stretches`."""
+        grain_bytes = len(self._signals) * len(PANE_FIELDS) * 8 * (self._grain_us // self.pane_us)
+        most = max(_BLOCK_BYTES // grain_bytes, 1)
+        # A piece also carries the reach before its first row; shorter pieces would mostly carry.
+        most_rows = max(most // self._step, self.reach_us // self.every_us, 1)
+        block: list[tuple[int, int, int, int]] = []
+        held = 0
+        columns = (stretches.low, stretches.high, stretches.end, stretches.rows)
+        for low, high, end, rows in zip(*(column.tolist() for column in columns), strict=True):
+            for skipped in range(0, rows, most_rows):
+                count = min(most_rows, rows - skipped)
+                length = self._length(count)
+                if block and held + length > most:
+                    yield block
+                    block, held = [], 0
+                block.append((low, high, end + skipped * self.every_us, count))
+                held += length
+        if block:
+            yield block
 
-def _window(length_us: int, requests: Sequence[Request]) -> _Window:
-    here = [(column, request) for column, request in enumerate(requests) if request.window_us == length_us]
-    signals = sorted({request.signal for _, request in here})
-    cells = []
-    for name in sorted({request.statistic for _, request in here}):
-        chosen = [(column, request) for column, request in here if request.statistic == name]
-        positions = np.array([signals.index(request.signal) for _, request in chosen])
-        cells.append(_Cell(STATISTICS[name], positions, np.array([column for column, _ in chosen])))
-    return _Window(length_us, np.array(signals), tuple(cells))
+    def _length(self, rows: int) -> int:
+        """Grains that a piece takes, padded so that the next piece begins in step."""
+        return -(-self.reach_us // (self._grain_us * self._step) + 1 - rows) * self._step
+
+    def _fill(self, values: State, start: Times, state: State, pieces: list[tuple[int, int, int, int]]) -> None:
+        offset, picks = 0, []
+        places, sources = [], []
+        for low, high, end, rows in pieces:
+            begin = end - self.reach_us
+            inside = low + np.searchsorted(start[low:high], [begin, begin + self.reach_us + (rows - 1) * self.every_us])
+            sources.append(np.arange(*inside))
+            places.append(start[slice(*inside)] - begin + offset * self._grain_us)
+            picks.append(offset // self._step + np.arange(rows))
+            offset += self._length(rows)
+        grains = self._grains(offset, np.concatenate(places), state, np.concatenate(sources))
+        reach = self.reach_us // self._grain_us
+        spans = [
+            Span(reach - length - window.lag * self._step, length, window.signals)
+            for window in self._windows
+            for length in (window.length_us // self._grain_us,)
+        ]
+        rows_picked = np.concatenate(picks)
+        for window, merged in zip(self._windows, slide(grains, spans, self._step, self._grain_us), strict=True):
+            for cell in window.cells:
+                read = cell.statistic.function(merged[:, cell.signals], window.length_us)
+                for lag, positions, columns in cell.columns:
+                    values[:, columns] = read[(rows_picked + window.lag - lag)[:, None], positions]
+
+    def _grains(self, count: int, places_us: Times, state: State, sources: Indices) -> State:
+        """Dense grains, shape ``(count, signals of the plan, FIELDS)``, from panes that lie at some places."""
+        panes = empty((self._grain_us // self.pane_us, count, len(self._signals)))
+        grain, within_us = np.divmod(places_us, self._grain_us)
+        chosen = state[sources] if len(self._signals) == state.shape[1] else state[np.ix_(sources, self._signals)]
+        panes[within_us // self.pane_us, grain] = chosen
+        for phase in range(1, len(panes)):
+            kernel.merge(panes[0], panes[phase], np.array([phase * self.pane_us], np.float64))
+        merged: State = panes[0]
+        return merged

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.batch import panes_of
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, pane_starts
+from features.plan import Bounds
 from pipelines import tables
 from pipelines.lake import Snapshot, Table
 from pipelines.tables import DAY_US
@@ -171,19 +172,13 @@ def feature_rows_of(panes: Snapshot, features: FeatureSet, dates: Sequence[str],
     names = [f"{signal}.{part}" for signal in features.fleet.signal_names for part in PANE_FIELDS]
     state = _matrix(stored, names).reshape(len(stored), len(features.fleet.signals), len(PANE_FIELDS))
     start, device = stored["start"].to_numpy(), stored["device"].combine_chunks().dictionary_encode()
-    codes = device.indices.to_numpy()
-    plan = features.plan()
-    ends, values, counts = [np.zeros(0, np.int64)], [np.zeros((0, len(features.names)))], []
-    for code, name in enumerate(device.dictionary.to_pylist()):
-        rows, reach = slice(*np.searchsorted(codes, [code, code + 1])), reaches[name]
-        bounds = (begin - 1, min(end - 1, reach.last + features.pane_us))
-        device_ends, device_values = plan.rows(start[rows], state[rows], reach.first, bounds)
-        ends.append(device_ends)
-        values.append(device_values)
-        counts.append(len(device_ends))
-    times, matrix = np.concatenate(ends), np.concatenate(values)
-    owners = device.dictionary.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-    columns = [date_names(times), owners, times, *np.ascontiguousarray(matrix.T)]
+    reach = [reaches[name] for name in device.dictionary.to_pylist()]
+    first_start = np.array([each.first for each in reach], np.int64)
+    until = np.array([min(end - 1, each.last + features.pane_us) for each in reach], np.int64)
+    bounds = Bounds(first_start, np.full(len(reach), begin - 1), until)
+    rows = features.plan().rows(device.indices.to_numpy(), start, state, bounds)
+    owners = device.dictionary.take(pa.array(rows.device))
+    columns = [date_names(rows.end), owners, rows.end, *np.ascontiguousarray(rows.values.T)]
     return pa.table(columns, schema=tables.features(features).schema)
 
 

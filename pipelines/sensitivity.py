@@ -6,11 +6,13 @@ Asked of the bundle from outside, so it holds for any model: the columns of a si
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from features.feature import AnyFeature, Feature, plain
 from features.featureset import FeatureSet
 from pipelines.dataset import Windows
 from pipelines.evaluate import Metrics, Span, measure
@@ -18,6 +20,8 @@ from serving.predictor import Predictor
 
 _ROWS = 4000
 _SHUFFLES = 3
+_RANK = {"mean": 0, "last": 1, "max": 1, "count": 1}
+"""Statistics that show the level of a signal, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def lean(predictor: Predictor, train: Windows, test: Windows, span: Span, seed: 
     whole = average_precision_score(sample.positive, predictor.predict(sample.values).score)
     result = []
     for signal in features.fleet.signals:
-        columns = [i for i, feature in enumerate(features.features) if feature.signal == signal.name]
+        columns = [i for i, feature in enumerate(features.features) if _reads(feature, signal.name)]
         if not columns:
             continue
         scores = [_shuffled(predictor, sample, columns, random) for _ in range(_SHUFFLES)]
@@ -82,9 +86,18 @@ def lean(predictor: Predictor, train: Windows, test: Windows, span: Span, seed: 
 
 def level_column(features: FeatureSet, signal: str) -> int | None:
     """Return the column that shows the level of a signal best: its mean, else any other, over the shortest window."""
-    own = [(i, f) for i, f in enumerate(features.features) if f.signal == signal]
-    level = [(i, f) for i, f in own if f.statistic in ("mean", "last", "max", "count")] or own
-    return min(level, key=lambda item: (item[1].statistic != "mean", item[1].window), default=(None, None))[0]
+    own = [
+        (not isinstance(f, Feature), _RANK.get(source.statistic, len(_RANK)), source.window, i)
+        for i, f in enumerate(features.features)
+        for source in (plain(f),)
+        if isinstance(source, Feature) and source.signal == signal and isinstance(source.window, timedelta)
+    ]
+    return min(own)[-1] if own else None
+
+
+def _reads(feature: AnyFeature, signal: str) -> bool:
+    source = plain(feature)
+    return isinstance(source, Feature) and source.signal == signal
 
 
 def _sample(test: Windows, random: np.random.Generator) -> NDArray[np.intp]:

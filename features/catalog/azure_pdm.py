@@ -8,7 +8,8 @@ To add a feature, add a line to ``FEATURES``: for one, ``Feature("volt", "slope"
 
 from datetime import timedelta
 
-from features.featureset import FeatureSet, grid
+from features.feature import grid
+from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
 HOUR = timedelta(hours=1)

@@ -7,7 +7,8 @@ feature is then computed everywhere: in the batch job, on late data and on gatew
 
 from datetime import timedelta
 
-from features.featureset import Feature, FeatureSet, grid
+from features.feature import Feature, grid
+from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
 HOUR = timedelta(hours=1)

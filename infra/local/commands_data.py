@@ -209,12 +209,10 @@ quarantine.add_command(quarantine_replay)
 def features(run: Run, fleet: str) -> Outcome:  # noqa: ARG001 - every command has a run
     """List the features of a catalog entry."""
     from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
-    from features.statistic import STATISTICS  # noqa: PLC0415 - see above
+    from features.description import describe  # noqa: PLC0415 - see above
 
     found = catalog.load(fleet).features
-    units = {signal.name: signal.unit for signal in found.fleet.signals}
-    kinds = {each: STATISTICS[each.statistic] for each in found.features}
-    rows = [(each.name, kind.unit(units[each.signal]), kind.definition) for each, kind in kinds.items()]
+    rows = [(each.name, each.unit, each.definition) for each in describe(found)]
     lines = [
         f"{fleet}: {found.fleet.description}",
         f"a row every {found.every / HOUR:g} h, panes of {found.pane / HOUR * 60:g} min, {found.digest}",

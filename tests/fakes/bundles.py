@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from features.featureset import FeatureSet, grid
+from features.feature import grid
+from features.featureset import FeatureSet
 from features.schema import Fleet, Signal
 from serving.bundle import Bundle, Golden, Manifest, pack, unpack
 

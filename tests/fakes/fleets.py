@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from features.featureset import FeatureSet, grid
+from features.feature import grid
+from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 from pipelines.importers.hub import RawWriter
 from pipelines.ingest import IngestSummary, ingest

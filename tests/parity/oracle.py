@@ -12,7 +12,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from features.featureset import Feature, FeatureSet
+from features.event import Events
+from features.feature import AnyFeature, Difference, EventCount, Feature, Lag, Since, TimeSince
+from features.featureset import FeatureSet
 from features.schema import MICROSECOND
 
 Points = Sequence[tuple[float, float]]  # (hours since 1970-ish origin, value), by time
@@ -111,41 +113,97 @@ class Truth:
     scales: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """Everything that is known of one device: readings by time, and its events as (kind, time, known at)."""
+
+    features: FeatureSet
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    events: list[tuple[str, int, int]]
+
+    @property
+    def first_pane(self) -> int:
+        return int(self.times[0]) // self.features.pane_us * self.features.pane_us
+
+    def ends(self) -> list[int]:
+        """Where rows end: a whole step, filled windows before it, a record within reach, not after the last pane."""
+        every, reach = self.features.every_us, self.features.longest_us
+        last_pane_end = (int(self.times[-1]) // self.features.pane_us + 1) * self.features.pane_us
+        ends = range(-(-(self.first_pane + reach) // every) * every, last_pane_end + 1, every)
+        return [end for end in ends if ((self.times >= end - reach) & (self.times < end)).any()]
+
+    def known(self, kind: str, end: int) -> list[int]:
+        """When the events of a kind happened that were known at the end of a window."""
+        return [time for name, time, known in self.events if name == kind and max(time, known) < end]
+
+    def beginning(self, kind: str, end: int) -> int | None:
+        """The start of the first whole pane after the last event became known, if a pane lies behind it by now."""
+        if kind == "start":
+            return self.first_pane
+        pane = self.features.pane_us
+        panes = (-(-max(time, known) // pane) * pane for name, time, known in self.events if name == kind)
+        return max((start for start in panes if start < end), default=None)
+
+
 def truth(
-    features: FeatureSet, device: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
+    features: FeatureSet,
+    device: NDArray[np.int32],
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+    events: Events | None = None,
 ) -> Truth:
     """Every feature row of the readings."""
+    happened = events or Events.none()
     keys: list[tuple[int, int]] = []
     rows: list[list[tuple[float, float]]] = []
     for code in np.unique(device).tolist():
         order = np.flatnonzero(device == code)
         order = order[np.argsort(times[order], kind="stable")]
-        for end in _ends(features, times[order]):
+        columns = (happened.device, happened.kind, happened.time, happened.known)
+        of_device = [
+            (features.fleet.event_kinds[kind], time, known)
+            for owner, kind, time, known in zip(*(column.tolist() for column in columns), strict=True)
+            if owner == code
+        ]
+        history = History(features, times[order], values[order], of_device)
+        for end in history.ends():
             keys.append((code, end))
-            rows.append(
-                [_feature(features, feature, end, times[order], values[order]) for feature in features.features]
-            )
+            rows.append([_value(history, feature, end) for feature in features.features])
     table = np.array(rows).reshape(len(rows), len(features.features), 2)
     return Truth(keys, table[..., 0], table[..., 1])
 
 
-def _ends(features: FeatureSet, times: NDArray[np.int64]) -> list[int]:
-    first_pane = int(times[0]) // features.pane_us * features.pane_us
-    last_pane_end = (int(times[-1]) // features.pane_us + 1) * features.pane_us
-    warm = first_pane + features.longest_us
-    ends = range(-(-warm // features.every_us) * features.every_us, last_pane_end + 1, features.every_us)
-    return [end for end in ends if ((times >= end - features.longest_us) & (times < end)).any()]
+def _value(history: History, feature: AnyFeature, end: int) -> tuple[float, float]:
+    """What a feature says at the end of a window, and its scale."""
+    match feature:
+        case Lag(of, steps):
+            return _value(history, of, end - steps * history.features.every_us)
+        case Difference(of, steps):
+            now, before = _value(history, of, end), _value(history, of, end - steps * history.features.every_us)
+            return now[0] - before[0], max(now[1], before[1])
+        case EventCount(kind, window):
+            begin = end - window // MICROSECOND
+            return float(sum(time >= begin for time in history.known(kind, end))), 1.0
+        case TimeSince(kind):
+            happened = [history.first_pane] if kind == "start" else history.known(kind, end)
+            hours = (end - max(happened)) / 3.6e9 if happened else NAN
+            return hours, 1.0
+        case Feature(_, _, Since(kind)):
+            beginning = history.beginning(kind, end)
+            return (NAN, 1.0) if beginning is None else _windowed(history, feature, beginning, end)
+        case Feature(_, _, timedelta() as length):
+            return _windowed(history, feature, end - length // MICROSECOND, end)
+    raise TypeError(feature)
 
 
-def _feature(
-    features: FeatureSet, feature: Feature, end: int, times: NDArray[np.int64], values: NDArray[np.float64]
-) -> tuple[float, float]:
-    begin = end - feature.window // MICROSECOND
-    inside = (times >= begin) & (times < end)
-    column = values[inside, features.fleet.signal_names.index(feature.signal)]
-    hours = (times[inside] - begin) / 3.6e9
+def _windowed(history: History, feature: Feature, begin: int, end: int) -> tuple[float, float]:
+    fleet = history.features.fleet
+    inside = (history.times >= begin) & (history.times < end)
+    column = history.values[inside, fleet.signal_names.index(feature.signal)]
+    hours = (history.times[inside] - begin) / 3.6e9
     present = ~np.isnan(column)
     points = list(zip(hours[present].tolist(), column[present].tolist(), strict=True))
-    limit = features.fleet.limits[features.fleet.signal_names.index(feature.signal)]
-    window = Window(int((~present).sum()), feature.window / timedelta(hours=1), float(limit))
+    limit = fleet.limits[fleet.signal_names.index(feature.signal)]
+    window = Window(int((~present).sum()), (end - begin) / 3.6e9, float(limit))
     return ORACLES[feature.statistic](points, window), scale(feature.statistic, points)

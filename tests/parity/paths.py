@@ -27,17 +27,18 @@ Rows = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way, and whether it stops at the watermark (a stream) or at the last pane (a table)."""
+    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events."""
 
     run: Callable[[FeatureSet, Telemetry], Rows]
     lateness: timedelta | None = None
+    events: bool = False
 
 
 LATENESS = timedelta(minutes=25)
 
 
 def _batch(features: FeatureSet, readings: Telemetry) -> Rows:
-    return _table(features, panes_of(features, readings.device, readings.times, readings.values))
+    return _table(features, panes_of(features, readings.device, readings.times, readings.values), readings)
 
 
 def _batch_in_numpy(features: FeatureSet, readings: Telemetry) -> Rows:
@@ -59,7 +60,7 @@ def _merged(features: FeatureSet, readings: Telemetry) -> Rows:
     keys = sorted(panes)
     columns = np.array(keys, np.int64)
     merged = PaneTable(columns[:, 0].astype(np.int32), columns[:, 1], np.stack([panes[key] for key in keys]))
-    return _table(features, merged)
+    return _table(features, merged, readings)
 
 
 def _single(features: FeatureSet, readings: Telemetry) -> Rows:
@@ -101,9 +102,9 @@ def _onnx(features: FeatureSet, readings: Telemetry) -> Rows:
 
 
 PATHS = {
-    "batch": Path(_batch),
-    "numpy": Path(_batch_in_numpy),
-    "merged": Path(_merged),
+    "batch": Path(_batch, events=True),
+    "numpy": Path(_batch_in_numpy, events=True),
+    "merged": Path(_merged, events=True),
     "online": Path(_single, timedelta(0)),
     "shuffled": Path(_shuffled, LATENESS),
     "restored": Path(_restored, LATENESS),
@@ -126,8 +127,8 @@ def watermarks(readings: Telemetry, lateness: timedelta) -> dict[int, int]:
     return {code: int(readings.times[readings.device == code].max()) - lateness // MICROSECOND for code in codes}
 
 
-def _table(features: FeatureSet, panes: PaneTable) -> Rows:
-    table = feature_rows(features, panes)
+def _table(features: FeatureSet, panes: PaneTable, readings: Telemetry) -> Rows:
+    table = feature_rows(features, panes, events=readings.events)
     return dict(zip(zip(table.device.tolist(), table.end.tolist(), strict=True), table.values, strict=True))
 
 

@@ -1,12 +1,14 @@
 """A small synthetic fleet that does what real ones do: jitter, missing signals, gaps, late starters, drift."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.featureset import FeatureSet, grid
+from features.event import Events
+from features.feature import Difference, EventCount, Feature, Lag, Since, TimeSince, grid
+from features.featureset import FeatureSet
 from features.schema import MICROSECOND, Fleet, Signal
 from features.statistic import STATISTICS
 
@@ -21,9 +23,10 @@ class Telemetry:
     device: NDArray[np.int32]
     times: NDArray[np.int64]
     values: NDArray[np.float64]
+    events: Events
 
     def __getitem__(self, rows: NDArray[np.intp] | slice) -> "Telemetry":
-        return Telemetry(self.device[rows], self.times[rows], self.values[rows])
+        return Telemetry(self.device[rows], self.times[rows], self.values[rows], self.events)
 
 
 def workbench() -> FeatureSet:
@@ -46,6 +49,23 @@ def workbench() -> FeatureSet:
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, in_any_order, windows))
 
 
+def logbook() -> FeatureSet:
+    """Every kind of feature that looks at more than one window: lags, differences, growing windows, events."""
+    fleet = replace(workbench().fleet, name="logbook", event_kinds=("service", "alarm"))
+    level = Feature("counter", "mean", 50 * MINUTE)
+    growing = [name for name in STATISTICS if name != "mean_absolute_change"]
+    features = (
+        level,
+        *(Feature(signal, name, Since()) for signal in ("counter", "rare") for name in growing),
+        *(Feature("noise", name, Since("service")) for name in growing),
+        *(kind(of, 2) for kind in (Lag, Difference) for of in (level, Feature("noise", "last", Since("service")))),
+        *(Lag(EventCount("alarm", 60 * MINUTE), 1), Difference(TimeSince("service"), 3), Lag(level, 1)),
+        *(EventCount("alarm", 60 * MINUTE), EventCount("alarm", timedelta(days=2)), EventCount("service", 70 * MINUTE)),
+        *(TimeSince(), TimeSince("service"), TimeSince("alarm")),
+    )
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, features)
+
+
 def telemetry(features: FeatureSet, seed: int) -> Telemetry:
     """Four devices: steady; pausing for longer than the longest window; starting late and sparse; one reading only."""
     random = np.random.default_rng(seed)
@@ -58,9 +78,23 @@ def telemetry(features: FeatureSet, seed: int) -> Telemetry:
         jitter = random.integers(0, step // 3_000, len(ideal)) * 1_000
         times = START + (ideal + jitter)[random.random(len(ideal)) < (0.9 if len(ideal) > 1 else 1.1)]
         values = _values(features.fleet, times, random)
-        parts.append(Telemetry(np.full(len(times), code, np.int32), times, values))
-    whole = Telemetry(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("device", "times", "values")))
+        parts.append((np.full(len(times), code, np.int32), times, values))
+    device, times, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    whole = Telemetry(device, times, values, _events(features, device, times, random))
     return whole[np.lexsort((whole.device, whole.times))]
+
+
+def _events(
+    features: FeatureSet, device: NDArray[np.int32], times: NDArray[np.int64], random: np.random.Generator
+) -> Events:
+    """Events at, between and before readings, on whole panes and off them, some known only long after."""
+    kinds, owners = len(features.fleet.event_kinds), np.unique(device)
+    rows = random.integers(0, len(times), 12 * kinds * len(owners) if kinds else 0)
+    time = times[rows] + random.integers(-2, 3, len(rows)) * features.pane_us // 2
+    on_a_pane = random.random(len(rows)) < 0.3
+    time[on_a_pane] -= time[on_a_pane] % features.pane_us
+    delay = np.where(random.random(len(rows)) < 0.4, random.integers(0, 4 * features.every_us, len(rows)), 0)
+    return Events(device[rows], random.integers(0, max(kinds, 1), len(rows)).astype(np.int32), time, time + delay)
 
 
 def _values(fleet: Fleet, times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:

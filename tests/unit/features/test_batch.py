@@ -5,7 +5,8 @@ import pytest
 
 from features.batch import PaneTable, feature_rows, panes_of
 from features.errors import ReadingsShapeError
-from features.featureset import Feature, FeatureSet
+from features.feature import Feature
+from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
 from features.schema import Fleet, Signal
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from features.batch import feature_rows, panes_of
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
-from features.featureset import Feature, FeatureSet
+from features.feature import Feature
+from features.featureset import FeatureSet
 from features.online import OnlineFeatures, OnlineRows
 from features.schema import Fleet, Signal
 

@@ -131,12 +131,11 @@ def test_a_process_that_is_dead_but_not_yet_buried_counts_as_gone():
 
 
 OWNER = """
-import os, signal, sys, time
+import os, sys, time
 from pathlib import Path
 from infra.local.process import Part, start
 from infra.local.trace import Guard, born
 mark, folder, title = sys.argv[1], Path(sys.argv[2]), "import setproctitle; setproctitle.setproctitle('x' * 4000); "
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
 guard = Guard(mark, 5.0)
 for name, before in (("plain", ""), ("retitled", title)):
     body = before + "print(1, flush=True); import time; time.sleep(600)"

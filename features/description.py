@@ -1,0 +1,81 @@
+"""What each feature of a set says, in words: one declaration's reader for people."""
+
+from dataclasses import dataclass
+
+from features.feature import (
+    START,
+    AnyFeature,
+    Difference,
+    EventCount,
+    Feature,
+    Lag,
+    Plain,
+    Since,
+    TimeSince,
+    duration_name,
+)
+from features.featureset import FeatureSet
+from features.schema import Fleet
+from features.statistic import STATISTICS
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One feature as people read it.
+
+    Args:
+        name: The name of the column.
+        unit: The unit of its values.
+        window: What stretch of time it looks at.
+        statistic: The word for what is computed.
+        definition: What the value says, one sentence.
+        source: What it is made of: the signal and what it measures, or the kind of event.
+    """
+
+    name: str
+    unit: str
+    window: str
+    statistic: str
+    definition: str
+    source: str
+
+
+def describe(features: FeatureSet) -> tuple[Description, ...]:
+    """Describe each feature of a set, in column order.
+
+    Example:
+        >>> from features import catalog
+        >>> first = describe(catalog.load("pumps").features)[0]
+        >>> first.name, first.unit, first.window, first.definition
+        ('vibration_mean_1h', 'mm/s', '1h', 'Arithmetic mean.')
+    """
+    return tuple(_describe(features, feature) for feature in features.features)
+
+
+def _describe(features: FeatureSet, feature: AnyFeature) -> Description:
+    if not isinstance(feature, Lag | Difference):
+        return _plain(features.fleet, feature)
+    of = _plain(features.fleet, feature.feature)
+    back = duration_name(feature.steps * features.every)
+    statistic = "lag" if isinstance(feature, Lag) else "difference"
+    definition = f"{of.name} {back} earlier." if statistic == "lag" else f"{of.name} less what it was {back} earlier."
+    return Description(feature.name, of.unit, of.window, f"{of.statistic}, {statistic}", definition, of.source)
+
+
+def _plain(fleet: Fleet, feature: Plain) -> Description:
+    match feature:
+        case EventCount(kind, window):
+            definition = f"Events of kind {kind} within the window, of those known at its end."
+            return Description(feature.name, "1", duration_name(window), "count", definition, f"events: {kind}")
+        case TimeSince(kind) if kind == START:
+            return Description(feature.name, "h", "all", "time since", "Age: time since the first pane.", "telemetry")
+        case TimeSince(kind):
+            definition = f"Time since the latest known event of kind {kind}; missing while there is none."
+            return Description(feature.name, "h", "all", "time since", definition, f"events: {kind}")
+        case Feature(name, statistic, window):
+            signal = fleet.signals[fleet.signal_names.index(name)]
+            read = STATISTICS[statistic]
+            said = f"since {window.kind}" if isinstance(window, Since) else duration_name(window)
+            source = f"{name}: {signal.description}" if signal.description else name
+            return Description(feature.name, read.unit(signal.unit), said, statistic, read.definition, source)
+    raise TypeError(f"{feature!r} is no feature")
