@@ -25,7 +25,8 @@ A runtime without Python, given the panes it keeps anyway, then needs no feature
 import onnx
 from onnx import TensorProto, compose, helper
 
-from features.featureset import Feature, FeatureSet
+from features.feature import AnyFeature, Feature, Since
+from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
 from features.schema import MICROSECOND
 from pipelines.errors import ExportError
@@ -84,27 +85,35 @@ def _features(sheet: Sheet, features: FeatureSet) -> Term:
     reach = Reach(sheet.input("panes"), reach_panes(features), len(features.fleet.signals), features.pane_us)
     parts: list[Term] = []
     order: list[int] = []
-    for length in sorted({feature.window for feature in features.features}):
-        here = [feature for feature in features.features if feature.window == length]
-        signals = sorted({features.fleet.signal_names.index(feature.signal) for feature in here})
-        window = Window(reach, length // MICROSECOND // features.pane_us, 0, tuple(signals))
-        for statistic in sorted({feature.statistic for feature in here}):
-            chosen = [feature for feature in here if feature.statistic == statistic]
-            places = [signals.index(features.fleet.signal_names.index(feature.signal)) for feature in chosen]
-            parts.append(_form(chosen[0], window).take(places, _COLUMNS))
-            order += [features.features.index(feature) for feature in chosen]
+    asked = [_windowed(features, feature) for feature in features.features]
+    for panes in sorted({panes for panes, _, _ in asked}):
+        here = [(column, name, signal) for column, (length, name, signal) in enumerate(asked) if length == panes]
+        signals = sorted({signal for _, _, signal in here})
+        window = Window(reach, panes, 0, tuple(signals))
+        for statistic in sorted({statistic for _, statistic, _ in here}):
+            chosen = [(column, signals.index(signal)) for column, name, signal in here if name == statistic]
+            parts.append(FORMS[statistic](window).take([place for _, place in chosen], _COLUMNS))
+            order += [column for column, _ in chosen]
     table = parts[0].beside(parts[1:], _COLUMNS)
     return table.take([order.index(column) for column in range(len(order))], _COLUMNS)
 
 
-def _form(feature: Feature, window: Window) -> Term:
+def _windowed(features: FeatureSet, feature: AnyFeature) -> tuple[int, str, int]:
+    """The panes, the statistic and the signal of a feature over a window of fixed length; others have no form."""
+    if not isinstance(feature, Feature) or isinstance(feature.window, Since):
+        raise ExportError(
+            f"{feature.name} needs more than the panes of a window",
+            where="the graph from panes to features",
+            fix="train without the pane graph",
+        )
     if feature.statistic not in FORMS:
         raise ExportError(
             f"the statistic '{feature.statistic}' has no form in ONNX",
             where=feature.name,
             fix="give it one in pipelines/graph/statistic.py, or train without the pane graph",
         )
-    return FORMS[feature.statistic](window)
+    panes = feature.window // MICROSECOND // features.pane_us
+    return panes, feature.statistic, features.fleet.signal_names.index(feature.signal)
 
 
 def _model(sheet: Sheet, features: FeatureSet, element: int) -> onnx.ModelProto:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from features import catalog
 from features.batch import feature_rows, panes_of
-from features.featureset import FeatureSet, grid
+from features.feature import Feature, grid
+from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, empty, summarize
 from features.schema import Fleet, Signal
 from features.statistic import STATISTICS
@@ -60,6 +61,8 @@ def by_definition(times, values):
     """Every feature of ``EVERY``, from all readings of its window summed up at once."""
     row = []
     for feature in EVERY.features:
+        assert isinstance(feature, Feature)
+        assert isinstance(feature.window, timedelta)
         begin = (8 - feature.window // SECOND) * SECOND_US
         inside = times >= begin
         signal = FLEET.signal_names.index(feature.signal)
