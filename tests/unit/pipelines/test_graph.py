@@ -100,7 +100,7 @@ def test_a_row_is_what_its_readings_say_however_they_lie_in_panes(data, found):
 
 
 def scale_of(feature, times, values):
-    """The size of number the feature training with; numbers about 1e8 are apart by no more than their spread."""
+    """The size of number the feature works with; numbers about 1e8 are apart by no more than their spread."""
     column = values[:, FLEET.signal_names.index(feature.signal)]
     inside = (times >= (8 - feature.window // SECOND) * SECOND_US) & ~np.isnan(column)
     if not inside.any():
