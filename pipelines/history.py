@@ -1,5 +1,6 @@
 """History as training reads it: feature rows and events of a period, each from one named version of its table."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipelines.errors import TooLittleDataError
 from pipelines.label import UNLABELLED, Events
 from pipelines.lake import Lake, Snapshot
 from pipelines.usecases import UseCase
+from serving.predictor import pane_shape
 from serving.store import Store
 
 _DEVICES_AT_ONCE = 16  # 30 days of the pumps' panes are 50 MB
@@ -125,14 +127,14 @@ def panes_behind(
         that fit in memory.
     """
     table = lake.panes(features).open()
-    reach = graph.reach_panes(features)
-    most = max(_BYTES_AT_ONCE // (reach * len(features.fleet.signals) * len(PANE_FIELDS) * 8), 1)
+    shape = pane_shape(features)
+    most = max(_BYTES_AT_ONCE // (math.prod(shape) * 8), 1)
     names = np.unique(windows.device)
     for first in range(0, len(names), _DEVICES_AT_ONCE):
         devices = names[first : first + _DEVICES_AT_ONCE]
         rows = np.flatnonzero(np.isin(windows.device, devices))
         ends = windows.end[rows]
-        since, until = int(ends.min()) - reach * features.pane_us, int(ends.max())
+        since, until = int(ends.min()) - shape[0] * features.pane_us, int(ends.max())
         panes = _pane_table(table, features, devices, since, until)
         for begin in range(0, len(rows), most):
             part = rows[begin : begin + most]

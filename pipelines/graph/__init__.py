@@ -9,11 +9,14 @@
 A runtime without Python, given the panes it keeps anyway, then needs no feature code of ours:
 
 * input ``panes`` float64 ``(n, panes, signals, FIELDS)``: behind each row every pane, oldest first, the last one ending
-  where the row ends; as many as the longest window has; fields in the order of ``features.pane.PANE_FIELDS``, a pane
-  without readings as ``features.pane.EMPTY``. ``dense.panes_behind`` lays stored panes out like this;
+  where the row ends; as many as the row looks back, lags included; fields in the order of
+  ``features.pane.PANE_FIELDS``, a pane without readings as ``features.pane.EMPTY``. ``dense.panes_behind`` lays stored
+  panes out like this;
 * ``feature_graph`` answers ``features`` float64 ``(n, F)``: the same numbers as batch and online, within 1e-9 by scale;
 * ``score_graph`` answers ``score`` float32 ``(n, 1)``: the features rounded to float32, as the predictor rounds them,
   through the model. The predictor refuses a number beyond float32, here it becomes infinite;
+* windows of fixed length have a form, their lags and differences too. Windows that grow from an event, and events
+  themselves, are refused: they would need more than panes, and who can compute that needs no graph;
 * everything is float64 until then; no loop, branch or random name; the same feature set gives the same bytes.
 
     terms.py      graphs written as expressions
@@ -22,25 +25,36 @@ A runtime without Python, given the panes it keeps anyway, then needs no feature
     dense.py      stored panes as the graph takes them
 """
 
+from datetime import timedelta
+from typing import NamedTuple
+
 import onnx
 from onnx import TensorProto, compose, helper
 
-from features.feature import AnyFeature, Feature, Since
+from features.feature import AnyFeature, Difference, Feature, Lag, Plain, plain
 from features.featureset import FeatureSet
-from features.pane import PANE_FIELDS
-from features.schema import MICROSECOND
 from pipelines.errors import ExportError
 from pipelines.export import IR_VERSION, OPSETS
-from pipelines.graph.dense import panes_behind, reach_panes
+from pipelines.graph.dense import panes_behind
 from pipelines.graph.merge import Reach, Window
 from pipelines.graph.statistic import FORMS
 from pipelines.graph.terms import Sheet, Term
 from serving.errors import ModelError
 from serving.operators import check_operators
+from serving.predictor import pane_shape
 
-__all__ = ["feature_graph", "panes_behind", "reach_panes", "score_graph"]
+__all__ = ["feature_graph", "panes_behind", "score_graph"]
 
 _COLUMNS = 1  # the axis of features
+
+
+class _Read(NamedTuple):
+    """What is read off one window of one signal; lengths in panes."""
+
+    length: int
+    back: int  # from the end of the window to the end of the row
+    signal: int
+    statistic: str
 
 
 def feature_graph(features: FeatureSet) -> bytes:
@@ -81,47 +95,72 @@ def score_graph(features: FeatureSet, model: bytes) -> bytes:
 
 
 def _features(sheet: Sheet, features: FeatureSet) -> Term:
-    """All features, shape ``(n, F)``: one statistic of one window for all its signals at a time, then put in order."""
-    reach = Reach(sheet.input("panes"), reach_panes(features), len(features.fleet.signals), features.pane_us)
+    """All features, shape ``(n, F)``: what is read off windows, then differences beside it, then all put in order."""
+    here = [_read(features, plain(feature), _lag(feature)) for feature in features.features]
+    earlier = [
+        _read(features, feature.feature, feature.steps) if isinstance(feature, Difference) else None
+        for feature in features.features
+    ]
+    asked = {*here, *(read for read in earlier if read)}
+    count, signals, _ = pane_shape(features)
+    reach = Reach(sheet.input("panes"), count, signals, features.pane_us)
+    values, place = _values(reach, asked)
+    order = [place[read] for read in here]
+    differences = [number for number, read in enumerate(earlier) if read]
+    if differences:
+        less = values.take([place[read] for read in earlier if read], _COLUMNS)
+        more = values.take([order[number] for number in differences], _COLUMNS)
+        for count, number in enumerate(differences):
+            order[number] = len(asked) + count
+        values = values.beside([more - less], _COLUMNS)
+    return values.take(order, _COLUMNS)
+
+
+def _values(reach: Reach, asked: set[_Read]) -> tuple[Term, dict[_Read, int]]:
+    """Everything that is read off windows, shape ``(n, asked)``, and the column of each.
+
+    Windows are merged for all their signals at once, and each statistic is read for all that ask for it.
+    """
     parts: list[Term] = []
-    order: list[int] = []
-    asked = [_windowed(features, feature) for feature in features.features]
-    for panes in sorted({panes for panes, _, _ in asked}):
-        here = [(column, name, signal) for column, (length, name, signal) in enumerate(asked) if length == panes]
-        signals = sorted({signal for _, _, signal in here})
-        window = Window(reach, panes, 0, tuple(signals))
-        for statistic in sorted({statistic for _, statistic, _ in here}):
-            chosen = [(column, signals.index(signal)) for column, name, signal in here if name == statistic]
-            parts.append(FORMS[statistic](window).take([place for _, place in chosen], _COLUMNS))
-            order += [column for column, _ in chosen]
-    table = parts[0].beside(parts[1:], _COLUMNS)
-    return table.take([order.index(column) for column in range(len(order))], _COLUMNS)
+    place: dict[_Read, int] = {}
+    for back, length in sorted({(read.back, read.length) for read in asked}):
+        inside = [read for read in asked if (read.back, read.length) == (back, length)]
+        signals = sorted({read.signal for read in inside})
+        window = Window(reach, length, back, tuple(signals))
+        for statistic in sorted({read.statistic for read in inside}):
+            chosen = sorted(read.signal for read in inside if read.statistic == statistic)
+            parts.append(FORMS[statistic](window).take([signals.index(signal) for signal in chosen], _COLUMNS))
+            for signal in chosen:
+                place[_Read(length, back, signal, statistic)] = len(place)
+    return parts[0].beside(parts[1:], _COLUMNS), place
 
 
-def _windowed(features: FeatureSet, feature: AnyFeature) -> tuple[int, str, int]:
-    """The panes, the statistic and the signal of a feature over a window of fixed length; others have no form."""
-    if not isinstance(feature, Feature) or isinstance(feature.window, Since):
-        raise ExportError(
-            f"{feature.name} needs more than the panes of a window",
-            where="the graph from panes to features",
-            fix="train without the pane graph",
-        )
-    if feature.statistic not in FORMS:
-        raise ExportError(
-            f"the statistic '{feature.statistic}' has no form in ONNX",
-            where=feature.name,
-            fix="give it one in pipelines/graph/statistic.py, or train without the pane graph",
-        )
-    panes = feature.window // MICROSECOND // features.pane_us
-    return panes, feature.statistic, features.fleet.signal_names.index(feature.signal)
+def _lag(feature: AnyFeature) -> int:
+    return feature.steps if isinstance(feature, Lag) else 0
+
+
+def _read(features: FeatureSet, feature: Plain, lag: int) -> _Read:
+    match feature:
+        case Feature(signal, statistic, timedelta() as window) if statistic in FORMS:
+            length, back = window // features.pane, lag * features.every // features.pane
+            return _Read(length, back, features.fleet.signal_names.index(signal), statistic)
+        case Feature(_, statistic, timedelta()):
+            why = f"the statistic '{statistic}' has no form in ONNX"
+            fix = "give it one in pipelines/graph/statistic.py, or train with pane_graph=False"
+        case Feature():
+            why = "its window grows without bound, and the graph is given a fixed number of panes"
+            fix = "use a window of fixed length, or train with pane_graph=False"
+        case _:
+            why = "events are no part of panes, which are all that the graph is given"
+            fix = "leave it out, or train with pane_graph=False"
+    raise ExportError(f"{feature.name} cannot be computed by a graph from panes", why=why, fix=fix)
 
 
 def _model(sheet: Sheet, features: FeatureSet, element: int) -> onnx.ModelProto:
-    behind = ["n", reach_panes(features), len(features.fleet.signals), len(PANE_FIELDS)]
     graph = helper.make_graph(
         sheet.nodes,
         "tidemill",
-        [helper.make_tensor_value_info("panes", TensorProto.DOUBLE, behind)],
+        [helper.make_tensor_value_info("panes", TensorProto.DOUBLE, ["n", *pane_shape(features)])],
         [helper.make_tensor_value_info("features", element, ["n", len(features.names)])],
         initializer=sheet.constants,
     )

@@ -6,11 +6,7 @@ from numpy.typing import NDArray
 from features.batch import PaneTable
 from features.featureset import FeatureSet
 from features.pane import empty
-
-
-def reach_panes(features: FeatureSet) -> int:
-    """How many panes lie behind a row: as many as its longest window reaches back."""
-    return features.longest_us // features.pane_us
+from serving.predictor import pane_shape
 
 
 def panes_behind(
@@ -25,7 +21,7 @@ def panes_behind(
         end: Ends of the rows, shape ``(rows,)``, UTC microseconds.
 
     Returns:
-        Shape ``(rows, reach_panes(features), signals, FIELDS)``; ``features.pane.EMPTY`` where nothing was recorded.
+        Shape ``(rows, *pane_shape(features))``; ``features.pane.EMPTY`` where nothing was recorded.
         A row of the pumps takes 100 KB: many rows are laid out in parts.
 
     Example:
@@ -36,8 +32,8 @@ def panes_behind(
         >>> dense.shape, np.flatnonzero(dense[0, :, 0, 0]).tolist()
         ((1, 144, 6, 15), [0, 6])
     """
-    reach, pane_us = reach_panes(features), features.pane_us
-    dense = empty((len(end), reach, len(features.fleet.signals)))
+    (reach, signals, _), pane_us = pane_shape(features), features.pane_us
+    dense = empty((len(end), reach, signals))
     if not len(panes.start):
         return dense
     place = np.stack([panes.device.astype(np.int64), panes.start // pane_us], axis=1)

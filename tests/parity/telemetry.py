@@ -66,6 +66,16 @@ def logbook() -> FeatureSet:
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, features)
 
 
+def echo() -> FeatureSet:
+    """Every statistic as it was some steps ago, and how much it has changed since."""
+    fleet = replace(workbench().fleet, name="echo")
+    in_any_order = [name for name in STATISTICS if name != "mean_absolute_change"]
+    now = grid(["counter", "noise"], in_any_order, [20 * MINUTE, 50 * MINUTE])
+    lags = (Lag(feature, 1 + place % 3) for place, feature in enumerate(now))
+    differences = (Difference(feature, 2) for feature in now)
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, (*lags, *now[::5], *differences))
+
+
 def telemetry(features: FeatureSet, seed: int) -> Telemetry:
     """Four devices: steady; pausing for longer than the longest window; starting late and sparse; one reading only."""
     random = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features import catalog
 from features.batch import feature_rows, panes_of
-from features.feature import Feature, grid
+from features.feature import EventCount, Feature, Lag, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, empty, summarize
 from features.schema import Fleet, Signal
@@ -20,7 +20,7 @@ from pipelines import usecases
 from pipelines.errors import ExportError
 from pipelines.estimator import create
 from pipelines.export import Sigmoid
-from pipelines.graph import feature_graph, panes_behind, reach_panes, score_graph
+from pipelines.graph import feature_graph, panes_behind, score_graph
 from pipelines.graph.statistic import FORMS
 from pipelines.label import FailureWithin
 from pipelines.lake import Lake
@@ -152,8 +152,23 @@ def test_the_graph_neither_loops_nor_branches():
 
 def test_a_statistic_without_a_form_is_refused_by_the_name_of_its_feature(monkeypatch):
     monkeypatch.delitem(FORMS, "slope")
-    with pytest.raises(ExportError, match=r"the statistic 'slope' has no form in ONNX .*vibration_slope_6h"):
+    with pytest.raises(ExportError, match=r"vibration_slope_6h cannot .*the statistic 'slope' has no form in ONNX"):
         feature_graph(PUMPS)
+
+
+@pytest.mark.parametrize(
+    ("feature", "why"),
+    [
+        (Feature("force", "mean", Since()), "force_mean_since_start .*grows without bound"),
+        (Feature("force", "mean", Since("service")), "force_mean_since_service .*grows without bound"),
+        (EventCount("service", 4 * SECOND), "service_count_4s .*events are no part of panes"),
+        (Lag(TimeSince("service"), 2), "time_since_service .*events are no part of panes"),
+    ],
+)
+def test_what_needs_more_than_panes_is_refused_with_its_reason(feature, why):
+    fleet = replace(FLEET, event_kinds=("service",))
+    with pytest.raises(ExportError, match=why):
+        feature_graph(FeatureSet(fleet, SECOND, SECOND, (feature,)))
 
 
 def test_a_graph_larger_than_serving_reads_is_refused():
@@ -171,7 +186,7 @@ class TestDensePanes:
         held = [np.flatnonzero(row[:, 0, 0]).tolist() for row in dense]
         assert held == [[5, 7], [], [0], []]
         assert dense[0, 7, 0, PANE_FIELDS.index("first")] == 2.0
-        np.testing.assert_array_equal(dense[1], empty((reach_panes(EVERY), 2)))
+        np.testing.assert_array_equal(dense[1], empty((8, 2)))
 
     def test_without_panes_every_row_is_empty(self):
         table = panes_of(EVERY, np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros((0, 2)))
