@@ -9,6 +9,7 @@ How to add one:
        field; sums are about the first reading, times count from the start of the window.
     2. Enter it in ``STATISTICS`` with one sentence that defines it and the rule for its unit.
     3. Give it an oracle on raw readings in ``tests/parity/oracle.py``; a statistic without one fails the suite.
+    4. Give it a form in ONNX in ``pipelines/graph/statistic.py``; it mirrors the function line by line.
 If the fields of a pane do not suffice, the pane itself has to grow: raise ``PANE_VERSION`` in ``features.pane``.
 """
 

@@ -37,7 +37,7 @@ from pipelines.errors import ExportError
 from pipelines.export import IR_VERSION, OPSETS
 from pipelines.graph.dense import panes_behind
 from pipelines.graph.merge import Reach, Window
-from pipelines.graph.statistic import FORMS
+from pipelines.graph.statistic import FORMS, WITHOUT_FORM
 from pipelines.graph.terms import Sheet, Term
 from serving.errors import ModelError
 from serving.operators import check_operators
@@ -145,8 +145,10 @@ def _read(features: FeatureSet, feature: Plain, lag: int) -> _Read:
             length, back = window // features.pane, lag * features.every // features.pane
             return _Read(length, back, features.fleet.signal_names.index(signal), statistic)
         case Feature(_, statistic, timedelta()):
-            why = f"the statistic '{statistic}' has no form in ONNX"
-            fix = "give it one in pipelines/graph/statistic.py, or train with pane_graph=False"
+            why = WITHOUT_FORM.get(statistic, f"the statistic '{statistic}' has no form in ONNX yet")
+            fix = (
+                "use another statistic, give it a form in pipelines/graph/statistic.py, or train with pane_graph=False"
+            )
         case Feature():
             why = "its window grows without bound, and the graph is given a fixed number of panes"
             fix = "use a window of fixed length, or train with pane_graph=False"
