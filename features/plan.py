@@ -96,9 +96,17 @@ class Plan:
         self, pane_us: int, every_us: int, reach_us: int, sources: Sequence[Source], columns: Sequence[Column]
     ) -> None:
         self.pane_us, self.every_us, self.reach_us = pane_us, every_us, reach_us
-        self._sources, self._columns = tuple(sources), tuple(columns)
-        self._windowed = [place for place, source in enumerate(sources) if isinstance(source, Request)]
+        # Windowed sources come first, so that their columns are filled where they will stay.
+        order = sorted(range(len(sources)), key=lambda place: not isinstance(sources[place], Request))
+        place_of = {source: place for place, source in enumerate(order)}
+        sources = [sources[place] for place in order]
+        self._width = len(sources)
+        self._shown = [place_of[column.source] for column in columns]
+        self._less = [
+            (number, place_of[column.less]) for number, column in enumerate(columns) if column.less is not None
+        ]
         windowed = [source for source in sources if isinstance(source, Request)]
+        self._windowed = len(windowed)
         self._windows = WindowPlan(pane_us, every_us, reach_us, windowed)
         self.growing = [(place, source) for place, source in enumerate(sources) if isinstance(source, Growing)]
         self.counted = [(place, source) for place, source in enumerate(sources) if isinstance(source, Counted)]
@@ -134,10 +142,10 @@ class Plan:
         """
         stretches, owners = self._stretches(device, start, bounds)
         ends = _ends(stretches, self.every_us)
-        sources = np.empty((len(ends), len(self._sources)))
-        sources[:, self._windowed] = self._windows.values(start, state, stretches)
+        sources = np.empty((len(ends), self._width), order="F")
+        self._windows.fill(sources[:, : self._windowed], start, state, stretches)
         codes = np.repeat(owners, stretches.rows)
-        if len(self._windowed) < len(self._sources):
+        if self._windowed < self._width:
             histories = (events or Events.none()).histories()
             for code in np.unique(codes).tolist():
                 rows = slice(*np.searchsorted(codes, [code, code + 1]))
@@ -145,10 +153,9 @@ class Plan:
                 first_start = int(bounds.first_start[code])
                 one = _Device(self, code, first_start, histories, start[panes], state[panes])
                 one.fill(sources[rows], ends[rows], (carried or {}).get(code))
-        values = sources[:, [column.source for column in self._columns]]
-        for number, column in enumerate(self._columns):
-            if column.less is not None:
-                values[:, number] -= sources[:, column.less]
+        values = sources if self._shown == list(range(self._width)) else sources[:, self._shown]
+        for number, less in self._less:
+            values[:, number] -= sources[:, less]
         return Rows(codes, ends, values)
 
     def beginnings(self, code: int, first_start: int, histories: Mapping[tuple[int, int], History]) -> list[Times]:

@@ -119,7 +119,7 @@ class _Cell:
     """Columns of the result that one call of a statistic fills, by lag in steps."""
 
     statistic: Statistic
-    signals: Indices
+    signals: Indices | slice  # of the window's; a slice copies nothing
     columns: tuple[tuple[int, Indices, Indices], ...]  # lag, positions within signals, columns
 
 
@@ -147,7 +147,6 @@ class WindowPlan:
         self.pane_us = pane_us
         self.every_us = every_us
         self.reach_us = reach_us
-        self._columns = len(requests)
         # Every window starts and ends on a multiple of the grain, so panes are first merged to grains once for all.
         self._grain_us = gcd(every_us, reach_us, *(request.window_us for request in requests))
         self._step = every_us // self._grain_us
@@ -167,30 +166,26 @@ class WindowPlan:
                 lagged = [(column, request.signal) for column, request in chosen if request.lag_us == lag_us]
                 positions = np.searchsorted(wanted, [signal for _, signal in lagged])
                 columns.append((lag_us // self.every_us, positions, np.array([column for column, _ in lagged])))
-            cells.append(_Cell(STATISTICS[name], np.searchsorted(signals, wanted), tuple(columns)))
+            here_of = slice(None) if len(wanted) == len(signals) else np.searchsorted(signals, wanted)
+            cells.append(_Cell(STATISTICS[name], here_of, tuple(columns)))
         lag = max(request.lag_us for _, request in here) // self.every_us
         return _Window(length_us, lag, np.searchsorted(self._signals, signals), tuple(cells))
 
-    def values(self, start: Times, state: State, stretches: Stretches) -> State:
+    def fill(self, values: State, start: Times, state: State, stretches: Stretches) -> None:
         """Read every column off the windows of every row.
 
         Args:
+            values: Filled: shape ``(rows of all stretches, columns)``, best column after column in memory; NaN where a
+                statistic has nothing to work on.
             start: Starts of the panes, shape ``(panes,)``, increasing within a stretch, UTC microseconds.
             state: Their states, shape ``(panes, signals, FIELDS)``.
             stretches: The rows.
-
-        Returns:
-            Shape ``(rows of all stretches, columns)``; NaN where a statistic has nothing to work on.
         """
-        values = np.empty((int(stretches.rows.sum()), self._columns))
-        if not self._columns:
-            return values
         done = 0
-        for pieces in self._blocks(stretches):
+        for pieces in self._blocks(stretches) if self._windows else ():
             rows = sum(piece[3] for piece in pieces)
             self._fill(values[done : done + rows], start, state, pieces)
             done += rows
-        return values
 
     def _blocks(self, stretches: Stretches) -> Iterator[list[tuple[int, int, int, int]]]:
         """Pieces of stretches that fit in memory together: low, high, end, rows as in `Stretches`."""
@@ -218,16 +213,20 @@ class WindowPlan:
         return -(-self.reach_us // (self._grain_us * self._step) + 1 - rows) * self._step
 
     def _fill(self, values: State, start: Times, state: State, pieces: list[tuple[int, int, int, int]]) -> None:
+        grains = empty(
+            (self._grain_us // self.pane_us, sum(self._length(piece[3]) for piece in pieces), len(self._signals))
+        )
         offset, picks = 0, []
-        places, sources = [], []
         for low, high, end, rows in pieces:
             begin = end - self.reach_us
-            inside = low + np.searchsorted(start[low:high], [begin, begin + self.reach_us + (rows - 1) * self.every_us])
-            sources.append(np.arange(*inside))
-            places.append(start[slice(*inside)] - begin + offset * self._grain_us)
+            inside = slice(*(low + np.searchsorted(start[low:high], [begin, end + (rows - 1) * self.every_us])))
+            grain, within_us = np.divmod(start[inside] - begin, self._grain_us)
+            chosen = state[inside] if len(self._signals) == state.shape[1] else state[inside, self._signals]
+            grains[within_us // self.pane_us, offset + grain] = chosen
             picks.append(offset // self._step + np.arange(rows))
             offset += self._length(rows)
-        grains = self._grains(offset, np.concatenate(places), state, np.concatenate(sources))
+        for phase in range(1, len(grains)):
+            kernel.merge(grains[0], grains[phase], np.array([phase * self.pane_us], np.float64))
         reach = self.reach_us // self._grain_us
         spans = [
             Span(reach - length - window.lag * self._step, length, window.signals)
@@ -235,19 +234,10 @@ class WindowPlan:
             for length in (window.length_us // self._grain_us,)
         ]
         rows_picked = np.concatenate(picks)
-        for window, merged in zip(self._windows, slide(grains, spans, self._step, self._grain_us), strict=True):
+        for window, merged in zip(self._windows, slide(grains[0], spans, self._step, self._grain_us), strict=True):
             for cell in window.cells:
                 read = cell.statistic.function(merged[:, cell.signals], window.length_us)
                 for lag, positions, columns in cell.columns:
-                    values[:, columns] = read[(rows_picked + window.lag - lag)[:, None], positions]
-
-    def _grains(self, count: int, places_us: Times, state: State, sources: Indices) -> State:
-        """Dense grains, shape ``(count, signals of the plan, FIELDS)``, from panes that lie at some places."""
-        panes = empty((self._grain_us // self.pane_us, count, len(self._signals)))
-        grain, within_us = np.divmod(places_us, self._grain_us)
-        chosen = state[sources] if len(self._signals) == state.shape[1] else state[np.ix_(sources, self._signals)]
-        panes[within_us // self.pane_us, grain] = chosen
-        for phase in range(1, len(panes)):
-            kernel.merge(panes[0], panes[phase], np.array([phase * self.pane_us], np.float64))
-        merged: State = panes[0]
-        return merged
+                    picked = read[rows_picked + window.lag - lag]
+                    for position, column in zip(positions.tolist(), columns.tolist(), strict=True):
+                        values[:, column] = picked[:, position]
