@@ -16,7 +16,7 @@ from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, empty, summarize
 from features.schema import Fleet, Signal
 from features.statistic import STATISTICS
-from pipelines import usecases
+from pipelines import history, usecases
 from pipelines.errors import ExportError
 from pipelines.estimator import create
 from pipelines.export import Sigmoid
@@ -31,7 +31,8 @@ from serving.bundle import unpack
 from serving.operators import operators
 from serving.predictor import PanePredictor, Predictor, pane_shape
 from serving.store import open_store
-from tests.fakes.histories import HOUR, append, history
+from tests.fakes.histories import HOUR, append
+from tests.fakes.histories import history as past_of
 from tests.fakes.trainings import MemoryTrainings
 
 SECOND, SECOND_US = timedelta(seconds=1), 1_000_000
@@ -253,13 +254,16 @@ def fill(lake, past):
 
 
 @pytest.fixture(scope="module")
-def training(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("store"))
-    lake = Lake(folder)
-    fill(lake, history(devices=8, days=45))
+    fill(Lake(folder), past_of(devices=8, days=45))
+    return folder
 
+
+@pytest.fixture(scope="module")
+def training(folder):
     def run(registry, **more):
-        return train(open_store(folder), lake, registry, USECASE, LEARNED, now_us=NOW, **more)
+        return train(open_store(folder), Lake(folder), registry, USECASE, LEARNED, now_us=NOW, **more)
 
     return run
 
@@ -269,6 +273,21 @@ def trained(training):
     registry = MemoryTrainings()
     summary = training(registry)
     return summary, registry.registrations[0]
+
+
+def test_every_window_gets_its_panes_in_parts_of_devices_and_rows(folder, monkeypatch):
+    monkeypatch.setattr(history, "_DEVICES_AT_ONCE", 3)
+    monkeypatch.setattr(history, "_BYTES_AT_ONCE", 2**23)
+    lake, features = Lake(folder), USECASE.features
+    windows = history.windows_of(lake.features(features).open(), features, after={}, before={})
+    shuffled = windows.select(np.random.default_rng(1).permutation(len(windows))[:1500])
+    parts = list(history.panes_behind(lake, features, shuffled))
+    assert len(parts) > 10
+    assert sorted(np.concatenate([rows for rows, _ in parts]).tolist()) == list(range(1500))
+    session = onnxruntime.InferenceSession(feature_graph(features), providers=["CPUExecutionProvider"])
+    for rows, behind in parts:
+        (values,) = session.run(["features"], {"panes": behind})
+        np.testing.assert_allclose(values, shuffled.values[rows], rtol=1e-9, atol=1e-9)
 
 
 class TestTraining:
