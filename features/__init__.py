@@ -15,6 +15,7 @@ Floor plan, from the ground up; each module imports only from those before it:
     errors.py       what can go wrong, with codes (the root of every error of the project lives here)
     kernel/         panes and bursts in C99, its Python binding, and the numpy reference beside it
     burst.py        samples at kHz become one reading of derived signals
+    regime.py       readings compared with what is usual under the same operating condition
     schema.py       fleets and signals, and the one judge of which readings are believed
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic

@@ -82,7 +82,11 @@ def panes_of(
     if not len(times):
         return PaneTable(np.zeros(0, np.int32), np.zeros(0, np.int64), empty((0, signals)))
     order = np.lexsort((times, device))
-    device, times, readings = device[order], times[order], np.require(values[order], np.float64, ["C", "A"])
+    device, times, readings = (
+        device[order],
+        times[order],
+        np.require(features.prepared(values[order]), np.float64, ["C", "A"]),
+    )
     start = pane_starts(times, features.pane_us)
     begins = (np.diff(start, prepend=start[0] - 1) != 0) | (np.diff(device, prepend=device[0]) != 0)
     group = np.cumsum(begins) - 1

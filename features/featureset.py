@@ -5,9 +5,12 @@ equal digests mean equal numbers. The digest is stored in MLflow, in the bundle 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import FeatureSetError, FleetError
 from features.feature import (
@@ -28,6 +31,7 @@ from features.feature import (
 )
 from features.pane import PANE_VERSION
 from features.plan import FROM_START, Column, Counted, Elapsed, Growing, Plan, Source
+from features.regime import RegimeRule, Regimes, regimes_from_json, regimes_json
 from features.schema import MICROSECOND, Fleet, digest_of
 from features.statistic import ORDERED, STATISTICS
 from features.window import Request
@@ -45,6 +49,8 @@ class FeatureSet:
         every: Step between two feature rows of a device, a whole number of panes. Rows end at whole multiples of it in
             UTC.
         features: The features, in the order of the model's input.
+        regimes: By which operating conditions which signals are normalised before anything is summed up: a rule that
+            training learns, or what it learned. Left out, readings count as they are.
 
     Raises:
         FeatureSetError: A signal or statistic is unknown, a duration is not a whole number of panes, or two features
@@ -55,6 +61,7 @@ class FeatureSet:
     pane: timedelta
     every: timedelta
     features: tuple[AnyFeature, ...]
+    regimes: RegimeRule | Regimes | None = None
 
     def __post_init__(self) -> None:
         where = f"feature set of fleet {self.fleet.name}"
@@ -63,6 +70,8 @@ class FeatureSet:
         if not self.features:
             raise FeatureSetError("there are no features", where=where, fix="declare at least one")
         self._check_multiple(self.every, "the step", where)
+        for signal in (*self.regimes.settings, *self.regimes.signals) if self.regimes else ():
+            self._check_known("signal", signal, self.fleet.signal_names, where)
         for feature in self.features:
             self._check_feature(feature, where)
         if len(set(self.names)) < len(self.features):
@@ -90,14 +99,8 @@ class FeatureSet:
             self._check_multiple(window, f"the window of {source.name}", where)
 
     def _check_statistic(self, feature: Feature, where: str) -> None:
-        for kind, given, known in (
-            ("signal", feature.signal, self.fleet.signal_names),
-            ("statistic", feature.statistic, tuple(STATISTICS)),
-        ):
-            if given not in known:
-                raise FeatureSetError(
-                    f"there is no {kind} '{given}'", where=where, fix=f"use one of {', '.join(known)}"
-                )
+        self._check_known("signal", feature.signal, self.fleet.signal_names, where)
+        self._check_known("statistic", feature.statistic, tuple(STATISTICS), where)
         signal = self.fleet.signals[self.fleet.signal_names.index(feature.signal)]
         if feature.statistic == "above_share" and signal.limit is None:
             raise FeatureSetError(
@@ -105,6 +108,16 @@ class FeatureSet:
                 where=where,
                 fix="give the signal a limit in the catalog",
             )
+        if feature.statistic == "above_share" and self.regimes and signal.name in self.regimes.signals:
+            raise FeatureSetError(
+                f"{feature.name} counts readings above a limit in {signal.unit}, but {signal.name} is normalised",
+                where=where,
+                fix=f"leave {signal.name} out of the regimes, or the feature out of the set",
+            )
+
+    def _check_known(self, kind: str, given: str, known: tuple[str, ...], where: str) -> None:
+        if given not in known:
+            raise FeatureSetError(f"there is no {kind} '{given}'", where=where, fix=f"use one of {', '.join(known)}")
 
     def _check_multiple(self, duration: timedelta, what: str, where: str) -> None:
         if duration < self.pane or duration % self.pane:
@@ -161,6 +174,38 @@ class FeatureSet:
         """``sha256:…`` over every parameter, the fleet and the version of the pane included; descriptions are not."""
         return digest_of({"pane_version": PANE_VERSION, **self.to_json()})
 
+    @property
+    def raw(self) -> "FeatureSet":
+        """The same features of readings as they are: they have the same rows, and need nothing learned."""
+        return replace(self, regimes=None)
+
+    def learned(self, regimes: Regimes) -> "FeatureSet":
+        """The same features with their regimes as training learned them."""
+        return replace(self, regimes=regimes)
+
+    def prepared(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Readings as panes take them: normalised where the set says so.
+
+        Args:
+            values: Shape ``(n, signals)`` in the fleet's order, in the units of the signals; NaN marks a missing value.
+
+        Returns:
+            The same array where there is nothing to do, else a new one.
+
+        Raises:
+            FeatureSetError: The regimes were not learned yet.
+        """
+        if self.regimes is None:
+            return values
+        if isinstance(self.regimes, RegimeRule):
+            raise FeatureSetError(
+                "the regimes of this feature set were not learned yet",
+                where=f"feature set of fleet {self.fleet.name}",
+                why="what is usual under which operating condition is learned by a training",
+                fix="train a use case of the fleet; its bundle carries the learned set",
+            )
+        return self.regimes.normalise(self.fleet.signal_names, values)
+
     def plan(self) -> Plan:
         """How panes become rows of these features; what batch and online compute with."""
         sources: dict[tuple[Plain, int], int] = {}
@@ -199,6 +244,7 @@ class FeatureSet:
             "pane_us": self.pane_us,
             "every_us": self.every_us,
             "features": [to_json(feature) for feature in self.features],
+            "regimes": regimes_json(self.regimes),
         }
 
     @classmethod
@@ -214,6 +260,7 @@ class FeatureSet:
                 pane=int(document["pane_us"]) * MICROSECOND,
                 every=int(document["every_us"]) * MICROSECOND,
                 features=tuple(from_json(feature) for feature in document["features"]),
+                regimes=regimes_from_json(document["regimes"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError, FleetError) as error:
             raise FeatureSetError("this is no description of a feature set", why=str(error)) from error

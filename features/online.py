@@ -147,7 +147,7 @@ class OnlineFeatures:
                 where=f"fleet {self.features.fleet.name}",
                 why=f"expected (n,) and (n, {self._signals})",
             )
-        readings = np.require(values, np.float64, ["C", "A"])
+        readings = np.require(self.features.prepared(values), np.float64, ["C", "A"])
         due: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
         for name, rows in self._accepted(devices, times).items():
             device = self._devices[name]

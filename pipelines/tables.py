@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, PANE_VERSION
+from features.regime import regimes_json
 from features.schema import Fleet, digest_of
 
 DAY_US = 86_400_000_000
@@ -57,9 +58,8 @@ def panes(features: FeatureSet) -> Layout:
     The path names everything a pane depends on, so feature sets share panes exactly when they may.
     """
     signals = features.fleet.signal_names
-    kind = digest_of(
-        [PANE_VERSION, features.pane_us, list(signals), [s.limit for s in features.fleet.signals]]
-    ).removeprefix("sha256:")[:12]
+    limits, regimes = [s.limit for s in features.fleet.signals], regimes_json(features.regimes)
+    kind = short(digest_of([PANE_VERSION, features.pane_us, list(signals), limits, regimes]))
     fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
     path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
     schema = _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields)

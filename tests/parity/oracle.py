@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.event import Events
 from features.feature import AnyFeature, Difference, EventCount, Feature, Lag, Since, TimeSince
 from features.featureset import FeatureSet
+from features.regime import Regimes
 from features.schema import MICROSECOND
 
 Points = Sequence[tuple[float, float]]  # (hours since 1970-ish origin, value), by time
@@ -155,6 +156,7 @@ def truth(
 ) -> Truth:
     """Every feature row of the readings."""
     happened = events or Events.none()
+    values = np.array([_normalised(features, row) for row in values.tolist()]).reshape(values.shape)
     keys: list[tuple[int, int]] = []
     rows: list[list[tuple[float, float]]] = []
     for code in np.unique(device).tolist():
@@ -172,6 +174,23 @@ def truth(
             rows.append([_value(history, feature, end) for feature in features.features])
     table = np.array(rows).reshape(len(rows), len(features.features), 2)
     return Truth(keys, table[..., 0], table[..., 1])
+
+
+def _normalised(features: FeatureSet, row: list[float]) -> list[float]:
+    """A record with its signals compared with the regime whose centre is nearest to its settings."""
+    regimes, place = features.regimes, features.fleet.signal_names.index
+    if regimes is None:
+        return row
+    assert isinstance(regimes, Regimes)
+    settings = zip((row[place(name)] for name in regimes.settings), regimes.offset, regimes.scale, strict=True)
+    scaled = [(value - offset) / by for value, offset, by in settings]
+    distances = [math.dist(scaled, centre) for centre in regimes.centres]
+    result = list(row)
+    for number, name in enumerate(regimes.signals):
+        nearest = distances.index(min(distances))
+        z = (row[place(name)] - regimes.mean[nearest][number]) / regimes.std[nearest][number]
+        result[place(name)] = NAN if any(map(math.isnan, scaled)) else z
+    return result
 
 
 def _value(history: History, feature: AnyFeature, end: int) -> tuple[float, float]:

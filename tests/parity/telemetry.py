@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from features.event import Events
 from features.feature import Difference, EventCount, Feature, Lag, Since, TimeSince, grid
 from features.featureset import FeatureSet
+from features.regime import Regimes
 from features.schema import MICROSECOND, Fleet, Signal
 from features.statistic import STATISTICS
 
@@ -47,6 +48,23 @@ def workbench() -> FeatureSet:
     in_any_order = [name for name in STATISTICS if name != "mean_absolute_change"]
     windows = [10 * MINUTE, 50 * MINUTE, 70 * MINUTE]
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, in_any_order, windows))
+
+
+def conditions() -> FeatureSet:
+    """Signals normalised per operating condition, one of them the setting itself; the noise says the condition."""
+    fleet = replace(workbench().fleet, name="conditions")
+    regimes = Regimes(
+        settings=("noise",),
+        signals=("counter", "noise"),
+        offset=(0.1,),
+        scale=(0.3,),
+        centres=((-1.5,), (0.0,), (1.7,)),
+        mean=((1e8 + 2e4, -0.6), (1e8 + 5e4, 0.1), (1e8 + 8e4, 0.6)),
+        std=((4e3, 0.2), (1e4 / 3, 0.1), (5e3, 0.3)),
+    )
+    statistics = ("count", "missing_share", "mean", "std", "max", "slope", "rms", "last")
+    features = grid(fleet.signal_names, statistics, [20 * MINUTE, 70 * MINUTE])
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, features, regimes)
 
 
 def logbook() -> FeatureSet:

@@ -10,12 +10,13 @@ from features.featureset import FeatureSet
 from features.statistic import STATISTICS
 from tests.parity.oracle import ORACLES, Truth, truth
 from tests.parity.paths import PATHS, Rows, watermarks
-from tests.parity.telemetry import Telemetry, echo, logbook, telemetry, workbench
+from tests.parity.telemetry import Telemetry, conditions, echo, logbook, telemetry, workbench
 
 SETS: dict[str, FeatureSet] = {name: catalog.load(name).features for name in catalog.names()} | {
     "workbench": workbench(),
     "logbook": logbook(),
     "echo": echo(),
+    "conditions": conditions(),
 }
 SEED = 2026
 CASES = [
