@@ -11,7 +11,7 @@ A runtime without Python, given the panes it keeps anyway, then needs no feature
 * input ``panes`` float64 ``(n, panes, signals, FIELDS)``: behind each row every pane, oldest first, the last one ending
   where the row ends; as many as the row looks back, lags included; fields in the order of
   ``features.pane.PANE_FIELDS``, a pane without readings as ``features.pane.EMPTY``. ``dense.panes_behind`` lays stored
-  panes out like this;
+  panes out like this. Where the features have regimes, the readings in the panes are normalised by them already;
 * ``feature_graph`` answers ``features`` float64 ``(n, F)``: the same numbers as batch and online, within 1e-9 by scale;
 * ``score_graph`` answers ``score`` float32 ``(n, 1)``: the features rounded to float32, as the predictor rounds them,
   through the model. The predictor refuses a number beyond float32, here it becomes infinite;

@@ -151,7 +151,7 @@ def test_another_runtime_gives_the_same_numbers():
     rows = [panes_from(np.zeros(0, np.int64), np.zeros((0, 2)))]
     for number in range(1, 12):
         times = np.unique(random.integers(0, 8 * SECOND_US, number))
-        values = random.normal(size=(len(times), 2)) + [0.0, 1e8]
+        values = random.normal([0.0, 1e8], 1.0, (len(times), 2))
         values[random.random(values.shape) < 0.3] = np.nan
         rows.append(panes_from(times, values))
     dense = np.stack(rows)
