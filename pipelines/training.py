@@ -167,7 +167,7 @@ def train(
     step("fit")
     candidate = build(usecase, data, parameters.estimator or usecase.estimator, found, parameters.seed)
     step("examine")
-    panes = partial(history.panes_behind, lake, usecase.features)
+    panes = partial(history.panes_behind, lake, candidate.bundle.manifest.features)
     examination = examine(usecase, data, candidate, champion, panes=panes, seed=parameters.seed, timer=timer)
     write_gate(store, _gate_record(examination, now_us))
     step("report")
