@@ -23,7 +23,7 @@ Rooms, from the door inwards:
     formats columns salvage records validate events raw objects become accepted rows and rejects
     ingest streams ledger unique quarantine         each row once, each reject kept
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
-    materialize refresh                             rows become panes and features, only where something changed
+    materialize refresh reach extent happened growth rows become panes and features, only where something changed
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
     estimator tuning export candidate reference     fit, and build the very bundle that will serve
     graph                                           panes to features, and to the score, as one ONNX graph

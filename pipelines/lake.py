@@ -21,8 +21,17 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset
 import pyarrow.fs
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from features.catalog import load
@@ -33,6 +42,16 @@ from pipelines.durability import sync_commit, torn_entry
 from pipelines.errors import CommitConflictError, LakeError, PipelineError, SettingsError, TableMissingError
 from pipelines.settings import storage_options
 
+_MEASURED = WriterProperties(compression="ZSTD", compression_level=1)
+# Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.
+_COMPUTED = WriterProperties(
+    compression="LZ4_RAW",
+    default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
+    column_properties={
+        name: ColumnProperties(dictionary_enabled=True, statistics_enabled="CHUNK")
+        for name in ("device", "start", "end", "first", "last")
+    },
+)
 _COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
 
 
@@ -80,6 +99,10 @@ class Lake:
     def features(self, features: FeatureSet) -> "Table":
         """Rows of a feature set."""
         return self._table(tables.features(features))
+
+    def devices(self, features: FeatureSet) -> "Table":
+        """How far the panes of each device reach that a feature set was computed from."""
+        return self._table(tables.devices(features))
 
     def predictions(self, usecase: str) -> "Table":
         """Predictions of a use case, of every placement."""
@@ -193,6 +216,14 @@ class Snapshot:
             counts[file["partition.date"]] += file["num_records"]
         return dict(sorted(counts.items()))
 
+    def ranges(self, column: str) -> dict[str, tuple[int, int]]:
+        """The smallest and largest value of a column on each date, as the files state them; see `tables.Layout`."""
+        found: dict[str, tuple[int, int]] = {}
+        for file in self._files():
+            low, high = found.get(file["partition.date"], (file[f"min.{column}"], file[f"max.{column}"]))
+            found[file["partition.date"]] = min(low, file[f"min.{column}"]), max(high, file[f"max.{column}"])
+        return dict(sorted(found.items()))
+
     def _files(self) -> list[dict[str, Any]]:
         """What the table says of its files."""
         with _translated(self._table.uri):
@@ -210,6 +241,7 @@ class Snapshot:
         devices: Collection[str] | None = None,
         after: Mapping[str, int] | None = None,
         before: Mapping[str, int] | None = None,
+        coded: bool = False,
     ) -> pa.Table:
         """Read rows; files that cannot hold any of them are not opened.
 
@@ -219,6 +251,7 @@ class Snapshot:
             devices: Only rows of these devices.
             after: Only rows whose column is greater than the value, by column.
             before: Only rows whose column is less than the value, by column.
+            coded: Give the column ``device`` dictionary-encoded, as the files have it: a third of the time.
 
         Returns:
             The rows in no particular order.
@@ -233,7 +266,8 @@ class Snapshot:
         condition = functools.reduce(operator.and_, conditions) if conditions else None
 
         with _translated(self._table.uri):
-            dataset = self._delta.to_pyarrow_dataset(filesystem=self._filesystem())
+            options = pyarrow.dataset.ParquetReadOptions(dictionary_columns={"device"} if coded else set())
+            dataset = self._delta.to_pyarrow_dataset(filesystem=self._filesystem(), parquet_read_options=options)
             return dataset.to_table(columns=list(columns) if columns is not None else None, filter=condition)
 
     def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
@@ -250,21 +284,23 @@ class Snapshot:
         Raises:
             CommitConflictError: This writer's number is taken, or another commit got in the way.
         """
-        return self._write(rows, transaction, metadata, mode="append")
+        return self._write(rows, (transaction,), metadata, mode="append")
 
     def replace(
         self,
         rows: pa.Table,
-        dates: Collection[str],
+        dates: Collection[str] | None,
         *,
-        transaction: tuple[str, int] | None = None,
+        transactions: Collection[tuple[str, int]] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> int:
-        """Put these rows in place of all rows of these dates, in one commit; see `append`."""
+        """Put these rows in place of all rows of these dates, or of all rows there are, in one commit; see `append`."""
+        if dates is None:
+            return self._write(rows, transactions, metadata, mode="overwrite")
         if not dates:
-            return self._write(rows.slice(0, 0), transaction, metadata, mode="append")
+            return self._write(rows.slice(0, 0), transactions, metadata, mode="append")
         listed = ", ".join(f"'{date}'" for date in sorted(dates))
-        return self._write(rows, transaction, metadata, mode="overwrite", predicate=f"date IN ({listed})")
+        return self._write(rows, transactions, metadata, mode="overwrite", predicate=f"date IN ({listed})")
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Widen the table; older rows have no value there."""
@@ -293,20 +329,25 @@ class Snapshot:
         return len(crowded)
 
     def _write(
-        self, rows: pa.Table, transaction: tuple[str, int] | None, metadata: Mapping[str, Any] | None, **mode: str
+        self,
+        rows: pa.Table,
+        transactions: Collection[tuple[str, int]],
+        metadata: Mapping[str, Any] | None,
+        **mode: str,
     ) -> int:
-        if transaction and transaction[1] <= self.transaction(transaction[0]):
+        for writer, number in transactions:
             # The engine itself refuses a number only when it is committed between opening and committing.
-            raise _conflict(self._table.uri, f"{transaction[0]} has already committed number {transaction[1]}")
+            if number <= self.transaction(writer):
+                raise _conflict(self._table.uri, f"{writer} has already committed number {number}")
         properties = CommitProperties(
             custom_metadata=dict(metadata or {}),
-            app_transactions=[Transaction(*transaction)] if transaction else None,
+            app_transactions=[Transaction(*each) for each in transactions] or None,
         )
         with _translated(self._table.uri):
             write_deltalake(
                 self._delta,
                 rows.cast(self._table.layout.schema),
-                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+                writer_properties=_COMPUTED if self._table.layout.computed else _MEASURED,
                 commit_properties=properties,
                 **mode,
             )

@@ -1,135 +1,243 @@
-"""The two stages of materializing: panes of the readings that changed, feature rows of the panes that changed.
+"""The two stages of materializing: panes of the readings that changed, feature rows of what they touched.
 
-A pane is always computed from all its readings, and a date of feature rows from all panes that its windows reach. So
-what a stage writes does not depend on when the readings arrived, and doing it again writes the same.
+A pane is always computed from all its readings, and a feature row from all panes it looks at. So what a stage writes
+does not depend on when the readings arrived, and doing it again writes the same. Both stages work on runs of dates of
+bounded size, so memory does not grow with the length of the history.
 """
 
-import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.batch import panes_of
+from features.batch import PaneTable, panes_of
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, pane_starts
 from features.plan import Bounds
 from pipelines import tables
-from pipelines.lake import Snapshot, Table
+from pipelines.growth import Growth
+from pipelines.happened import Happened
+from pipelines.lake import Snapshot
+from pipelines.reach import Codes, Devices, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
-from pipelines.unique import date_names, pair_keys
+from pipelines.unique import date_names
 
-Span = tuple[int, int]
-
-
-@dataclass(slots=True)
-class Reach:
-    """Starts of the first and the last pane of a device: of all panes, and of those that were not computed anew."""
-
-    first: int
-    last: int
-    kept: Span | None = None
+MOST_READINGS: Final = 2_000_000
 
 
 @dataclass(slots=True)
 class Changes:
-    """What the first stage found and did.
+    """What the first stage found.
 
     Attributes:
-        panes: How many panes were computed anew.
-        readings: How many readings they were computed from.
-        spans: For each date that has any, the starts of the first and the last pane that was computed anew.
-        reaches: The reach of each device.
+        devices: Codes of the devices.
+        sight: How far rows look.
+        before: How far the panes reached that the rows were computed from up to now.
+        after: How far they reach with the new readings.
+        panes: How many panes have new readings.
+        readings: How many readings these panes hold.
+        spans: The rows they touch.
     """
 
+    devices: Devices
+    sight: Sight
+    before: Reach
+    after: Reach
     panes: int = 0
     readings: int = 0
-    spans: dict[str, Span] = field(default_factory=dict)
-    reaches: dict[str, Reach] = field(default_factory=dict)
+    spans: Spans = field(default_factory=Spans.none)
 
-    def note(self, panes: pa.Table, *, kept: bool) -> None:
-        """Take panes into the reaches of their devices."""
-        found = panes.select(["device", "start"]).group_by("device").aggregate([("start", "min"), ("start", "max")])
-        columns = (found[name].to_pylist() for name in ("device", "start_min", "start_max"))
-        for device, first, last in zip(*columns, strict=True):
-            reach = self.reaches.setdefault(device, Reach(first, last))
-            reach.first, reach.last = min(reach.first, first), max(reach.last, last)
-            if kept:
-                before = reach.kept or (first, last)
-                reach.kept = min(before[0], first), max(before[1], last)
+    def note(self, device: Codes, start: Times, readings: int) -> None:
+        """Take in panes that changed: codes and starts, each pane once."""
+        self.panes += len(start)
+        self.readings += readings
+        self.after = self.after.over(device, start, len(self.devices))
+        self.spans = Spans.union([self.spans, self.sight.of_panes(device, start)], self.sight.every_us)
+
+    def touched(self, happened: Happened) -> Spans:
+        """The rows that these changes and new events touch, as far as the devices can have them."""
+        # Devices that have events and no readings have codes too.
+        self.after = self.after.over(np.zeros(0, np.int32), np.zeros(0, np.int64), len(self.devices))
+        growth = self.sight.of_growth(self.before, self.after)
+        return self.sight.of_existing(Spans.union([self.spans, growth, happened.touched]), self.after)
 
 
-def refresh_panes(
-    telemetry: Snapshot,
-    table: Table,
-    features: FeatureSet,
-    dates: Collection[str],
-    *,
-    after_batch: int,
-    changes: Changes,
-) -> None:
-    """Compute those panes of some dates that have new readings, and put them in place.
+class PaneStage:
+    """Brings panes up to the telemetry, run of dates by run of dates.
 
     Args:
         telemetry: The readings.
-        table: The table of panes.
+        panes: The panes, None where there are none yet; to be set anew after each commit.
         features: Says how long a pane is.
-        dates: The dates to look at.
         after_batch: Readings of later ingest batches are new.
-        changes: Is told what changed, and of all panes of these dates.
+        changes: Is told what changed.
     """
-    panes = table.open()
-    fresh = telemetry.read(["date", "device", "time"], dates=dates, after={"batch": after_batch})
-    touched = fresh["date"].unique().to_pylist()
-    changes.note(panes.read(["device", "start"], dates=set(dates).difference(touched)), kept=True)
-    if not touched:
-        return
-    starts = pane_starts(fresh["time"].to_numpy(), features.pane_us)
-    first, last = int(starts.min()), int(starts.max())
-    names = ["device", "time", *features.fleet.signal_names]
-    limits = {"after": {"time": first - 1}, "before": {"time": last + features.pane_us}}
-    readings = telemetry.read(names, dates=touched, **limits)
-    stored = panes.read(dates=touched)
-    new, of_readings, of_stored = pair_keys(
-        (fresh["device"], starts),
-        (readings["device"], pane_starts(readings["time"].to_numpy(), features.pane_us)),
-        (stored["device"], stored["start"].to_numpy()),
-    )
-    wanted = np.unique(new)
-    readings = readings.filter(pa.array(np.isin(of_readings, wanted)))
-    kept = stored.filter(pa.array(~np.isin(of_stored, wanted)))
-    computed = _panes(features, readings)
-    table.open().replace(pa.concat_tables([kept.select(computed.column_names), computed]), touched)
-    changes.panes += len(computed)
-    changes.readings += len(readings)
-    changes.note(kept, kept=True)
-    changes.note(computed, kept=False)
-    spans = computed.group_by("date").aggregate([("start", "min"), ("start", "max")])
-    for date, low, high in zip(*(spans[c].to_pylist() for c in ("date", "start_min", "start_max")), strict=True):
-        changes.spans[date] = (low, high)
+
+    def __init__(
+        self, telemetry: Snapshot, panes: Snapshot | None, features: FeatureSet, after_batch: int, changes: Changes
+    ) -> None:
+        self.panes = panes
+        self._telemetry, self._features = telemetry, features
+        self._after, self._changes = after_batch, changes
+        self._batches, self._times = telemetry.ranges("batch"), telemetry.ranges("time")
+        self._counts = telemetry.row_counts()
+
+    def dates(self) -> list[str]:
+        """The dates whose files can hold new readings."""
+        return [date for date, (_, newest) in self._batches.items() if newest > self._after]
+
+    def refresh(self, dates: Sequence[str]) -> pa.Table | None:
+        """Compute the panes of some dates that have new readings.
+
+        Returns:
+            All panes of the dates of these panes, those that did not change included; None when nothing is new.
+        """
+        parts = [part for begin, end in self._slices(dates) if (part := self._computed(dates, begin, end)) is not None]
+        if not parts:
+            return None
+        computed = pa.concat_tables(parts)
+        touched = set(computed["date"].unique().to_pylist())
+        if self.panes is None or not touched.intersection(self.panes.dates()):
+            return computed
+        return pa.concat_tables([self._others(sorted(touched), computed), computed])
+
+    def look(self, dates: Sequence[str]) -> None:
+        """Find the panes that `refresh` would compute, and compute nothing."""
+        for begin, end in self._slices(dates):
+            self._changes.note(*self._new(dates, begin, end), 0)
+
+    def starts(self, begin: int, end: int) -> tuple[Codes, Times]:
+        """The panes that start within a time, stored or not yet, each once, sorted."""
+        dates = day_names(begin, end)
+        found = [self._new(dates, begin, end)]
+        if self.panes:
+            stored = self.panes.read(["device", "start"], dates=dates, coded=True, **_within("start", begin, end))
+            found.append((self._changes.devices.codes(stored["device"]), stored["start"].to_numpy()))
+        return _unique(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _slices(self, dates: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Times that hold at most so many readings each, as far as they come evenly; whole panes."""
+        pane = self._features.pane_us
+        low = min(self._times[date][0] for date in dates)
+        high = max(self._times[date][1] for date in dates) + 1
+        parts = max(-(-sum(self._counts[date] for date in dates) // MOST_READINGS), 1)
+        cuts = np.linspace(low, high, parts + 1).astype(np.int64)
+        cuts = np.unique(pane_starts(cuts + np.append(np.zeros(parts, np.int64), pane - 1), pane))
+        return pairwise(cuts.tolist())
+
+    def _computed(self, dates: Sequence[str], begin: int, end: int) -> pa.Table | None:
+        new = self._after >= min(self._batches[date][0] for date in dates) or bool(DAY_US % self._features.pane_us)
+        wanted = self._new(dates, begin, end) if new else None
+        if wanted is not None:
+            if not len(wanted[1]):
+                return None
+            begin, end = int(wanted[1].min()), int(wanted[1].max()) + self._features.pane_us
+        names = ["device", "time", *self._features.fleet.signal_names]
+        found = day_names(begin, end) if new else dates
+        readings = self._telemetry.read(names, dates=found, coded=True, **_within("time", begin, end))
+        codes = self._changes.devices.codes(readings["device"])
+        if wanted is not None:
+            chosen = _among(codes, pane_starts(readings["time"].to_numpy(), self._features.pane_us), *wanted)
+            if not chosen.all():
+                readings, codes = readings.filter(pa.array(chosen)), codes[chosen]
+        return self._summarise(readings, codes)
+
+    def _new(self, dates: Sequence[str], begin: int, end: int) -> tuple[Codes, Times]:
+        """The panes that start within a time and have new readings, each once, sorted."""
+        within = _within("time", begin, end)
+        within["after"]["batch"] = self._after
+        fresh = self._telemetry.read(["device", "time"], dates=dates, coded=True, **within)
+        starts = pane_starts(fresh["time"].to_numpy(), self._features.pane_us)
+        return _unique(self._changes.devices.codes(fresh["device"]), starts)
+
+    def _summarise(self, readings: pa.Table, codes: Codes) -> pa.Table:
+        features, devices = self._features, self._changes.devices
+        values = _matrix(readings, features.fleet.signal_names)
+        panes = panes_of(features, codes, readings["time"].to_numpy(), values)
+        columns = _columns(panes.state.reshape(len(panes.start), -1))
+        names = devices.names.take(pa.array(panes.device))
+        schema = tables.panes(features).schema
+        self._changes.note(panes.device, panes.start, len(readings))
+        return pa.table([date_names(panes.start), names, panes.start, *columns], schema=schema)
+
+    def _others(self, dates: Sequence[str], computed: pa.Table) -> pa.Table:
+        """The stored panes of some dates that were not computed anew."""
+        stored = self.panes.read(computed.column_names, dates=dates) if self.panes else computed.slice(0, 0)
+        devices = self._changes.devices
+        pairs = [(devices.codes(rows["device"]), rows["start"].to_numpy()) for rows in (stored, computed)]
+        return stored.filter(pa.array(~_among(*pairs[0], *pairs[1]))).cast(computed.schema)
 
 
-def touched_dates(features: FeatureSet, changes: Changes) -> list[str]:
-    """The dates of all feature rows that can have changed, sorted.
+class RowStage:
+    """Brings feature rows up to the panes, run of dates by run of dates, in the order of time.
 
-    A row changes when its windows overlap a pane that changed. It appears when the device's panes now reach further:
-    later, so that rows after a pause end before the last pane; or earlier, so that the longest window is behind them.
+    Args:
+        panes: The panes.
+        features: What to compute.
+        changes: Codes and reach of the devices.
+        happened: The events.
+        spans: The rows to compute.
     """
-    longest, pane = features.longest_us, features.pane_us
-    spans = [(first + pane, last + longest) for first, last in changes.spans.values()]
-    for reach in changes.reaches.values():
-        if reach.kept is None:
-            continue
-        first, last = reach.kept
-        if reach.last > last:
-            spans.append((last + pane, min(reach.last + pane, last + pane + longest)))
-        if reach.first < first:
-            spans.append((reach.first + longest, first + longest))
-    end = max((reach.last + pane for reach in changes.reaches.values()), default=0)
-    days = {day for first, last in spans for day in range(first // DAY_US, min(last, end) // DAY_US + 1)}
-    return [_name(day) for day in sorted(days)]
+
+    def __init__(
+        self, panes: Snapshot, features: FeatureSet, changes: Changes, happened: Happened, spans: Spans
+    ) -> None:
+        self._panes, self._features, self._changes = panes, features, changes
+        self._happened, self._spans = happened, spans
+        self._growth = Growth(features, self._read, changes.after.first)
+
+    def compute(self, table: Snapshot, dates: Sequence[str]) -> tuple[pa.Table, int]:
+        """Compute the touched rows of consecutive dates.
+
+        Returns:
+            All rows of these dates, those that are not touched included, and how many are touched.
+        """
+        begin, end = day_of(dates[0]) * DAY_US, (day_of(dates[-1]) + 1) * DAY_US
+        spans = self._spans.within(begin, end - 1)
+        computed = self._rows(spans, begin, end)
+        stored = table.read(computed.column_names, dates=dates)
+        kept = stored.filter(pa.array(~spans.hold(self._codes(stored), stored["end"].to_numpy())))
+        ours = spans.hold(self._codes(computed), computed["end"].to_numpy())
+        computed = computed.filter(pa.array(ours))
+        return pa.concat_tables([kept.cast(computed.schema), computed]), len(computed)
+
+    def _codes(self, rows: pa.Table) -> Codes:
+        return self._changes.devices.codes(rows["device"])
+
+    def _read(self, begin: int, end: int, wanted: Codes) -> PaneTable:
+        """The panes of some devices that start within a time, sorted by device and start."""
+        signals, devices = self._features.fleet.signal_names, self._changes.devices
+        owners = None if len(wanted) == len(devices) else devices.names.take(pa.array(wanted)).to_pylist()
+        names = [f"{signal}.{part}" for signal in signals for part in PANE_FIELDS]
+        within = _within("start", begin, end)
+        dates = day_names(begin, end)
+        stored = self._panes.read(["device", "start", *names], dates=dates, devices=owners, coded=True, **within)
+        codes, start = devices.codes(stored["device"]), stored["start"].to_numpy()
+        order = np.lexsort((start, codes))
+        state = _matrix(stored, names)[order].reshape(len(stored), len(signals), len(PANE_FIELDS))
+        return PaneTable(codes[order], start[order], state)
+
+    def _rows(self, spans: Spans, begin: int, end: int) -> pa.Table:
+        features, after, devices = self._features, self._changes.after, self._changes.devices
+        wanted = np.unique(spans.device)
+        low = begin - features.longest_us
+        low -= low % features.pane_us
+        panes = self._read(low, end, wanted)
+        bounds = Bounds(after.first, np.full(len(devices), -1), np.full(len(devices), -1))
+        bounds.after[wanted] = begin - 1
+        bounds.until[wanted] = np.minimum(end - 1, after.last[wanted] + features.pane_us)
+        carried = self._growth.up_to(low, wanted, self._happened.events)
+        rows = features.plan().rows(
+            panes.device, panes.start, panes.state, bounds, events=self._happened.events, carried=carried
+        )
+        names = devices.names.take(pa.array(rows.device))
+        columns = [date_names(rows.end), names, rows.end, *_columns(rows.values)]
+        return pa.table(columns, schema=tables.features(features).schema)
 
 
 def runs_of_dates(dates: Sequence[str], counts: dict[str, int], most: int) -> Iterator[list[str]]:
@@ -143,7 +251,7 @@ def runs_of_dates(dates: Sequence[str], counts: dict[str, int], most: int) -> It
     run: list[str] = []
     rows = 0
     for date in dates:
-        if run and (_day(date) > _day(run[-1]) + 1 or rows + counts.get(date, 0) > most):
+        if run and (day_of(date) > day_of(run[-1]) + 1 or rows + counts.get(date, 0) > most):
             yield run
             run, rows = [], 0
         run.append(date)
@@ -152,54 +260,47 @@ def runs_of_dates(dates: Sequence[str], counts: dict[str, int], most: int) -> It
         yield run
 
 
-def feature_rows_of(panes: Snapshot, features: FeatureSet, dates: Sequence[str], reaches: dict[str, Reach]) -> pa.Table:
-    """Compute all feature rows of consecutive dates.
-
-    Args:
-        panes: The panes.
-        features: What to compute.
-        dates: Consecutive dates.
-        reaches: The reach of each device.
-
-    Returns:
-        Rows with the columns of the table of features.
-    """
-    begin, end = _day(dates[0]) * DAY_US, (_day(dates[-1]) + 1) * DAY_US
-    before = math.ceil(features.longest_us / DAY_US)
-    needed = [_name(day) for day in range(_day(dates[0]) - before, _day(dates[-1]) + 1)]
-    stored = panes.read(dates=needed, after={"start": begin - features.longest_us - 1}, before={"start": end})
-    stored = stored.sort_by([("device", "ascending"), ("start", "ascending")])
-    names = [f"{signal}.{part}" for signal in features.fleet.signal_names for part in PANE_FIELDS]
-    state = _matrix(stored, names).reshape(len(stored), len(features.fleet.signals), len(PANE_FIELDS))
-    start, device = stored["start"].to_numpy(), stored["device"].combine_chunks().dictionary_encode()
-    reach = [reaches[name] for name in device.dictionary.to_pylist()]
-    first_start = np.array([each.first for each in reach], np.int64)
-    until = np.array([min(end - 1, each.last + features.pane_us) for each in reach], np.int64)
-    bounds = Bounds(first_start, np.full(len(reach), begin - 1), until)
-    rows = features.plan().rows(device.indices.to_numpy(), start, state, bounds)
-    owners = device.dictionary.take(pa.array(rows.device))
-    columns = [date_names(rows.end), owners, rows.end, *np.ascontiguousarray(rows.values.T)]
-    return pa.table(columns, schema=tables.features(features).schema)
+def day_names(begin: int, end: int) -> list[str]:
+    """The UTC days that hold times from the first to before the second, as ``yyyy-mm-dd``."""
+    return [_name(day) for day in range(begin // DAY_US, -(-end // DAY_US))]
 
 
-def _panes(features: FeatureSet, readings: pa.Table) -> pa.Table:
-    device = readings["device"].combine_chunks().dictionary_encode()
-    values = _matrix(readings, features.fleet.signal_names)
-    computed = panes_of(features, device.indices.to_numpy(), readings["time"].to_numpy(), values)
-    state = computed.state.reshape(len(computed.start), -1)
-    owners = device.dictionary.take(pa.array(computed.device))
-    columns = [date_names(computed.start), owners, computed.start, *np.ascontiguousarray(state.T)]
-    return pa.table(columns, schema=tables.panes(features).schema)
+def _within(column: str, begin: int, end: int) -> dict[str, dict[str, int]]:
+    return {"after": {column: begin - 1}, "before": {column: end}}
+
+
+def _unique(device: Codes, start: Times) -> tuple[Codes, Times]:
+    order = np.lexsort((start, device))
+    device, start = device[order], start[order]
+    first = (np.diff(device, prepend=-1) != 0) | (np.diff(start, prepend=-1) != 0)
+    return device[first], start[first]
+
+
+def _among(device: Codes, start: Times, chosen: Codes, chosen_start: Times) -> NDArray[np.bool_]:
+    """Which pairs of device and start are among some others."""
+    if not len(chosen):
+        return np.zeros(len(device), bool)
+    moments = np.unique(chosen_start)
+    place = np.minimum(np.searchsorted(moments, start), len(moments) - 1)
+    known = moments[place] == start
+    keys = device.astype(np.int64) * len(moments) + place
+    wanted = chosen.astype(np.int64) * len(moments) + np.searchsorted(moments, chosen_start)
+    return np.asarray(known & np.isin(keys, wanted))
+
+
+def _columns(matrix: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    return list(np.ascontiguousarray(matrix.T))
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
     matrix = np.empty((len(table), len(names)))
     for number, name in enumerate(names):
-        matrix[:, number] = table[name].fill_null(np.nan).to_numpy()
+        matrix[:, number] = pc.fill_null(table[name], np.nan).to_numpy()
     return matrix
 
 
-def _day(date: str) -> int:
+def day_of(date: str) -> int:
+    """The number of a UTC day since 1970."""
     return int(np.datetime64(date, "D").astype(np.int64))
 
 

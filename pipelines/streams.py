@@ -90,7 +90,7 @@ class TelemetryStream:
         if merged.dates is None:
             snapshot.append(merged.rows, transaction=number, metadata=metadata)
         else:
-            snapshot.replace(merged.rows, merged.dates, transaction=number, metadata=metadata)
+            snapshot.replace(merged.rows, merged.dates, transactions=[number], metadata=metadata)
         return found
 
 

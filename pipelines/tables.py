@@ -28,6 +28,7 @@ class Layout:
         statistics: Columns whose range each file states, so that reading can skip files.
         made_by: The command that writes it.
         partitioned: Whether it is partitioned by ``date``.
+        computed: Whether it holds numbers that were computed, so that hardly one occurs twice.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Layout:
     statistics: tuple[str, ...]
     made_by: str
     partitioned: bool = True
+    computed: bool = False
 
 
 def telemetry(fleet: Fleet) -> Layout:
@@ -63,7 +65,17 @@ def panes(features: FeatureSet) -> Layout:
     fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
     path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
     schema = _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields)
-    return Layout(path, schema, ("device", "start"), f"tidemill materialize {features.fleet.name}")
+    return Layout(path, schema, ("device", "start"), f"tidemill materialize {features.fleet.name}", computed=True)
+
+
+def devices(features: FeatureSet) -> Layout:
+    """How far the panes reach that a feature set was computed from: device, first, last (starts of panes).
+
+    It only saves looking through all readings; without it, or with one of another run, they are looked through.
+    """
+    schema = _schema([("device", _TEXT), ("first", _NUMBER), ("last", _NUMBER)])
+    path, made_by = f"{features.fleet.name}/devices-{short(features.digest)}", features.fleet.name
+    return Layout(path, schema, ("device",), f"tidemill materialize {made_by}", partitioned=False, computed=True)
 
 
 def features(features: FeatureSet) -> Layout:
@@ -71,7 +83,7 @@ def features(features: FeatureSet) -> Layout:
     columns = [("date", _TEXT), ("device", _TEXT), ("end", _NUMBER)]
     path = f"{features.fleet.name}/features-{short(features.digest)}"
     made_by = f"tidemill materialize {features.fleet.name}"
-    return Layout(path, _schema(columns, features.names), ("device", "end"), made_by)
+    return Layout(path, _schema(columns, features.names), ("device", "end"), made_by, computed=True)
 
 
 def predictions(usecase: str) -> Layout:

@@ -104,7 +104,7 @@ def test_writers_that_make_the_table_at_once_agree_on_one(table):
 
 def test_replacing_dates_leaves_other_dates_alone(table):
     table.create().append(pa.concat_tables([rows(1), rows(2, date="2025-11-25")]), transaction=(WRITER, 1))
-    table.open().replace(rows(7, 8, date="2025-11-25"), ["2025-11-25", "2025-11-26"], transaction=("other", 4))
+    table.open().replace(rows(7, 8, date="2025-11-25"), ["2025-11-25", "2025-11-26"], transactions=[("other", 4)])
     opened = table.open()
     assert sorted(opened.read(["time"])["time"].to_pylist()) == [1, 7, 8]
     assert opened.dates() == ["2025-11-24", "2025-11-25"]
@@ -115,7 +115,7 @@ def test_replacing_dates_leaves_other_dates_alone(table):
 
 def test_replacing_no_dates_counts_the_transaction_and_changes_nothing(table):
     table.create().append(rows(1), transaction=(WRITER, 1))
-    table.open().replace(rows(), [], transaction=(WRITER, 2))
+    table.open().replace(rows(), [], transactions=[(WRITER, 2)])
     assert table.open().transaction(WRITER) == 2
     assert table.open().read().num_rows == 1
 

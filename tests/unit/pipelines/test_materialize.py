@@ -1,25 +1,24 @@
 import dataclasses
 import shutil
-from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.batch import feature_rows, panes_of
+from features.feature import grid
 from features.featureset import FeatureSet
-from features.pane import PANE_FIELDS
 from pipelines import materialize as module
+from pipelines import refresh
 from pipelines.errors import CommitConflictError, TableMissingError
 from pipelines.lake import Snapshot
 from pipelines.materialize import load_features, materialize
-from pipelines.refresh import Changes, Reach, touched_dates
-from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, MINUTE_US, NOON_US, Plant, reading
+from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, MINUTE_US, NOON_US, Plant
 from tests.fakes.interrupted import PowerCut
+from tests.fakes.rebuilt import assert_complete, stamped, steady, stored
 
 PANE_US = 10 * MINUTE_US
 
@@ -27,50 +26,6 @@ PANE_US = 10 * MINUTE_US
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
     return Plant(tmp_path)
-
-
-def steady(device: str, begin_us: int, hours: float, every_us: int = 5 * MINUTE_US) -> list[Any]:
-    times = range(begin_us, begin_us + int(hours * HOUR_US), every_us)
-    return [stamped(device, time, 1000 + (time // MINUTE_US) % 97 / 7) for time in times]
-
-
-def stamped(device: str, time_us: int, speed: float = 1000.0) -> Any:
-    return reading(device, time_us, speed, received_us=time_us)
-
-
-def in_one_go(messages: Iterable[Any], features: FeatureSet = FAN_FEATURES) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """Panes and feature rows of all readings at once, straight from the features package."""
-    unique = {(message["device"], message["ts"]): message["values"] for message in messages}
-    names = sorted({device for device, _ in unique})
-    device = np.array([names.index(name) for name, _ in unique], np.int32)
-    times = np.array([time * 1000 for _, time in unique], np.int64)
-    values = np.array([[value.get(signal, np.nan) for signal in FANS.signal_names] for value in unique.values()])
-    panes = panes_of(features, device, times, values.reshape(-1, 2))
-    rows = feature_rows(features, panes)
-    return (
-        {(names[d], s): state.ravel() for d, s, state in zip(panes.device, panes.start, panes.state, strict=True)},
-        {(names[d], e): value for d, e, value in zip(rows.device, rows.end, rows.values, strict=True)},
-    )
-
-
-def stored(rows: pa.Table, time: str, columns: Iterable[str]) -> dict[Any, Any]:
-    values = np.column_stack([rows[name].to_numpy() for name in columns])
-    keys = list(zip(rows["device"].to_pylist(), rows[time].to_pylist(), strict=True))
-    assert len(set(keys)) == len(keys)
-    return dict(zip(keys, values, strict=True))
-
-
-def assert_same(found: dict[Any, Any], expected: dict[Any, Any]) -> None:
-    assert found.keys() == expected.keys()
-    for key, values in expected.items():
-        np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-9, equal_nan=True, err_msg=str(key))
-
-
-def assert_complete(plant: Plant, messages: Iterable[Any], features: FeatureSet = FAN_FEATURES) -> None:
-    panes, rows = in_one_go(messages, features)
-    names = [f"{signal}.{field}" for signal in FANS.signal_names for field in PANE_FIELDS]
-    assert_same(stored(plant.lake.panes(features).open().read(), "start", names), panes)
-    assert_same(stored(load_features(plant.lake, features), "end", features.names), rows)
 
 
 def test_without_telemetry_the_error_says_what_to_run(plant):
@@ -150,7 +105,8 @@ def test_readings_before_a_devices_first_pane_complete_its_first_windows(plant):
 @pytest.mark.parametrize("lost", ["before", "after"])
 @pytest.mark.parametrize("commit", range(4))
 def test_a_run_that_is_killed_at_any_commit_is_made_good_by_the_next(plant, monkeypatch, commit, lost):
-    monkeypatch.setattr(module, "_MOST_READINGS", 300)
+    monkeypatch.setattr(module, "MOST_READINGS", 300)
+    monkeypatch.setattr(refresh, "MOST_READINGS", 300)
     monkeypatch.setattr(module, "_MOST_PANES", 100)
     first, second = steady("a", NOON_US, 20), steady("a", NOON_US + 18 * HOUR_US, 20) + steady("b", NOON_US, 1)
     plant.write(first)
@@ -217,6 +173,58 @@ def test_of_two_runs_at_once_one_is_refused_and_the_tables_are_right(plant, monk
     assert_complete(plant, messages)
 
 
+def test_a_run_that_was_overtaken_by_newer_readings_leaves_no_old_panes_behind(plant, monkeypatch):
+    first, second = steady("a", NOON_US, 8), [stamped("a", NOON_US + HOUR_US + MINUTE_US, 5.0)]
+    plant.write(first)
+    plant.ingest()
+    summarise = refresh.PaneStage._summarise
+
+    def race(self: refresh.PaneStage, *arguments: Any) -> pa.Table:
+        monkeypatch.setattr(refresh.PaneStage, "_summarise", summarise)
+        plant.write(second)
+        plant.ingest()
+        materialize(plant.lake, FAN_FEATURES)
+        return summarise(self, *arguments)
+
+    monkeypatch.setattr(refresh.PaneStage, "_summarise", race)
+    with pytest.raises(CommitConflictError):
+        materialize(plant.lake, FAN_FEATURES)
+    materialize(plant.lake, FAN_FEATURES)
+    assert_complete(plant, first + second)
+
+
+def test_what_is_known_of_the_devices_is_found_again_when_it_is_lost(plant):
+    first, second = steady("a", NOON_US, 8) + steady("b", NOON_US, 1), steady("a", NOON_US + 30 * HOUR_US, 2)
+    earlier = [stamped("b", NOON_US - 20 * HOUR_US)]
+    for delivery in (first, second, earlier):
+        plant.write(delivery)
+        plant.ingest()
+        materialize(plant.lake, FAN_FEATURES)
+        shutil.rmtree(plant.lake.devices(FAN_FEATURES).uri)
+    assert_complete(plant, first + second + earlier)
+
+
+def test_panes_that_are_longer_than_a_day_are_whole(plant):
+    messages = steady("a", NOON_US, 100, 30 * MINUTE_US)
+    long = FeatureSet(FANS, timedelta(hours=36), timedelta(hours=72), grid(["speed"], ["mean"], [timedelta(hours=72)]))
+    for delivery in (messages[1::3], messages[::3], messages[2::3]):
+        plant.write(delivery)
+        plant.ingest(NOON_US + 6 * DAY_US)
+        materialize(plant.lake, long)
+    assert_complete(plant, messages, long)
+
+
+def test_a_large_date_is_summed_up_in_parts(plant, monkeypatch):
+    messages = steady("a", NOON_US, 8) + steady("b", NOON_US + HOUR_US, 30)
+    plant.write(messages)
+    plant.ingest()
+    monkeypatch.setattr(refresh, "MOST_READINGS", 20)
+    monkeypatch.setattr(module, "MOST_READINGS", 20)
+    summary = materialize(plant.lake, FAN_FEATURES)
+    assert (summary.panes, summary.readings) == (38 * 6, len(messages))
+    assert_complete(plant, messages)
+
+
 def test_features_are_loaded_by_the_end_of_their_windows(plant):
     plant.write(steady("b", NOON_US, 10) + steady("a", NOON_US, 10))
     plant.ingest()
@@ -228,17 +236,6 @@ def test_features_are_loaded_by_the_end_of_their_windows(plant):
     assert rows["end"].to_pylist() == [begin, begin + HOUR_US] * 2
     assert len(load_features(plant.lake, FAN_FEATURES)) == 10
     assert len(load_features(plant.lake, FAN_FEATURES, until_us=begin)) == 4
-
-
-def test_touched_dates_follow_the_reach_of_windows_and_devices():
-    day = NOON_US - NOON_US % DAY_US
-    alone = Changes(spans={"2025-11-24": (day, day + PANE_US)}, reaches={"a": Reach(day, day + 9 * DAY_US)})
-    assert touched_dates(FAN_FEATURES, alone) == ["2025-11-24"]
-    late_evening = Changes(spans={"2025-11-24": (day + 20 * HOUR_US,) * 2}, reaches={"a": Reach(day, day + 9 * DAY_US)})
-    assert touched_dates(FAN_FEATURES, late_evening) == ["2025-11-24", "2025-11-25"]
-    assert touched_dates(FAN_FEATURES, Changes(reaches={"a": Reach(day, day + DAY_US, (day, day + DAY_US))})) == []
-    ends_there = Changes(spans={"2025-11-24": (day + 20 * HOUR_US,) * 2}, reaches={"a": Reach(day, day + 20 * HOUR_US)})
-    assert touched_dates(FAN_FEATURES, ends_there) == ["2025-11-24"]
 
 
 histories = st.lists(
