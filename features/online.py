@@ -13,29 +13,41 @@ order they came within the lateness, makes no difference.
 Per device there is a watermark: the latest event time less the lateness. A pane is closed when the watermark has passed
 its end; a window is emitted when the watermark has passed the window's end. Readings of closed panes are late: they are
 dropped and counted, and reach the models through the batch path.
+
+Memory is bounded: for each device ``bytes_per_device``, and no more than ``most_devices`` of them. What is beyond a
+bound is refused and counted, never dropped silently.
 """
 
-import hashlib
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features import kernel
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
+from features.eventlog import EventLog
 from features.featureset import FeatureSet
-from features.pane import empty
-from features.plan import Bounds
+from features.kernel.stream_reference import (
+    MARK_EMITTED,
+    MARK_FIRST,
+    MARK_NEWEST,
+    NEVER,
+    TAKEN,
+    TALLY_CROWDED,
+    TALLY_DUE,
+    TALLY_DUPLICATE,
+    TALLY_LATE,
+    TALLY_REFUSED,
+    WAITS,
+)
+from features.plan import Bounds, Rows
+from features.ring import Live, Rings
+from features.roster import Roster
+from features.running import advance
 from features.schema import MICROSECOND
-
-_BEGINNING: Final = -(2**62)
-_FORMAT: Final = b"tidemill-online-1\n"
-_MARKS: Final = ("first_start", "newest", "closed", "emitted")
+from features.snapshot import pack, unpack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,180 +65,264 @@ class OnlineRows:
     values: NDArray[np.float64]
 
 
-@dataclass(slots=True, eq=False)
-class _Device:
-    """What is remembered of one device: the panes windows still need, and the times seen in panes still open."""
-
-    start: NDArray[np.int64]
-    state: NDArray[np.float64]
-    first_start: int = -_BEGINNING
-    newest: int = _BEGINNING
-    closed: int = _BEGINNING  # panes that start before it are closed
-    emitted: int = _BEGINNING  # windows up to this end have been emitted
-    seen: dict[int, set[int]] = field(default_factory=dict)  # by start of the open pane
-
-    def accept(self, time: int, pane_us: int, lateness_us: int) -> bool:
-        """Remember a reading that is not late: False when its time was seen before."""
-        start = time - time % pane_us
-        times = self.seen.setdefault(start, set())
-        if time in times:
-            return False
-        times.add(time)
-        self.first_start = min(self.first_start, start)
-        if time > self.newest:
-            self.newest = time
-            closed = (time - lateness_us) // pane_us * pane_us
-            if closed > self.closed:
-                self.closed = closed
-                self.seen = {start: times for start, times in self.seen.items() if start >= closed}
-        return True
-
-    def add(self, times: NDArray[np.int64], values: NDArray[np.float64], features: FeatureSet) -> None:
-        """Add accepted readings to their panes."""
-        start = times - times % features.pane_us
-        new = np.setdiff1d(start, self.start)
-        if len(new):
-            place = np.searchsorted(self.start, new)
-            self.start = np.insert(self.start, place, new)
-            self.state = np.insert(self.state, place, empty((len(new), self.state.shape[1])), axis=0)
-        kernel.add(
-            self.state,
-            np.searchsorted(self.start, start),
-            (times - start).astype(np.float64),
-            values,
-            features.fleet.limits,
-        )
-
-    def forget_before(self, time: int) -> None:
-        """Drop panes that no window to come needs."""
-        keep = int(np.searchsorted(self.start, time))
-        self.start, self.state = self.start[keep:].copy(), self.state[keep:].copy()
-
-
 class OnlineFeatures:
     """The features of a stream, with what must be remembered for them.
 
     Args:
         features: The features to compute.
         lateness: How long after a later reading of its device a reading may still arrive.
-
-    Attributes:
-        duplicates: Readings dropped because their device and time had been seen.
-        late: Readings dropped because their pane was closed.
+        most_devices: Devices that are remembered at most; readings of further ones are refused. None for any number.
 
     Raises:
-        FeatureSetError: The lateness is negative.
+        FeatureSetError: The lateness is negative or longer than a century.
     """
 
-    def __init__(self, features: FeatureSet, lateness: timedelta) -> None:
-        if lateness < timedelta(0):
-            raise FeatureSetError(f"a lateness of {lateness} is negative", fix="give zero or more")
+    def __init__(self, features: FeatureSet, lateness: timedelta, most_devices: int | None = None) -> None:
+        if not timedelta(0) <= lateness <= timedelta(days=36_525):
+            raise FeatureSetError(f"a lateness of {lateness} is negative or without end", fix="give zero to a century")
         self.features = features
         self.lateness = lateness
-        self.duplicates = 0
-        self.late = 0
+        self.most_devices = most_devices
         self._lateness_us = lateness // MICROSECOND
-        self._plan = features.plan()
         self._signals = len(features.fleet.signals)
-        self._devices: dict[str, _Device] = {}
+        self._prepares = features.regimes is not None
+        self._plan = features.plan()
+        self._carry_us = max((source.lag_us for _, source in self._plan.growing), default=0)
+        self._rings = Rings(features, self._lateness_us, len(self._plan.kinds))
+        self._log = EventLog(features.longest_us)
+        self._roster = Roster(most_devices)
+        self._nothing = OnlineRows((), np.zeros(0, np.int64), np.zeros((0, len(features.features))))
 
-    def update(self, devices: Sequence[str], times: NDArray[np.int64], values: NDArray[np.float64]) -> OnlineRows:
+    @property
+    def duplicates(self) -> int:
+        """Readings dropped because their device and time had been seen."""
+        return int(self._rings.tally[TALLY_DUPLICATE])
+
+    @property
+    def late(self) -> int:
+        """Readings dropped because their pane was closed."""
+        return int(self._rings.tally[TALLY_LATE])
+
+    @property
+    def crowded(self) -> int:
+        """Readings dropped because thousands of readings of their device stood in open panes already."""
+        return int(self._rings.tally[TALLY_CROWDED])
+
+    @property
+    def refused(self) -> int:
+        """Readings dropped because their device would have been one too many."""
+        return int(self._rings.tally[TALLY_REFUSED])
+
+    @property
+    def late_events(self) -> int:
+        """Events heard of after windows they belong to were emitted; they count from the next window on."""
+        return self._log.late
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices that are remembered."""
+        return tuple(self._roster.codes)
+
+    @property
+    def bytes_per_device(self) -> int:
+        """What is held of one device, its name and events aside; see ``features.ring``.
+
+        Events take 24 bytes each, and are kept as long as a row reaches back; beyond that, the latest of each kind.
+        """
+        return self._rings.bytes_per_device
+
+    def register(self, devices: Sequence[str]) -> NDArray[np.int32]:
+        """Codes of devices, to be given to ``update`` in place of their names; -1 for one that is one too many."""
+        codes = self._roster.enter(devices)
+        self._rings.make_room(self._roster.size)
+        return codes
+
+    def forget(self, device: str) -> bool:
+        """Forget a device, as if it had never been seen: False where it is not known. Its code may be given anew."""
+        code = self._roster.remove(device)
+        if code is None:
+            return False
+        self._rings.forget(code)
+        self._log.forget(code)
+        return True
+
+    def forget_idle(self, before: int) -> tuple[str, ...]:
+        """Forget the devices whose latest reading is from before a time, UTC microseconds; tells which."""
+        newest = self._rings.marks[:, MARK_NEWEST]
+        idle = tuple(name for name, code in self._roster.codes.items() if newest[code] < before)
+        for name in idle:
+            self.forget(name)
+        return idle
+
+    def filling(self) -> dict[str, int]:
+        """Devices whose windows are not filled yet, and the end of the first row each will have, UTC microseconds."""
+        marks = self._rings.marks[: self._roster.size]
+        every_us = self.features.every_us
+        first = -(-(marks[:, MARK_FIRST] + self.features.longest_us) // every_us) * every_us
+        waiting = np.flatnonzero((marks[:, MARK_NEWEST] != NEVER) & (marks[:, MARK_EMITTED] < first))
+        return {self._roster.name(code): int(first[code]) for code in waiting.tolist()}
+
+    def update(
+        self, devices: Sequence[str] | NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> OnlineRows:
         """Take in readings in the order they arrived and give out the rows that became due.
 
         Args:
-            devices: Names of the devices, ``n`` of them.
+            devices: Names of the devices, ``n`` of them; or their codes from ``register``, shape ``(n,)``.
             times: Event times, shape ``(n,)``, UTC microseconds.
             values: Accepted readings, shape ``(n, signals)`` in the fleet's order; NaN marks a missing value.
 
         Raises:
-            ReadingsShapeError: The arrays do not fit together or the fleet.
+            ReadingsShapeError: The arrays do not fit together or the fleet, or a code or time cannot be.
         """
-        if times.shape != (len(devices),) or values.shape != (len(devices), self._signals):
+        shape = (len(devices), self._signals)
+        if values.shape != shape or times.shape != shape[:1]:
             raise ReadingsShapeError(
-                f"{len(devices)} devices, times {times.shape} and values {values.shape} do not fit together",
+                f"{shape[0]} devices, times {times.shape} and values {values.shape} do not fit together",
                 where=f"fleet {self.features.fleet.name}",
                 why=f"expected (n,) and (n, {self._signals})",
             )
+        codes = self._coded(devices)
+        times = np.require(times, np.int64, ["C", "A"])
         readings = np.require(self.features.prepared(values), np.float64, ["C", "A"])
-        due: list[tuple[str, NDArray[np.int64], NDArray[np.float64]]] = []
-        for name, rows in self._accepted(devices, times).items():
-            device = self._devices[name]
-            device.add(np.asarray(times[rows], np.int64), readings[rows], self.features)
-            if device.newest - self._lateness_us >= device.emitted + self.features.every_us:
-                due.append((name, *self._emit(device)))
-        return OnlineRows(
-            tuple(name for name, end, _ in due for _ in range(len(end))),
-            np.concatenate([np.zeros(0, np.int64), *(end for _, end, _ in due)]),
-            np.concatenate([np.zeros((0, len(self.features.features))), *(rows for _, _, rows in due)]),
-        )
+        row, made = 0, []
+        while True:
+            try:
+                row = self._rings.stream.take(codes, times, readings, row)
+            except ValueError as error:
+                raise ReadingsShapeError("the readings cannot be taken", why=str(error)) from error
+            if self._rings.tally[TALLY_DUE]:
+                made += self._emit()
+            elif row < len(codes):
+                self._rings.deepen()
+            if row == len(codes):
+                return self._told(made) if made else self._nothing
 
-    def _accepted(self, devices: Sequence[str], times: NDArray[np.int64]) -> dict[str, list[int]]:
-        """Rows to take in by device. One by one: each may close panes to the ones that arrive after it."""
-        accepted: dict[str, list[int]] = {}
-        pane_us = self.features.pane_us
-        for row, (name, time) in enumerate(zip(devices, times.tolist(), strict=True)):
-            device = self._devices.get(name)
-            if device is None:
-                device = self._devices[name] = _Device(np.zeros(0, np.int64), empty((0, self._signals)))
-            if time < device.closed:
-                self.late += 1
-            elif device.accept(time, pane_us, self._lateness_us):
-                accepted.setdefault(name, []).append(row)
-            else:
-                self.duplicates += 1
-        return accepted
+    def update_one(self, device: str, time: int, values: tuple[float, ...] | list[float]) -> OnlineRows:
+        """Take in one reading; the same as ``update`` with one row, and much faster.
 
-    def _emit(self, device: _Device) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        every = self.features.every_us
-        passed = (device.newest - self._lateness_us) // every * every
-        bounds = Bounds(*(np.array([each]) for each in (device.first_start, device.emitted, passed)))
-        rows = self._plan.rows(np.zeros(len(device.start), np.int32), device.start, device.state, bounds)
-        device.emitted = passed
-        device.forget_before(passed + every - self.features.longest_us)
-        return rows.end, rows.values
+        Args:
+            device: Name of the device.
+            time: Event time, UTC microseconds.
+            values: One number for each signal; NaN marks a missing value.
+
+        Raises:
+            ReadingsShapeError: There are more or fewer numbers than signals.
+        """
+        code = self._roster.codes.get(device)
+        if code is None:
+            code = int(self.register([device])[0])
+        if self._prepares:
+            values = self.features.prepared(np.array([values], np.float64))[0].tolist()
+        made: list[Rows] = []
+        while True:
+            try:
+                took = self._rings.stream.take_one(code, time, values)
+            except ValueError as error:
+                raise ReadingsShapeError("the reading does not fit the fleet", why=str(error)) from error
+            if took == TAKEN and not made:
+                return self._nothing
+            if self._rings.tally[TALLY_DUE]:
+                made += self._emit()
+            elif took == WAITS:
+                self._rings.deepen()
+            if took != WAITS:
+                return self._told(made)
+
+    def events(
+        self,
+        devices: Sequence[str],
+        kinds: Sequence[str],
+        times: NDArray[np.int64],
+        known: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take in events: for the windows that end after ``max(time, known)``, they have happened.
+
+        Args:
+            devices: Names of the devices, ``n`` of them.
+            kinds: What happened, kinds of the fleet.
+            times: When it happened, shape ``(n,)``, UTC microseconds.
+            known: When it became known, shape ``(n,)``; without it, at once.
+
+        Raises:
+            ReadingsShapeError: The fleet declares no such kind, or the arrays do not fit together.
+        """
+        declared = self.features.fleet.event_kinds
+        strange = next((kind for kind in kinds if kind not in declared), None)
+        if strange is not None or not len(devices) == len(kinds) == len(times):
+            raise ReadingsShapeError(
+                f"the fleet has no events of kind '{strange}'" if strange else "the arrays do not fit together",
+                where=f"fleet {self.features.fleet.name}",
+                fix=f"its kinds are {', '.join(declared) or 'none'}",
+            )
+        codes = self.register(devices)
+        told = np.flatnonzero(codes >= 0)
+        self._rings.tally[TALLY_REFUSED] += len(codes) - len(told)
+        numbers = np.array([declared.index(kind) for kind in kinds], np.int32)
+        visible = np.maximum(times, times if known is None else known)
+        emitted = self._rings.marks[codes[told], MARK_EMITTED]
+        self._log.add(codes[told], numbers[told], times[told], visible[told], emitted)
+
+    def _coded(self, devices: Sequence[str] | NDArray[np.int32]) -> NDArray[np.int32]:
+        if not isinstance(devices, np.ndarray):
+            codes = self._roster.find(devices)
+            self._rings.make_room(self._roster.size)
+            return codes
+        if not self._roster.in_use(devices):
+            raise ReadingsShapeError("a code belongs to no device", fix="give what register returned")
+        return devices
+
+    def _emit(self) -> list[Rows]:
+        """The rows of all devices that are due."""
+        rings, marks = self._rings, self._rings.marks
+        due = rings.due()
+        until = marks[:, MARK_EMITTED].copy()
+        until[due] = rings.passed(due)
+        bounds = Bounds(marks[:, MARK_FIRST], marks[:, MARK_EMITTED], until)
+        made = [self._rows(live, bounds) for live in rings.live(due)]
+        marks[due, MARK_EMITTED] = until[due]
+        if len(self._log.events().time):
+            self._log.forget_before(until)
+        return made
+
+    def _rows(self, live: Live, bounds: Bounds) -> Rows:
+        codes = np.unique(live.device).tolist() if self._plan.kinds else []
+        events = self._log.of(live.device)
+        carried = {code: self._rings.carried(code) for code in codes}
+        rows = self._plan.rows(live.device, live.start, live.state, bounds, events=events, carried=carried)
+        histories = events.histories() if codes else {}
+        for code in codes:
+            panes = slice(*np.searchsorted(live.device, [code, code + 1]))
+            beginnings = self._plan.beginnings(code, int(bounds.first_start[code]), histories)
+            # Rows that lag look at the growing windows as they were some steps ago.
+            until = int(bounds.until[code]) - self._carry_us
+            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until)
+            self._rings.carry(code, grown)
+        return rows
+
+    def _told(self, made: list[Rows]) -> OnlineRows:
+        device = np.concatenate([rows.device for rows in made])
+        end = np.concatenate([rows.end for rows in made])
+        values = np.concatenate([rows.values for rows in made])
+        if len(made) > 1:
+            order = np.lexsort((end, device))
+            device, end, values = device[order], end[order], values[order]
+        return OnlineRows(tuple(map(self._roster.name, device.tolist())), end, values)
 
     def snapshot(self) -> bytes:
-        """Everything remembered: a format line, a SHA-256, and an ``.npz`` archive without pickled objects."""
-        book = {
-            "digest": self.features.digest,
-            "lateness_us": self._lateness_us,
-            "duplicates": self.duplicates,
-            "late": self.late,
-            "devices": [
-                {
-                    "name": name,
-                    "panes": len(device.start),
-                    "marks": {key: getattr(device, key) for key in _MARKS},
-                    "seen": sorted(time for times in device.seen.values() for time in times),
-                }
-                for name, device in self._devices.items()
-            ],
-        }
-        devices = self._devices.values()
-        archive = io.BytesIO()
-        np.savez(
-            archive,
-            book=np.frombuffer(json.dumps(book).encode(), np.uint8),
-            start=np.concatenate([np.zeros(0, np.int64), *(device.start for device in devices)]),
-            state=np.concatenate([empty((0, self._signals)), *(device.state for device in devices)]),
-        )
-        content = archive.getvalue()
-        return _FORMAT + hashlib.sha256(content).digest() + content
+        """Everything remembered, in one block; see ``features.snapshot``."""
+        book = {"digest": self.features.digest, "lateness_us": self._lateness_us, "names": self._roster.names}
+        return pack(book, {**self._rings.packed(self._roster.size), **self._log.packed()})
 
     @classmethod
-    def restore(cls, features: FeatureSet, lateness: timedelta, data: bytes) -> Self:
+    def restore(cls, features: FeatureSet, lateness: timedelta, data: bytes, most_devices: int | None = None) -> Self:
         """Go on where a snapshot was taken.
 
         Raises:
             SnapshotError: The snapshot is damaged, or was taken with other features or another lateness.
         """
-        frame = len(_FORMAT) + hashlib.sha256().digest_size
-        if not data.startswith(_FORMAT) or data[len(_FORMAT) : frame] != hashlib.sha256(data[frame:]).digest():
-            raise SnapshotError("the snapshot is damaged, or of another version", fix="start without it")
-        with np.load(io.BytesIO(data[frame:]), allow_pickle=False) as archive:
-            book = json.loads(archive["book"].tobytes())
-            start, state = archive["start"], archive["state"]
-        online = cls(features, lateness)
+        book, arrays = unpack(data)
+        online = cls(features, lateness, most_devices)
         taken = (book["digest"], book["lateness_us"])
         if taken != (features.digest, online._lateness_us):
             raise SnapshotError(
@@ -234,15 +330,7 @@ class OnlineFeatures:
                 why=f"it says {taken[0]} and {taken[1]} µs, expected {features.digest} and {online._lateness_us} µs",
                 fix="start without it",
             )
-        online._open(book, start, state)
+        online._rings.unpack(arrays)
+        online._log.unpack(arrays)
+        online._roster = Roster(most_devices, book["names"])
         return online
-
-    def _open(self, book: dict[str, Any], start: NDArray[np.int64], state: NDArray[np.float64]) -> None:
-        self.duplicates, self.late = book["duplicates"], book["late"]
-        end, pane_us = 0, self.features.pane_us
-        for entry in book["devices"]:
-            begin, end = end, end + entry["panes"]
-            device = _Device(start[begin:end].copy(), state[begin:end].copy(), **entry["marks"])
-            for time in entry["seen"]:
-                device.seen.setdefault(time - time % pane_us, set()).add(time)
-            self._devices[entry["name"]] = device

@@ -11,6 +11,7 @@
     binding.c       its Python side: refuses every misfit buffer, releases the GIL in the loops
     reference.py    the same functions over panes in numpy
     burst_reference.py  the statistics of a burst in numpy
+    stream_reference.py readings as they arrive in numpy: class Stream
 
 ``features.pane`` is the friendly face of this package; use that.
 
@@ -28,11 +29,11 @@ Why so:
 
 import logging
 
-from features.kernel import burst_reference, reference
+from features.kernel import burst_reference, reference, stream_reference
 from features.kernel.burst_reference import RESULTS as BURST_RESULTS
 from features.kernel.reference import FIELDS, PANE_VERSION
 
-__all__ = ["BACKEND", "BURST_RESULTS", "FIELDS", "PANE_VERSION", "add", "burst", "merge"]
+__all__ = ["BACKEND", "BURST_RESULTS", "FIELDS", "PANE_VERSION", "Stream", "add", "burst", "merge"]
 
 try:
     from features.kernel import _pane
@@ -47,8 +48,10 @@ if _compiled is not None:
     BACKEND = "c"
     add, merge = _compiled.add, _compiled.merge
     burst = _compiled.burst
+    Stream: type[stream_reference.Stream] = _compiled.Stream
 else:
     BACKEND = "numpy"
     add, merge = reference.add, reference.merge
     burst = burst_reference.burst
+    Stream = stream_reference.Stream
     logging.getLogger(__name__).warning("The slower numpy kernel serves in place of the C kernel: %s.", _reason)

@@ -21,3 +21,25 @@ def burst(
     result: NDArray[np.float64],
     /,
 ) -> None: ...
+
+class Stream:
+    def __init__(
+        self,
+        state: NDArray[np.float64],
+        start: NDArray[np.int64],
+        marks: NDArray[np.int64],
+        seen: NDArray[np.int64],
+        held: NDArray[np.float64],
+        limits: NDArray[np.float64],
+        tally: NDArray[np.int64],
+        pane_us: int,
+        every_us: int,
+        lateness_us: int,
+        room_us: int,
+        most_open: int,
+        /,
+    ) -> None: ...
+    def take(
+        self, device: NDArray[np.int32], time: NDArray[np.int64], values: NDArray[np.float64], begin: int, /
+    ) -> int: ...
+    def take_one(self, device: int, time: int, values: tuple[float, ...] | list[float], /) -> int: ...

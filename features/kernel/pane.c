@@ -298,3 +298,167 @@ size_t tm_burst(const tm_real *samples, size_t count, tm_real rate, const tm_rea
     }
     return count;
 }
+
+/* --------------------------------------------------------------------------------------------------------- Stream */
+
+#if defined(__GNUC__)
+#define TM_PREFETCH(address) __builtin_prefetch(address, 1)
+#else
+#define TM_PREFETCH(address) (void)(address)
+#endif
+
+enum { TM_AHEAD = 4 }; /* rows whose panes are asked for before their turn: each lies elsewhere in memory */
+
+static int64_t floor_to(int64_t time, int64_t unit)
+{
+    const int64_t rest = time % unit;
+    return time - (rest < 0 ? rest + unit : rest);
+}
+
+/* The panes a time belongs to, emptied when their place in the ring was another's. */
+static tm_pane *panes_at(const tm_stream *stream, size_t device, int64_t time)
+{
+    int64_t *marks = stream->marks + device * TM_MARKS;
+    tm_pane *ring = stream->state + device * stream->panes * stream->signals;
+    if (time < marks[TM_MARK_PANE] || time - marks[TM_MARK_PANE] >= stream->pane_us) {
+        const int64_t start = floor_to(time, stream->pane_us);
+        const int64_t number = start / stream->pane_us, length = (int64_t)stream->panes;
+        const int64_t slot = number % length < 0 ? number % length + length : number % length;
+        int64_t *held = stream->start + device * stream->panes + slot;
+        marks[TM_MARK_PANE] = start;
+        marks[TM_MARK_SLOT] = slot;
+        if (*held != start) {
+            for (size_t signal = 0; signal < stream->signals; signal++)
+                tm_pane_clear(ring + (size_t)slot * stream->signals + signal);
+            *held = start;
+        }
+    }
+    return ring + (size_t)marks[TM_MARK_SLOT] * stream->signals;
+}
+
+static void sum_up(const tm_stream *stream, size_t device, int64_t time, const tm_real *values)
+{
+    tm_pane *panes = panes_at(stream, device, time);
+    const tm_real at = (tm_real)(time - stream->marks[device * TM_MARKS + TM_MARK_PANE]);
+    for (size_t signal = 0; signal < stream->signals; signal++)
+        tm_pane_add(panes + signal, at, values[signal], stream->limits[signal]);
+}
+
+/* Lets go of the times of closed panes; their readings are summed up if they waited for that. */
+static void release(const tm_stream *stream, size_t device)
+{
+    int64_t *marks = stream->marks + device * TM_MARKS;
+    int64_t *seen = stream->seen + device * stream->capacity;
+    tm_real *held = stream->held == NULL ? NULL : stream->held + device * stream->capacity * stream->signals;
+    const size_t open = (size_t)marks[TM_MARK_OPEN];
+    size_t closed = 0;
+    while (closed < open && seen[closed] < marks[TM_MARK_CLOSED]) {
+        if (held != NULL)
+            sum_up(stream, device, seen[closed], held + closed * stream->signals);
+        closed++;
+    }
+    if (closed == 0)
+        return;
+    for (size_t i = closed; i < open; i++)
+        seen[i - closed] = seen[i];
+    if (held != NULL)
+        for (size_t i = closed * stream->signals; i < open * stream->signals; i++)
+            held[i - closed * stream->signals] = held[i];
+    marks[TM_MARK_OPEN] = (int64_t)(open - closed);
+}
+
+static void advance(const tm_stream *stream, size_t device, int64_t time)
+{
+    int64_t *marks = stream->marks + device * TM_MARKS;
+    const int64_t watermark = time - stream->lateness_us;
+    if (marks[TM_MARK_NEWEST] == TM_NEVER) {
+        marks[TM_MARK_FIRST] = floor_to(time, stream->pane_us);
+        marks[TM_MARK_CLOSED] = floor_to(watermark, stream->pane_us);
+        marks[TM_MARK_EMITTED] = floor_to(watermark, stream->every_us); /* no window that ends before it holds anything */
+    } else if (watermark - marks[TM_MARK_CLOSED] >= stream->pane_us) {
+        marks[TM_MARK_CLOSED] = floor_to(watermark, stream->pane_us);
+        release(stream, device);
+    }
+    marks[TM_MARK_NEWEST] = time;
+    if (watermark - marks[TM_MARK_EMITTED] >= stream->every_us && !marks[TM_MARK_DUE]) {
+        marks[TM_MARK_DUE] = 1;
+        stream->tally[TM_TALLY_DUE]++;
+    }
+}
+
+/* Takes one row in; 0 when it has to wait. */
+static int take_row(const tm_stream *stream, size_t device, int64_t time, const tm_real *values)
+{
+    int64_t *marks = stream->marks + device * TM_MARKS;
+    if (time < marks[TM_MARK_CLOSED]) {
+        stream->tally[TM_TALLY_LATE]++;
+        return 1;
+    }
+    if (time > marks[TM_MARK_NEWEST]) {
+        advance(stream, device, time);
+        if (time - marks[TM_MARK_EMITTED] >= stream->room_us)
+            return 0;
+    }
+    int64_t *seen = stream->seen + device * stream->capacity;
+    const size_t open = (size_t)marks[TM_MARK_OPEN];
+    size_t place = open;
+    while (place > 0 && seen[place - 1] > time)
+        place--;
+    if (place > 0 && seen[place - 1] == time) {
+        stream->tally[TM_TALLY_DUPLICATE]++;
+        return 1;
+    }
+    if (open == stream->capacity) {
+        stream->tally[TM_TALLY_CROWDED] += open >= stream->most_open;
+        return open >= stream->most_open;
+    }
+    for (size_t i = open; i > place; i--)
+        seen[i] = seen[i - 1];
+    seen[place] = time;
+    marks[TM_MARK_OPEN] = (int64_t)(open + 1);
+    if (time < marks[TM_MARK_FIRST])
+        marks[TM_MARK_FIRST] = floor_to(time, stream->pane_us);
+    if (stream->held == NULL) {
+        sum_up(stream, device, time, values);
+        return 1;
+    }
+    tm_real *held = stream->held + device * stream->capacity * stream->signals;
+    for (size_t i = open * stream->signals; i > place * stream->signals; i--)
+        held[i + stream->signals - 1] = held[i - 1];
+    memcpy(held + place * stream->signals, values, stream->signals * sizeof *values);
+    return 1;
+}
+
+static void expect_row(const tm_stream *stream, int32_t device)
+{
+    if (device < 0)
+        return;
+    const size_t slot = (size_t)stream->marks[(size_t)device * TM_MARKS + TM_MARK_SLOT];
+    const char *panes = (const char *)(stream->state + ((size_t)device * stream->panes + slot) * stream->signals);
+    for (size_t byte = 0; byte < stream->signals * sizeof(tm_pane); byte += 64)
+        TM_PREFETCH(panes + byte);
+    TM_PREFETCH(stream->seen + (size_t)device * stream->capacity);
+}
+
+size_t tm_stream_take(const tm_stream *stream, const int32_t *device, const int64_t *time, const tm_real *values,
+                      size_t rows)
+{
+    for (size_t row = 0; row < rows; row++) {
+        if (row + TM_AHEAD < rows)
+            expect_row(stream, device[row + TM_AHEAD]);
+        if (device[row] < 0)
+            stream->tally[TM_TALLY_REFUSED]++;
+        else if (!take_row(stream, (size_t)device[row], time[row], values + row * stream->signals))
+            return row;
+    }
+    return rows;
+}
+
+size_t tm_stream_misfit(const tm_stream *stream, const int32_t *device, const int64_t *time, size_t rows)
+{
+    for (size_t row = 0; row < rows; row++)
+        if ((device[row] >= 0 && (size_t)device[row] >= stream->devices) || time[row] < -TM_FARTHEST ||
+            time[row] > TM_FARTHEST)
+            return row;
+    return rows;
+}

@@ -128,6 +128,70 @@ enum { TM_BURST_RMS, TM_BURST_CREST, TM_BURST_KURTOSIS, TM_BURST_PEAK, TM_BURST_
 size_t tm_burst(const tm_real *samples, size_t count, tm_real rate, const tm_real *twiddles, size_t segment,
                 const int64_t *bands, size_t band_count, tm_real *scratch, tm_real *result);
 
+/* ---------------------------------------------------------------------------------------------------------------------
+ * Stream: readings of many devices in the order they arrive, summed up in a ring of panes per device.
+ *
+ * The watermark of a device is its newest time less the lateness. Panes that end at or before it are closed: their
+ * readings are late. Windows end at multiples of the step; the caller emits those the watermark has passed and notes in
+ * TM_MARK_EMITTED up to where it did. A pane whose place in the ring is taken again is one no window to come needs.
+ * Times of open panes are kept, sorted, so that a reading that was seen before is told apart exactly. Where panes need
+ * their readings in the order of time (`held`), readings wait beside their times until their pane closes.
+ */
+
+/* What is noted of each device; times in microseconds, TM_NEVER where there was none. */
+enum {
+    TM_MARK_FIRST,   /* start of the first pane */
+    TM_MARK_NEWEST,  /* latest time */
+    TM_MARK_CLOSED,  /* panes that start before it are closed */
+    TM_MARK_EMITTED, /* windows that end at or before it were emitted */
+    TM_MARK_OPEN,    /* times kept of open panes */
+    TM_MARK_PANE,    /* start of the pane written last, */
+    TM_MARK_SLOT,    /* and its place in the ring */
+    TM_MARK_DUE,     /* 1 when the watermark has passed the end of a window that was not emitted */
+    TM_MARKS
+};
+
+/* What became of readings that were not summed up, and how many devices are due. */
+enum {
+    TM_TALLY_LATE,
+    TM_TALLY_DUPLICATE,
+    TM_TALLY_CROWDED, /* more readings in open panes of one device than are kept apart */
+    TM_TALLY_REFUSED, /* of devices numbered below zero */
+    TM_TALLY_DUE,
+    TM_TALLIES
+};
+
+#define TM_NEVER (INT64_MIN / 2)
+#define TM_FARTHEST (INT64_MAX / 4) /* times lie within it on both sides; 73,000 years */
+
+typedef struct {
+    size_t devices;
+    size_t panes; /* of a ring; they hold the longest window, the lateness and one pane more */
+    size_t signals;
+    size_t capacity;  /* times kept of a device */
+    size_t most_open; /* what the caller would let the capacity grow to */
+    int64_t pane_us;
+    int64_t every_us; /* whole panes from one window to the next */
+    int64_t lateness_us;
+    int64_t room_us; /* how far behind TM_MARK_EMITTED lies the first pane that takes the place of one still needed */
+    tm_pane *state;  /* [devices][panes][signals] */
+    int64_t *start;  /* [devices][panes], TM_NEVER where the ring holds nothing */
+    int64_t *marks;  /* [devices][TM_MARKS] */
+    int64_t *seen;   /* [devices][capacity], the first TM_MARK_OPEN of them in use, increasing */
+    tm_real *held;   /* [devices][capacity][signals]; NULL when readings are summed up at once */
+    const tm_real *limits;
+    int64_t *tally; /* [TM_TALLIES] */
+} tm_stream;
+
+/* Takes rows in the order of their arrival. Returns `rows`, or the number of the first row that has to wait: when a
+ * device is due, until its windows are emitted; otherwise until the capacity is twice what it was. Rows before it have
+ * been taken. Devices must exist and times lie within TM_FARTHEST: see tm_stream_misfit. */
+size_t tm_stream_take(const tm_stream *stream, const int32_t *device, const int64_t *time, const tm_real *values,
+                      size_t rows);
+
+/* Returns `rows`, or the number of the first row of a device that does not exist or a time beyond all calendars. */
+size_t tm_stream_misfit(const tm_stream *stream, const int32_t *device, const int64_t *time, size_t rows);
+
 #ifdef __cplusplus
 }
 #endif

@@ -75,12 +75,16 @@ def test_nothing_in_gives_nothing_out() -> None:
     assert (rows.device, rows.end.shape, rows.values.shape) == ((), (0,), (0, 2))
 
 
-def test_memory_holds_only_the_panes_of_the_longest_window() -> None:
+def test_memory_of_a_device_does_not_grow_with_its_history() -> None:
     online = OnlineFeatures(FEATURES, timedelta(0))
+    feed(online, [*range(20)])
+    held = online.bytes_per_device
+    rings = online._rings
+    # 4 panes of the longest window and one more: 120 bytes of a signal and 8 of its start each, 16 times, 8 marks.
+    assert held == 5 * (120 + 8) + 16 * 8 + 8 * 8 + 8
     feed(online, [*range(5000)])
-    device = online._devices["a"]
-    assert len(device.start) <= 6
-    assert sum(len(times) for times in device.seen.values()) <= 2
+    assert online.bytes_per_device == held
+    assert online._rings is rings
 
 
 Arrivals = list[tuple[str, int, float]]
