@@ -175,9 +175,9 @@ class FeatureSet:
         return digest_of({"pane_version": PANE_VERSION, **self.to_json()})
 
     @property
-    def raw(self) -> "FeatureSet":
-        """The same features of readings as they are: they have the same rows, and need nothing learned."""
-        return replace(self, regimes=None)
+    def computable(self) -> "FeatureSet":
+        """The set or, while its regimes are to be learned, that of readings as they are: it has the same rows."""
+        return replace(self, regimes=None) if isinstance(self.regimes, RegimeRule) else self
 
     def learned(self, regimes: Regimes) -> "FeatureSet":
         """The same features with their regimes as training learned them."""

@@ -26,6 +26,7 @@ Rooms, from the door inwards:
     materialize refresh reach extent happened growth rows become panes and features, only where something changed
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
     estimator tuning export candidate reference     fit, and build the very bundle that will serve
+    regimes                                         what is usual under which operating condition, from training data
     graph                                           panes to features, and to the score, as one ONNX graph
     examine evaluate parity sensitivity footprint   look at the bundle from all sides
     gate report charts timeline verdict             judge it, and tell of it

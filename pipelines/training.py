@@ -1,6 +1,6 @@
 """One training: from feature rows and events to a judged, registered version.
 
-    load -> label and split -> search -> fit, export, pack -> examine the bundle -> gate record -> report -> register
+    regimes -> load and split -> search -> fit, export, pack -> examine the bundle -> gate record -> report -> register
 
 It can be killed anywhere and run again: the same data, parameters and code give the same bundle, its gate record is
 replaced by an equal one, and the registry finishes the run that was begun. The version comes last.
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines import history, report, verdict
+from pipelines import history, regimes, report, verdict
 from pipelines.candidate import build
 from pipelines.dataset import Dataset
 from pipelines.errors import VersionMissingError
@@ -158,6 +158,9 @@ def train(
     if usecase.pane_graph:
         feature_graph(usecase.features)  # what has no graph is refused before hours are spent on it
     step("load")
+    usecase = regimes.learned(
+        store, lake, usecase, since=parameters.since, until=parameters.until, seed=parameters.seed, now_us=now_us
+    )
     data = history.load(
         store, lake, usecase, since=parameters.since, until=parameters.until, seed=parameters.seed, now_us=now_us
     )

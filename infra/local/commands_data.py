@@ -130,7 +130,7 @@ def materialize(run: Run, fleet: str) -> Outcome:
     from pipelines.materialize import materialize as bring_up  # noqa: PLC0415 - see above
 
     store = run.open_store()
-    summary = bring_up(Lake(store.uri), catalog.load(fleet).features, run.console.progress)
+    summary = bring_up(Lake(store.uri), catalog.load(fleet).features.computable, run.console.progress)
     dates = summary.dates
     lines = [f"{summary.panes:,} panes of {summary.readings:,} readings, {summary.rows:,} feature rows computed"]
     lines += [f"dates {dates[0]} to {dates[-1]}" if dates else "nothing had changed"]

@@ -4,7 +4,7 @@ The training's own loader labels and splits the windows, so what is said here is
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from features.errors import TidemillError
@@ -107,6 +107,7 @@ def look_ahead(store: Store, usecase: UseCase, since: int | None, until: int | N
         until: The present to act in; None for now.
         now_us: The clock, UTC microseconds.
     """
+    usecase = replace(usecase, feature_set=usecase.features.computable)  # regimes are learned by the training itself
     lake, features = Lake(store.uri), usecase.features
     waiting = _waiting(store, lake, usecase)
     stored = Stored(

@@ -47,6 +47,7 @@ class UseCase:
         placements: Where it is to run; each brings its budget of time and size.
         pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
         cost: What mistakes cost. Declared, the threshold is chosen for the least cost, else for the best F1.
+        feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
     """
 
     name: str
@@ -60,6 +61,7 @@ class UseCase:
     placements: tuple[str, ...] = ("gateway", "cloud")
     pane_graph: bool = False
     cost: Cost | None = None
+    feature_set: FeatureSet | None = None
 
     def __post_init__(self) -> None:
         _demand(self.name.isidentifier() and self.name.islower(), "name", self.name, "lower case, digits and _")
@@ -78,8 +80,8 @@ class UseCase:
 
     @property
     def features(self) -> FeatureSet:
-        """The features of the fleet, from the catalog."""
-        return catalog.load(self.fleet).features
+        """The features the model sees: those of the fleet in the catalog, if no others are given."""
+        return catalog.load(self.fleet).features if self.feature_set is None else self.feature_set
 
 
 def names() -> list[str]:

@@ -115,7 +115,8 @@ def test_regimes_that_were_not_learned_prepare_nothing_and_say_what_to_do() -> N
     declared = replace(FEATURES, regimes=RULE)
     with pytest.raises(FeatureSetError, match=r"not learned yet.*train a use case"):
         declared.prepared(np.zeros((1, 2)))
-    assert declared.raw == FEATURES
+    assert declared.computable == FEATURES
+    assert declared.learned(LEARNED).computable.regimes == LEARNED
 
 
 @pytest.mark.parametrize("change", [{"settings": ("torque",)}, {"signals": ("torque",)}], ids=str)

@@ -1,0 +1,223 @@
+"""Regimes are learned on training data alone, and a training with them sees what raw values hide."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features import catalog
+from features.errors import FeatureSetError
+from features.feature import grid
+from features.regime import RegimeRule, Regimes
+from pipelines import history, regimes, usecases
+from pipelines.errors import TooLittleDataError
+from pipelines.label import FailureWithin
+from pipelines.lake import Lake
+from pipelines.materialize import materialize
+from pipelines.registration import BUNDLE
+from pipelines.training import Parameters, train
+from pipelines.unique import date_names
+from serving.bundle import unpack
+from serving.predictor import Predictor
+from serving.store import open_store
+from tests.fakes.histories import HOUR, append
+from tests.fakes.trainings import MemoryTrainings
+
+DAY, START = 24 * HOUR, 20_000 * 24 * HOUR
+FLEET = catalog.load("azure_pdm").fleet
+NAMES = FLEET.signal_names
+RULE = RegimeRule(settings=("volt", "rotate"), count=3, signals=("vibration", "pressure"))
+FEATURES = replace(
+    catalog.load("azure_pdm").features,
+    features=grid(("vibration", "pressure"), ("mean", "max"), (timedelta(hours=6), timedelta(hours=24))),
+    regimes=RULE,
+)
+USECASE = replace(
+    usecases.load("machine_failure"),
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12)),
+    feature_set=FEATURES,
+)
+PLACES = np.array([[100.0, 300.0], [200.0, 300.0], [200.0, 700.0]])  # volt and rotate in three conditions
+USUAL = np.array([[20.0, 50.0], [60.0, 150.0], [110.0, 90.0]])  # vibration and pressure there
+
+
+def fleet_past(devices=12, days=45, seed=0):
+    """Hourly readings of a fleet that changes its condition every hour; vibration rises by 4 a day before a failure.
+
+    The rise is a fifth of what conditions make of it, and four times the noise within one.
+    """
+    random = np.random.default_rng(seed)
+    times = START + np.arange(days * 24) * HOUR
+    columns, events = [], []
+    for number in range(devices):
+        failures = START + np.cumsum(random.uniform(5, 13, days)).astype(np.int64) * DAY
+        failures = failures[failures < times[-1]] if number % 4 != 3 else failures[:0]
+        condition = random.integers(0, 3, len(times))
+        values = np.full((len(times), len(NAMES)), np.nan)
+        values[:, :2] = PLACES[condition] + random.normal(0, 2, (len(times), 2))
+        ill = ((failures[:, None] > times) & (failures[:, None] - times < DAY)).any(axis=0)
+        values[:, NAMES.index("vibration")] = USUAL[condition, 0] + random.normal(0, 1, len(times)) + 4 * ill
+        values[:, NAMES.index("pressure")] = USUAL[condition, 1] + random.normal(0, 3, len(times))
+        columns.append(values)
+        events += [(f"machine-{number:02d}", time) for time in failures.tolist()]
+    device = np.repeat([f"machine-{number:02d}" for number in range(devices)], len(times))
+    return device, np.tile(times, devices), np.concatenate(columns), events
+
+
+def fill(folder, past):
+    folder.mkdir(exist_ok=True)
+    store, (device, times, values, events) = open_store(str(folder)), past
+    lake = Lake(str(folder))
+    readings = {"date": date_names(times), "device": device, "time": times, "received": times}
+    columns = {**readings, "batch": np.ones(len(times), np.int64), **dict(zip(NAMES, values.T, strict=True))}
+    table = lake.telemetry(FLEET)
+    schema = table.layout.schema
+    rows = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+    table.create().append(rows, transaction=(f"ingest:{FLEET.name}", 1))
+    owner, time = ([event[part] for event in events] for part in (0, 1))
+    told = {"device": owner, "time": time, "kind": ["failure"] * len(time), "known_at": [t + HOUR for t in time]}
+    append(lake.events(FLEET), {**told, "detail": [""] * len(time)})
+    return store, lake
+
+
+NOW = START + 100 * DAY
+
+
+def learned(works, usecase):
+    store, lake = works
+    return regimes.learned(store, lake, usecase, since=None, until=None, seed=1, now_us=NOW)
+
+
+@pytest.fixture(scope="module")
+def past():
+    return fleet_past()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, past):
+    return fill(tmp_path_factory.mktemp("store"), past)
+
+
+@pytest.fixture(scope="module")
+def found(filled):
+    return learned(filled, USECASE).features.regimes
+
+
+def test_the_conditions_of_the_fleet_are_found_and_what_is_usual_there(found):
+    assert isinstance(found, Regimes)
+    order = found.assign(PLACES)
+    places = np.array(found.offset) + np.array(found.scale) * np.array(found.centres)
+    np.testing.assert_allclose(places[order], PLACES, atol=1)
+    np.testing.assert_allclose(np.array(found.mean)[order], USUAL, atol=1)
+    np.testing.assert_allclose(np.array(found.std)[:, 1], 3.0, atol=0.3)
+
+
+def test_the_deviation_is_that_of_the_readings_in_the_regime(filled, past):
+    device, times, values, _ = past
+    chosen = ["machine-01", "machine-05"]
+    learned = regimes.learn(filled[1], FEATURES, chosen, since=START + DAY, until=START + 9 * DAY).regimes
+    here = np.isin(device, chosen) & (times >= START + DAY) & (times < START + 9 * DAY)
+    assert isinstance(learned, Regimes)
+    regime = learned.assign(values[here, :2])
+    for number in range(3):
+        inside = values[here][regime == number]
+        for column, name in enumerate(RULE.signals):
+            numbers = inside[:, NAMES.index(name)]
+            np.testing.assert_allclose(learned.mean[number][column], numbers.mean(), rtol=1e-12)
+            np.testing.assert_allclose(learned.std[number][column], numbers.std(ddof=1), rtol=1e-12)
+
+
+def test_nothing_that_is_held_out_or_comes_later_is_learned_from(tmp_path, filled, past, found):
+    device, times, values, events = past
+    raw = replace(USECASE, feature_set=FEATURES.computable)
+    data = history.load(filled[0], filled[1], raw, since=None, until=None, seed=1, now_us=NOW)
+    outside = np.isin(device, data.held_out) | (times >= data.train_until)
+    assert 0.3 < outside.mean() < 0.8
+    changed = np.where(outside[:, None], np.random.default_rng(3).uniform(0, 140, values.shape), values)
+    changed[np.isnan(values)] = np.nan
+    same = learned(fill(tmp_path / "outside", (device, times, changed, events)), USECASE)
+    assert same.features.regimes == found
+    inside = np.flatnonzero(~outside)[1000]
+    touched = values.copy()
+    touched[inside, NAMES.index("vibration")] += 5
+    other = learned(fill(tmp_path / "inside", (device, times, touched, events)), USECASE)
+    assert other.features.regimes != found
+
+
+def test_a_set_without_a_rule_is_left_alone(filled):
+    plain = replace(USECASE, feature_set=None)
+    assert learned(filled, plain) is plain
+    assert regimes.learn(filled[1], plain.features, [], since=0, until=1) is plain.features
+
+
+def test_one_regime_makes_z_scores(filled):
+    rule = replace(RULE, count=1, settings=("pressure",))
+    features = regimes.learn(filled[1], replace(FEATURES, regimes=rule), ["machine-03"], since=0, until=2**60)
+    readings = filled[1].telemetry(FLEET).open().read(list(NAMES), devices=["machine-03"])
+    values = np.column_stack([readings[name].to_numpy() for name in NAMES])
+    scores = features.prepared(values)[:, [NAMES.index(name) for name in RULE.signals]]
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(scores.std(axis=0, ddof=1), 1, rtol=1e-12)
+
+
+def test_a_constant_signal_and_a_constant_setting_divide_by_one(tmp_path, past):
+    device, times, values, events = past
+    still = values.copy()
+    still[:, NAMES.index("pressure")], still[:, NAMES.index("rotate")] = 0.1, 0.3
+    lake = fill(tmp_path, (device, times, still, events))[1]
+    learned = regimes.learn(lake, replace(FEATURES, regimes=replace(RULE, count=2)), set(device), since=0, until=2**60)
+    assert isinstance(learned.regimes, Regimes)
+    assert learned.regimes.scale[1] == 1.0
+    assert [row[1] for row in learned.regimes.std] == [1.0, 1.0]
+    assert learned.prepared(still[:5])[:, NAMES.index("pressure")].tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        pytest.param(replace(RULE, settings=("error1",)), "0 readings with 0 different settings", id="no setting"),
+        pytest.param(replace(RULE, count=40), "readings of", id="too many regimes"),
+        pytest.param(replace(RULE, signals=("vibration", "error2")), "0 readings of error2", id="a signal never sent"),
+    ],
+)
+def test_too_few_readings_for_a_regime_are_told(filled, rule, message):
+    with pytest.raises(TooLittleDataError, match=message):
+        regimes.learn(filled[1], replace(FEATURES, regimes=rule), ["machine-01"], since=START, until=START + 12 * DAY)
+
+
+def test_more_regimes_than_settings_are_told(tmp_path, past):
+    device, times, values, events = past
+    still = values.copy()
+    still[:, :2] = 7.0
+    lake = fill(tmp_path, (device, times, still, events))[1]
+    with pytest.raises(TooLittleDataError, match="with 1 different settings do not make 3 regimes"):
+        regimes.learn(lake, FEATURES, set(device), since=0, until=2**60)
+
+
+def test_an_unlearned_set_is_not_materialized(filled):
+    with pytest.raises(FeatureSetError, match="not learned yet"):
+        materialize(filled[1], FEATURES)
+
+
+def test_a_training_sees_the_fault_that_raw_values_hide(tmp_path, past):
+    store, lake = fill(tmp_path, past)
+    registry, parameters = MemoryTrainings(), Parameters(estimator="logistic", seed=1)
+    plain = replace(USECASE, feature_set=FEATURES.computable)
+    materialize(lake, plain.features)
+    caught: dict[str, Any] = {}
+    for name, usecase in (("raw", plain), ("normalised", USECASE)):
+        summary = train(store, lake, registry, usecase, parameters, now_us=NOW)
+        caught[name] = summary.metrics["average_precision"]
+        bundle = unpack(registry.registrations[-1].files[BUNDLE])
+        assert bundle.digest == summary.digest
+    assert caught["normalised"] > 0.9
+    assert caught["raw"] < 0.6
+    carried = bundle.manifest.features
+    assert isinstance(carried.regimes, Regimes)
+    assert carried.digest == bundle.manifest.lineage["features.digest"]
+    Predictor(bundle).check_golden()
+    again = train(store, lake, registry, USECASE, parameters, now_us=NOW)
+    assert (again.digest, again.reused) == (summary.digest, True)
