@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from serving.errors import ForbiddenOperatorError, MalformedModelError
 
 MODEL_BYTES: Final = 60 * 1024 * 1024
-NODES: Final = 1000
+NODES: Final = 4000  # a graph from panes has about 150 for each window and lag with every statistic
 DIMENSIONS: Final = 8
 LARGEST_SCALAR: Final = 1 << 20  # of attributes: n_targets = 2**31 would make the runtime allocate as much per row
 
