@@ -2,11 +2,11 @@
 
     >>> from datetime import timedelta
     >>> import numpy as np
-    >>> from features import batch, catalog, online
+    >>> from features import batch, catalog, online, panetable
     >>> features = catalog.load("pumps").features
     >>> times = np.arange(1500) * 60_000_000
     >>> values = np.random.default_rng(7).uniform(1.0, 20.0, (1500, 6))
-    >>> stored = batch.feature_rows(features, batch.panes_of(features, np.zeros(1500, np.int32), times, values))
+    >>> stored = batch.feature_rows(features, panetable.panes_of(features, np.zeros(1500, np.int32), times, values))
     >>> stream = online.OnlineFeatures(features, timedelta(0)).update(["P-1"] * 1500, times, values)
     >>> np.allclose(stored.values[:1], stream.values, rtol=1e-9, equal_nan=True)
     True
@@ -25,6 +25,7 @@ Floor plan, from the ground up; each module imports only from those before it:
     running.py      windows that grow from an event on
     plan.py         from panes and events to feature rows
     featureset.py   which features, with names and a digest over every parameter
+    panetable.py    readings of many devices to panes, by columns
     batch.py        features of stored telemetry
     online.py       features of a stream
     description.py  what each feature says, in words

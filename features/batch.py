@@ -1,6 +1,7 @@
-"""Features of stored telemetry: readings to panes, panes to feature rows, for a whole fleet at once.
+"""Features of stored telemetry: panes to feature rows, for a whole fleet at once.
 
     >>> from features.catalog import load
+    >>> from features.panetable import panes_of
     >>> features = load("pumps").features
     >>> minutes = np.arange(0, 26 * 60) * 60_000_000  # a reading a minute for 26 hours
     >>> values = np.full((len(minutes), 6), 5.0)
@@ -9,9 +10,8 @@
     >>> (table.end // 3_600_000_000).tolist(), table.values.shape  # the first row comes with the first whole day
     ([24, 25, 26], (3, 55))
 
-Both stages are maps over devices and take slices: panes of some days, rows of some devices. Panes of one interval from
-two sources merge with ``features.pane.merge``. Duplicates are the caller's matter: who stores readings knows which of
-two records of one device and time is to be believed.
+The stage is a map over devices and takes slices: rows of some devices, rows after some time. The stage before it, from
+readings to panes, is ``features.panetable``.
 """
 
 from dataclasses import dataclass
@@ -23,23 +23,8 @@ from features import kernel
 from features.errors import ReadingsShapeError
 from features.event import Events
 from features.featureset import FeatureSet
-from features.pane import empty, pane_starts
+from features.panetable import PaneTable
 from features.plan import Bounds
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PaneTable:
-    """Panes with at least one record, sorted by device and start.
-
-    Args:
-        device: Device codes, shape ``(rows,)``.
-        start: Starts of the panes, shape ``(rows,)``, UTC microseconds.
-        state: Pane states, shape ``(rows, signals, FIELDS)``.
-    """
-
-    device: NDArray[np.int32]
-    start: NDArray[np.int64]
-    state: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,44 +40,6 @@ class FeatureTable:
     device: NDArray[np.int32]
     end: NDArray[np.int64]
     values: NDArray[np.float64]
-
-
-def panes_of(
-    features: FeatureSet, device: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[np.float64]
-) -> PaneTable:
-    """Sum up readings in panes.
-
-    Args:
-        features: Says how long a pane is.
-        device: Codes of the devices, shape ``(n,)``, zero or more.
-        times: Event times, shape ``(n,)``, UTC microseconds, in any order.
-        values: Readings, shape ``(n, signals)`` in the fleet's order; NaN marks a missing value. No two rows share
-            device and time.
-
-    Raises:
-        ReadingsShapeError: The arrays do not fit together or the fleet.
-    """
-    signals = len(features.fleet.signals)
-    if device.ndim != 1 or times.shape != device.shape or values.shape != (len(device), signals):
-        raise ReadingsShapeError(
-            f"device {device.shape}, times {times.shape} and values {values.shape} do not fit together",
-            where=f"fleet {features.fleet.name}",
-            why=f"expected (n,), (n,) and (n, {signals})",
-        )
-    if not len(times):
-        return PaneTable(np.zeros(0, np.int32), np.zeros(0, np.int64), empty((0, signals)))
-    order = np.lexsort((times, device))
-    device, times, readings = (
-        device[order],
-        times[order],
-        np.require(features.prepared(values[order]), np.float64, ["C", "A"]),
-    )
-    start = pane_starts(times, features.pane_us)
-    begins = (np.diff(start, prepend=start[0] - 1) != 0) | (np.diff(device, prepend=device[0]) != 0)
-    group = np.cumsum(begins) - 1
-    state = empty((int(group[-1]) + 1, signals))
-    kernel.add(state, group, (times - start).astype(np.float64), readings, features.fleet.limits)
-    return PaneTable(device[begins].astype(np.int32), start[begins], state)
 
 
 def feature_rows(

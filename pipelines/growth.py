@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import PaneTable
 from features.event import Events
 from features.featureset import FeatureSet
+from features.panetable import PaneTable
 from features.running import Carried, advance
 from pipelines.reach import Codes, Times
 from pipelines.tables import DAY_US

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import PaneTable
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
+from features.panetable import PaneTable
 from features.schema import Fleet
 from pipelines import dataset, graph, quarantine
 from pipelines.dataset import Dataset, Windows

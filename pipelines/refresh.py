@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.batch import PaneTable, panes_of
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, pane_starts
+from features.panetable import PaneTable, panes_of
 from features.plan import Bounds
 from pipelines import tables
 from pipelines.growth import Growth

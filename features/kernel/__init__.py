@@ -31,9 +31,23 @@ import logging
 
 from features.kernel import burst_reference, reference, stream_reference
 from features.kernel.burst_reference import RESULTS as BURST_RESULTS
-from features.kernel.reference import FIELDS, PANE_VERSION
+from features.kernel.reference import FIELDS, PANE_VERSION, Parts
 
-__all__ = ["BACKEND", "BURST_RESULTS", "FIELDS", "PANE_VERSION", "Stream", "add", "burst", "merge"]
+__all__ = [
+    "BACKEND",
+    "BURST_RESULTS",
+    "FIELDS",
+    "PANE_VERSION",
+    "Parts",
+    "Stream",
+    "add",
+    "burst",
+    "find_runs",
+    "fold",
+    "merge",
+    "number_runs",
+    "sum_runs",
+]
 
 try:
     from features.kernel import _pane
@@ -46,12 +60,14 @@ else:
 
 if _compiled is not None:
     BACKEND = "c"
-    add, merge = _compiled.add, _compiled.merge
+    add, merge, fold = _compiled.add, _compiled.merge, _compiled.fold
+    find_runs, number_runs, sum_runs = _compiled.find_runs, _compiled.number_runs, _compiled.sum_runs
     burst = _compiled.burst
     Stream: type[stream_reference.Stream] = _compiled.Stream
 else:
     BACKEND = "numpy"
-    add, merge = reference.add, reference.merge
+    add, merge, fold = reference.add, reference.merge, reference.fold
+    find_runs, number_runs, sum_runs = reference.find_runs, reference.number_runs, reference.sum_runs
     burst = burst_reference.burst
     Stream = stream_reference.Stream
     logging.getLogger(__name__).warning("The slower numpy kernel serves in place of the C kernel: %s.", _reason)

@@ -21,6 +21,46 @@ def burst(
     result: NDArray[np.float64],
     /,
 ) -> None: ...
+def find_runs(
+    device: NDArray[np.int32],
+    times: NDArray[np.int64],
+    pane_us: int,
+    begin: NDArray[np.uint32],
+    start: NDArray[np.int64],
+    /,
+) -> tuple[int, bool, bool, int, int, int, int]: ...
+def number_runs(
+    device: NDArray[np.int32],
+    times: NDArray[np.int64],
+    pane_us: int,
+    begin: NDArray[np.uint32],
+    start: NDArray[np.int64],
+    first: tuple[int, int],
+    cells: NDArray[np.uint32],
+    group: NDArray[np.uint32],
+    pane_device: NDArray[np.int32],
+    pane_start: NDArray[np.int64],
+    latest: NDArray[np.int64],
+    /,
+) -> tuple[int, bool]: ...
+def sum_runs(
+    panes: NDArray[np.float64],
+    pane_start: NDArray[np.int64],
+    times: NDArray[np.int64],
+    begin: NDArray[np.uint32],
+    group: NDArray[np.uint32] | None,
+    columns: tuple[tuple[NDArray[np.float64], NDArray[np.uint8] | None, int], ...],
+    limits: NDArray[np.float64],
+    scratch: NDArray[np.uint32],
+    /,
+) -> None: ...
+def fold(
+    panes: NDArray[np.float64],
+    parts: NDArray[np.float64],
+    order: NDArray[np.int64],
+    begin: NDArray[np.int64],
+    /,
+) -> None: ...
 
 class Stream:
     def __init__(

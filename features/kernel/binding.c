@@ -1,7 +1,10 @@
-/* The Python side of the pane kernel: two functions over buffers, in the stable ABI of Python 3.11.
+/* The Python side of the pane kernel: functions over buffers, in the stable ABI of Python 3.11.
  *
  * Everything a buffer can get wrong is refused here with ValueError, before the kernel sees it; the loops run without
- * the GIL. features/kernel/reference.py has the same two functions in numpy, with the same refusals.
+ * the GIL. features/kernel/reference.py has the same functions in numpy, with the same refusals.
+ *
+ * How to add one: describe its arrays in a table of `array`, open them with open_all, refuse what does not fit together,
+ * call the kernel, and leave through close_all.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -14,189 +17,449 @@
 _Static_assert(sizeof(tm_pane) == TM_PANE_FIELDS * sizeof(double), "a pane is a row of doubles");
 #endif
 
-enum { REAL, INTEGER };
+typedef enum { REAL, INT64, INT32, UINT32, UINT8 } element;
+
+static const struct {
+    const char *name, *formats; /* struct module characters that are this type on some platform */
+    Py_ssize_t size;
+} ELEMENTS[] = {{"float64", "d", 8}, {"int64", "lq", 8}, {"int32", "il", 4}, {"uint32", "IL", 4}, {"uint8", "B", 1}};
+
+typedef struct {
+    const char *name;
+    element type;
+    int dimensions; /* 0: any but none */
+    int writable;
+} array;
 
 /* Fills `view` with the buffer of `object`; on refusal sets ValueError and returns -1 with nothing to release. */
-static int open_buffer(PyObject *object, Py_buffer *view, int element, int dimensions, int writable, const char *name)
+static int open_array(PyObject *object, const array *form, Py_buffer *view)
 {
-    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (form->writable ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(object, view, flags) != 0) {
         PyErr_Clear();
-        PyErr_Format(PyExc_ValueError, "%s must be a C-contiguous%s array", name, writable ? ", writable" : "");
+        PyErr_Format(PyExc_ValueError, "%s must be a C-contiguous%s array", form->name,
+                     form->writable ? ", writable" : "");
         return -1;
     }
     const char *format = view->format != NULL ? view->format : "B";
-    const int fits = element == REAL ? strcmp(format, "d") == 0 : (strcmp(format, "l") == 0 || strcmp(format, "q") == 0);
+    const int fits = format[0] != 0 && format[1] == 0 && strchr(ELEMENTS[form->type].formats, format[0]) != NULL;
     const char *fault = NULL;
-    if (!fits || view->itemsize != 8)
-        fault = element == REAL ? "must hold float64" : "must hold int64";
-    else if (dimensions > 0 ? view->ndim != dimensions : view->ndim < 1)
+    if (!fits || view->itemsize != ELEMENTS[form->type].size)
+        fault = "must hold ";
+    else if (form->dimensions > 0 ? view->ndim != form->dimensions : view->ndim < 1)
         fault = "has the wrong number of dimensions";
-    else if ((uintptr_t)view->buf % 8 != 0)
+    else if ((uintptr_t)view->buf % (uintptr_t)view->itemsize != 0)
         fault = "must be aligned";
     if (fault == NULL)
         return 0;
-    PyErr_Format(PyExc_ValueError, "%s %s", name, fault);
+    PyErr_Format(PyExc_ValueError, "%s %s%s", form->name, fault, fault[5] == 'h' ? ELEMENTS[form->type].name : "");
     PyBuffer_Release(view);
     return -1;
 }
 
-static PyObject *add_checked(const Py_buffer *panes, const Py_buffer *group, const Py_buffer *at,
-                             const Py_buffer *values, const Py_buffer *limits)
+static void close_all(Py_buffer *views, Py_ssize_t count)
 {
-    const Py_ssize_t groups = panes->shape[0], signals = panes->shape[1], rows = values->shape[0];
-    if (panes->shape[2] != TM_PANE_FIELDS)
-        return PyErr_Format(PyExc_ValueError, "panes must have %d fields", TM_PANE_FIELDS);
-    if (group->shape[0] != rows || at->shape[0] != rows || values->shape[1] != signals) {
-        PyErr_SetString(PyExc_ValueError, "group, at and values must have one row each, values one column per signal");
-        return NULL;
-    }
-    if (limits->shape[0] != signals) {
-        PyErr_SetString(PyExc_ValueError, "limits must hold one number per signal");
-        return NULL;
-    }
-    size_t done;
-    Py_BEGIN_ALLOW_THREADS;
-    done = tm_panes_add(panes->buf, (size_t)groups, (size_t)signals, group->buf, at->buf, values->buf,
-                        limits->buf, (size_t)rows);
-    Py_END_ALLOW_THREADS;
-    if (done != (size_t)rows)
-        return PyErr_Format(PyExc_ValueError, "row %zu belongs to a group that does not exist", done);
-    Py_RETURN_NONE;
+    while (count-- > 0)
+        PyBuffer_Release(views + count);
+}
+
+static int open_all(PyObject *const *objects, const array *forms, Py_buffer *views, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (open_array(objects[i], forms + i, views + i) != 0) {
+            close_all(views, i);
+            return -1;
+        }
+    return 0;
+}
+
+static PyObject *refuse(const char *why)
+{
+    PyErr_SetString(PyExc_ValueError, why);
+    return NULL;
+}
+
+static int are_panes(const Py_buffer *panes)
+{
+    if (panes->shape[panes->ndim - 1] == TM_PANE_FIELDS)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "panes must have %d fields", TM_PANE_FIELDS);
+    return 0;
 }
 
 PyDoc_STRVAR(add_doc, "add(panes, group, at, values, limits)\n--\n\nAdd rows of readings to panes in place; see reference.add.");
 
 static PyObject *add(PyObject *module, PyObject *arguments)
 {
+    enum { PANES, GROUP, AT, VALUES, LIMITS, COUNT };
+    static const array forms[COUNT] = {
+        {"panes", REAL, 3, 1}, {"group", INT64, 1, 0}, {"at", REAL, 1, 0}, {"values", REAL, 2, 0}, {"limits", REAL, 1, 0}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
     (void)module;
-    PyObject *object[5];
-    Py_buffer panes, group, at, values, limits;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(arguments, "OOOOO:add", &object[0], &object[1], &object[2], &object[3], &object[4]))
+    if (!PyArg_ParseTuple(arguments, "OOOOO:add", object, object + 1, object + 2, object + 3, object + 4) ||
+        open_all(object, forms, view, COUNT) != 0)
         return NULL;
-    if (open_buffer(object[0], &panes, REAL, 3, 1, "panes") != 0)
-        return NULL;
-    if (open_buffer(object[1], &group, INTEGER, 1, 0, "group") != 0)
-        goto release_panes;
-    if (open_buffer(object[2], &at, REAL, 1, 0, "at") != 0)
-        goto release_group;
-    if (open_buffer(object[3], &values, REAL, 2, 0, "values") != 0)
-        goto release_at;
-    if (open_buffer(object[4], &limits, REAL, 1, 0, "limits") != 0)
-        goto release_values;
-    result = add_checked(&panes, &group, &at, &values, &limits);
-    PyBuffer_Release(&limits);
-release_values:
-    PyBuffer_Release(&values);
-release_at:
-    PyBuffer_Release(&at);
-release_group:
-    PyBuffer_Release(&group);
-release_panes:
-    PyBuffer_Release(&panes);
-    return result;
-}
-
-static PyObject *merge_checked(const Py_buffer *left, const Py_buffer *right, const Py_buffer *shift)
-{
-    const Py_ssize_t count = left->len / (Py_ssize_t)sizeof(tm_pane);
-    const Py_ssize_t shifts = shift->shape[0];
-    if (left->shape[left->ndim - 1] != TM_PANE_FIELDS)
-        return PyErr_Format(PyExc_ValueError, "panes must have %d fields", TM_PANE_FIELDS);
-    if (left->ndim != right->ndim ||
-        memcmp(left->shape, right->shape, (size_t)left->ndim * sizeof left->shape[0]) != 0) {
-        PyErr_SetString(PyExc_ValueError, "left and right must have one shape");
-        return NULL;
+    const Py_ssize_t rows = view[VALUES].shape[0], signals = view[PANES].shape[1];
+    if (!are_panes(view + PANES))
+        goto close;
+    if (view[GROUP].shape[0] != rows || view[AT].shape[0] != rows || view[VALUES].shape[1] != signals) {
+        refuse("group, at and values must have one row each, values one column per signal");
+        goto close;
     }
-    if (shifts != 1 && shifts != count) {
-        PyErr_SetString(PyExc_ValueError, "shift must hold one number, or one per pane");
-        return NULL;
+    if (view[LIMITS].shape[0] != signals) {
+        refuse("limits must hold one number per signal");
+        goto close;
     }
+    size_t done;
     Py_BEGIN_ALLOW_THREADS;
-    tm_panes_merge(left->buf, right->buf, (size_t)count, shift->buf, (size_t)shifts);
+    done = tm_panes_add(view[PANES].buf, (size_t)view[PANES].shape[0], (size_t)signals, view[GROUP].buf, view[AT].buf,
+                        view[VALUES].buf, view[LIMITS].buf, (size_t)rows);
     Py_END_ALLOW_THREADS;
-    Py_RETURN_NONE;
+    if (done != (size_t)rows)
+        PyErr_Format(PyExc_ValueError, "row %zu belongs to a group that does not exist", done);
+    else
+        result = Py_NewRef(Py_None);
+close:
+    close_all(view, COUNT);
+    return result;
 }
 
 PyDoc_STRVAR(merge_doc, "merge(left, right, shift)\n--\n\nMerge panes into `left` in place; see reference.merge.");
 
 static PyObject *merge(PyObject *module, PyObject *arguments)
 {
+    enum { LEFT, RIGHT, SHIFT, COUNT };
+    static const array forms[COUNT] = {{"left", REAL, 0, 1}, {"right", REAL, 0, 0}, {"shift", REAL, 1, 0}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
     (void)module;
-    PyObject *object[3];
-    Py_buffer left, right, shift;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(arguments, "OOO:merge", &object[0], &object[1], &object[2]))
+    if (!PyArg_ParseTuple(arguments, "OOO:merge", object, object + 1, object + 2) ||
+        open_all(object, forms, view, COUNT) != 0)
         return NULL;
-    if (open_buffer(object[0], &left, REAL, 0, 1, "left") != 0)
+    const Py_ssize_t count = view[LEFT].len / (Py_ssize_t)sizeof(tm_pane), shifts = view[SHIFT].shape[0];
+    const Py_ssize_t dimensions = view[LEFT].ndim;
+    if (!are_panes(view + LEFT))
+        goto close;
+    if (dimensions != view[RIGHT].ndim ||
+        memcmp(view[LEFT].shape, view[RIGHT].shape, (size_t)dimensions * sizeof view[LEFT].shape[0]) != 0) {
+        refuse("left and right must have one shape");
+        goto close;
+    }
+    if (shifts != 1 && shifts != count) {
+        refuse("shift must hold one number, or one per pane");
+        goto close;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    tm_panes_merge(view[LEFT].buf, view[RIGHT].buf, (size_t)count, view[SHIFT].buf, (size_t)shifts);
+    Py_END_ALLOW_THREADS;
+    result = Py_NewRef(Py_None);
+close:
+    close_all(view, COUNT);
+    return result;
+}
+
+PyDoc_STRVAR(find_runs_doc,
+             "find_runs(device, times, pane_us, begin, start)\n--\n\nCut rows into runs; see reference.find_runs.");
+
+static PyObject *find_runs(PyObject *module, PyObject *arguments)
+{
+    enum { DEVICE, TIMES, BEGIN, START, COUNT };
+    static const array forms[COUNT] = {
+        {"device", INT32, 1, 0}, {"times", INT64, 1, 0}, {"begin", UINT32, 1, 1}, {"start", INT64, 1, 1}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
+    long long pane_us;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOLOO:find_runs", object, object + 1, &pane_us, object + 2, object + 3) ||
+        open_all(object, forms, view, COUNT) != 0)
         return NULL;
-    if (open_buffer(object[1], &right, REAL, 0, 0, "right") != 0)
-        goto release_left;
-    if (open_buffer(object[2], &shift, REAL, 1, 0, "shift") != 0)
-        goto release_right;
-    result = merge_checked(&left, &right, &shift);
-    PyBuffer_Release(&shift);
-release_right:
-    PyBuffer_Release(&right);
-release_left:
-    PyBuffer_Release(&left);
+    const Py_ssize_t rows = view[TIMES].shape[0];
+    if (view[DEVICE].shape[0] != rows || view[BEGIN].shape[0] != rows + 1 || view[START].shape[0] != rows)
+        refuse("device, times and start must have one row each, begin one more");
+    else if ((uint64_t)rows > UINT32_MAX - 1 || pane_us < 1)
+        refuse("there must be fewer than 2**32 - 1 rows, and a pane must last a microsecond or more");
+    else {
+        tm_runs runs;
+        Py_BEGIN_ALLOW_THREADS;
+        runs = tm_runs_find(view[DEVICE].buf, view[TIMES].buf, (size_t)rows, pane_us, view[BEGIN].buf, view[START].buf);
+        Py_END_ALLOW_THREADS;
+        result = Py_BuildValue("(nNNiiLL)", (Py_ssize_t)runs.count, PyBool_FromLong(runs.rising),
+                               PyBool_FromLong(runs.ordered), (int)runs.first_device, (int)runs.last_device,
+                               (long long)runs.first_start, (long long)runs.last_start);
+    }
+    close_all(view, COUNT);
+    return result;
+}
+
+/* Whether begin[runs + 1] cuts `rows` rows into runs of one row or more. */
+static int are_runs(const uint32_t *begin, Py_ssize_t runs, Py_ssize_t rows)
+{
+    int sound = (Py_ssize_t)begin[runs] == rows && begin[0] == 0;
+    for (Py_ssize_t run = 0; run < runs; run++)
+        sound &= begin[run] < begin[run + 1];
+    return sound;
+}
+
+PyDoc_STRVAR(number_runs_doc, "number_runs(device, times, pane_us, begin, start, first, cells, group, pane_device, "
+                              "pane_start, latest)\n--\n\nNumber the panes of runs; see reference.number_runs.");
+
+static PyObject *number_runs(PyObject *module, PyObject *arguments)
+{
+    enum { DEVICE, TIMES, BEGIN, START, CELLS, GROUP, PANE_DEVICE, PANE_START, LATEST, COUNT };
+    static const array forms[COUNT] = {{"device", INT32, 1, 0},      {"times", INT64, 1, 0},      {"begin", UINT32, 1, 0},
+                                       {"start", INT64, 1, 0},       {"cells", UINT32, 2, 1},     {"group", UINT32, 1, 1},
+                                       {"pane_device", INT32, 1, 1}, {"pane_start", INT64, 1, 1}, {"latest", INT64, 1, 1}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
+    long long pane_us, first_start;
+    int first_device;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOLOO(iL)OOOOO:number_runs", object, object + 1, &pane_us, object + 2, object + 3,
+                          &first_device, &first_start, object + 4, object + 5, object + 6, object + 7, object + 8) ||
+        open_all(object, forms, view, COUNT) != 0)
+        return NULL;
+    const Py_ssize_t rows = view[TIMES].shape[0], count = view[START].shape[0];
+    Py_ssize_t shortest = view[GROUP].shape[0];
+    for (int i = PANE_DEVICE; i < COUNT; i++)
+        shortest = view[i].shape[0] < shortest ? view[i].shape[0] : shortest;
+    if (view[DEVICE].shape[0] != rows || view[BEGIN].shape[0] != count + 1 || shortest < count || pane_us < 1 ||
+        (uint64_t)view[CELLS].len / sizeof(uint32_t) > UINT32_MAX ||
+        !are_runs(view[BEGIN].buf, count, rows)) {
+        refuse("device, times, begin, start and what is to be filled must fit together");
+        goto close;
+    }
+    tm_runs runs = {(size_t)count, 0, 1, first_device, first_device, first_start, first_start};
+    tm_numbering numbering = {view[CELLS].buf,       (size_t)view[CELLS].shape[0], (size_t)view[CELLS].shape[1],
+                              view[GROUP].buf,       view[PANE_DEVICE].buf,        view[PANE_START].buf,
+                              view[LATEST].buf};
+    size_t panes;
+    Py_BEGIN_ALLOW_THREADS;
+    panes = tm_runs_number(&numbering, view[DEVICE].buf, view[TIMES].buf, pane_us, view[BEGIN].buf, view[START].buf, &runs);
+    Py_END_ALLOW_THREADS;
+    if (panes == 0 && count > 0)
+        refuse("a run must have a cell");
+    else
+        result = Py_BuildValue("(nN)", (Py_ssize_t)panes, PyBool_FromLong(runs.ordered));
+close:
+    close_all(view, COUNT);
+    return result;
+}
+
+/* The arrays of the columns of a call, to be closed together. */
+typedef struct {
+    Py_buffer *views;
+    Py_ssize_t open;
+    tm_column *column;
+} columns;
+
+static void close_columns(columns *given)
+{
+    close_all(given->views, given->open);
+    PyMem_Free(given->views);
+    PyMem_Free(given->column);
+}
+
+/* Opens one (values, validity or None, offset); 0 when it fits. */
+static int open_column(columns *given, PyObject *parts, Py_ssize_t rows, tm_column *column)
+{
+    static const array forms[2] = {{"values", REAL, 1, 0}, {"validity", UINT8, 1, 0}};
+    PyObject *values, *validity;
+    Py_ssize_t offset;
+    if (!PyTuple_Check(parts) || !PyArg_ParseTuple(parts, "OOn", &values, &validity, &offset)) {
+        PyErr_Clear();
+        refuse("a column must be a tuple of values, validity or None, and an offset");
+        return -1;
+    }
+    Py_buffer *view = given->views + given->open;
+    if (open_array(values, forms, view) != 0)
+        return -1;
+    given->open++;
+    *column = (tm_column){view->buf, NULL, 0};
+    if (view->shape[0] != rows) {
+        refuse("a column must have one value per row");
+        return -1;
+    }
+    if (validity == Py_None)
+        return 0;
+    view++;
+    if (open_array(validity, forms + 1, view) != 0)
+        return -1;
+    given->open++;
+    if (offset < 0 || offset > PY_SSIZE_T_MAX - rows - 7 || (offset + rows + 7) / 8 > view->shape[0]) {
+        refuse("validity must hold one bit per row from the offset on");
+        return -1;
+    }
+    column->validity = view->buf;
+    column->offset = (size_t)offset;
+    return 0;
+}
+
+static int open_columns(PyObject *list, Py_ssize_t rows, columns *given)
+{
+    const Py_ssize_t count = PyTuple_Check(list) ? PyTuple_Size(list) : -1;
+    *given = (columns){NULL, 0, NULL};
+    if (count < 0) {
+        refuse("columns must be a tuple");
+        return -1;
+    }
+    given->views = PyMem_Calloc((size_t)count * 2 + 1, sizeof *given->views);
+    given->column = PyMem_Calloc((size_t)count + 1, sizeof *given->column);
+    if (given->views == NULL || given->column == NULL) {
+        PyErr_NoMemory();
+        close_columns(given);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (open_column(given, PyTuple_GetItem(list, i), rows, given->column + i) != 0) {
+            close_columns(given);
+            return -1;
+        }
+    return 0;
+}
+
+static int are_below(const uint32_t *numbers, Py_ssize_t count, Py_ssize_t bound)
+{
+    int sound = 1;
+    for (Py_ssize_t i = 0; i < count; i++)
+        sound &= (Py_ssize_t)numbers[i] < bound;
+    return sound;
+}
+
+PyDoc_STRVAR(sum_runs_doc, "sum_runs(panes, pane_start, times, begin, group, columns, limits, scratch)\n--\n\n"
+                           "Sum up runs of rows in new panes; see reference.sum_runs.");
+
+static PyObject *sum_runs(PyObject *module, PyObject *arguments)
+{
+    enum { PANES, PANE_START, TIMES, BEGIN, LIMITS, SCRATCH, GROUP, COUNT };
+    static const array forms[COUNT] = {{"panes", REAL, 3, 1},  {"pane_start", INT64, 1, 0}, {"times", INT64, 1, 0},
+                                       {"begin", UINT32, 1, 0}, {"limits", REAL, 1, 0},      {"scratch", UINT32, 1, 1},
+                                       {"group", UINT32, 1, 0}};
+    PyObject *object[COUNT], *list, *result = NULL;
+    Py_buffer view[COUNT];
+    columns given;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO:sum_runs", object + PANES, object + PANE_START, object + TIMES,
+                          object + BEGIN, object + GROUP, &list, object + LIMITS, object + SCRATCH))
+        return NULL;
+    const int grouped = object[GROUP] != Py_None;
+    const Py_ssize_t opened = grouped ? COUNT : GROUP;
+    if (open_all(object, forms, view, opened) != 0)
+        return NULL;
+    const Py_ssize_t groups = view[PANES].shape[0], signals = view[PANES].shape[1], rows = view[TIMES].shape[0];
+    const Py_ssize_t runs = view[BEGIN].shape[0] - 1, block = (view[SCRATCH].shape[0] - groups) / 2;
+    if (!are_panes(view + PANES))
+        goto close;
+    if (view[PANE_START].shape[0] != groups || view[LIMITS].shape[0] != signals || runs < 0 ||
+        !are_runs(view[BEGIN].buf, runs, rows)) {
+        refuse("pane_start must have one row per pane, limits one per signal, and begin must cut all rows");
+        goto close;
+    }
+    if (grouped ? view[GROUP].shape[0] != runs || !are_below(view[GROUP].buf, runs, groups) : groups != runs) {
+        refuse("every run must belong to a pane");
+        goto close;
+    }
+    if (grouped && block < 1) {
+        refuse("scratch must hold one number per pane and two more");
+        goto close;
+    }
+    if (open_columns(list, rows, &given) != 0)
+        goto close;
+    if (PyTuple_Size(list) != signals)
+        refuse("there must be one column per signal");
+    else {
+        const tm_rows table = {view[TIMES].buf, given.column, view[LIMITS].buf, (size_t)rows, (size_t)signals};
+        Py_BEGIN_ALLOW_THREADS;
+        if (grouped)
+            tm_runs_sum_grouped(view[PANES].buf, view[PANE_START].buf, (size_t)groups, &table, view[BEGIN].buf,
+                                view[GROUP].buf, (size_t)runs, view[SCRATCH].buf, (size_t)block);
+        else
+            tm_runs_sum(view[PANES].buf, view[PANE_START].buf, &table, view[BEGIN].buf, (size_t)runs);
+        Py_END_ALLOW_THREADS;
+        result = Py_NewRef(Py_None);
+    }
+    close_columns(&given);
+close:
+    close_all(view, opened);
+    return result;
+}
+
+PyDoc_STRVAR(fold_doc, "fold(panes, parts, order, begin)\n--\n\nMerge panes of one start; see reference.fold.");
+
+static PyObject *fold(PyObject *module, PyObject *arguments)
+{
+    enum { PANES, PARTS, ORDER, BEGIN, COUNT };
+    static const array forms[COUNT] = {
+        {"panes", REAL, 3, 1}, {"parts", REAL, 3, 0}, {"order", INT64, 1, 0}, {"begin", INT64, 1, 0}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOO:fold", object, object + 1, object + 2, object + 3) ||
+        open_all(object, forms, view, COUNT) != 0)
+        return NULL;
+    const Py_ssize_t groups = view[PANES].shape[0], signals = view[PANES].shape[1], listed = view[ORDER].shape[0];
+    const int64_t *order = view[ORDER].buf, *begin = view[BEGIN].buf;
+    if (!are_panes(view + PANES) || !are_panes(view + PARTS))
+        goto close;
+    int sound = view[PARTS].shape[1] == signals && view[BEGIN].shape[0] == groups + 1 && begin[0] == 0 &&
+                begin[groups] == listed;
+    for (Py_ssize_t i = 0; sound && i < groups; i++)
+        sound = begin[i] < begin[i + 1] && begin[i + 1] <= listed;
+    for (Py_ssize_t i = 0; sound && i < listed; i++)
+        sound = order[i] >= 0 && order[i] < view[PARTS].shape[0];
+    if (!sound) {
+        refuse("begin must cut order into one run per pane, and order must number parts of the same signals");
+        goto close;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    tm_panes_fold(view[PANES].buf, (size_t)groups, (size_t)signals, view[PARTS].buf, order, begin);
+    Py_END_ALLOW_THREADS;
+    result = Py_NewRef(Py_None);
+close:
+    close_all(view, COUNT);
     return result;
 }
 
 /* ---- Bursts ---- */
 
-static PyObject *burst_checked(const Py_buffer *samples, double rate, const Py_buffer *twiddles, const Py_buffer *bands,
-                               const Py_buffer *result)
-{
-    const Py_ssize_t segment = twiddles->shape[0];
-    if (bands->shape[1] != 2 || result->shape[0] != TM_BURST_RESULTS + bands->shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "bands must be pairs, and result hold four numbers and one for each of them");
-        return NULL;
-    }
-    tm_real *scratch = PyMem_Malloc(TM_BURST_SCRATCH(segment > 0 ? segment : 1) * sizeof(tm_real));
-    if (scratch == NULL)
-        return PyErr_NoMemory();
-    size_t done;
-    Py_BEGIN_ALLOW_THREADS;
-    done = tm_burst(samples->buf, (size_t)samples->shape[0], rate, twiddles->buf, (size_t)segment, bands->buf,
-                    (size_t)bands->shape[0], scratch, result->buf);
-    Py_END_ALLOW_THREADS;
-    PyMem_Free(scratch);
-    if (done == 0) {
-        PyErr_SetString(PyExc_ValueError, "the segment, a band or the length of the burst is not possible");
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(burst_doc, "burst(samples, rate, twiddles, bands, result)\n--\n\nStatistics of a burst; see burst_reference.burst.");
 
 static PyObject *burst(PyObject *module, PyObject *arguments)
 {
-    (void)module;
-    PyObject *object[4], *answer = NULL;
+    enum { SAMPLES, TWIDDLES, BANDS, RESULT, COUNT };
+    static const array forms[COUNT] = {
+        {"samples", REAL, 1, 0}, {"twiddles", REAL, 1, 0}, {"bands", INT64, 2, 0}, {"result", REAL, 1, 1}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
     double rate;
-    Py_buffer samples, twiddles, bands, result;
-    if (!PyArg_ParseTuple(arguments, "OdOOO:burst", &object[0], &rate, &object[1], &object[2], &object[3]))
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OdOOO:burst", object, &rate, object + 1, object + 2, object + 3) ||
+        open_all(object, forms, view, COUNT) != 0)
         return NULL;
-    if (open_buffer(object[0], &samples, REAL, 1, 0, "samples") != 0)
-        return NULL;
-    if (open_buffer(object[1], &twiddles, REAL, 1, 0, "twiddles") != 0)
-        goto release_samples;
-    if (open_buffer(object[2], &bands, INTEGER, 2, 0, "bands") != 0)
-        goto release_twiddles;
-    if (open_buffer(object[3], &result, REAL, 1, 1, "result") != 0)
-        goto release_bands;
-    answer = burst_checked(&samples, rate, &twiddles, &bands, &result);
-    PyBuffer_Release(&result);
-release_bands:
-    PyBuffer_Release(&bands);
-release_twiddles:
-    PyBuffer_Release(&twiddles);
-release_samples:
-    PyBuffer_Release(&samples);
-    return answer;
+    const Py_ssize_t segment = view[TWIDDLES].shape[0], bands = view[BANDS].shape[0];
+    tm_real *scratch = NULL;
+    if (view[BANDS].shape[1] != 2 || view[RESULT].shape[0] != TM_BURST_RESULTS + bands) {
+        refuse("bands must be pairs, and result hold four numbers and one for each of them");
+        goto close;
+    }
+    scratch = PyMem_Malloc(TM_BURST_SCRATCH(segment > 0 ? segment : 1) * sizeof(tm_real));
+    if (scratch == NULL) {
+        PyErr_NoMemory();
+        goto close;
+    }
+    size_t done;
+    Py_BEGIN_ALLOW_THREADS;
+    done = tm_burst(view[SAMPLES].buf, (size_t)view[SAMPLES].shape[0], rate, view[TWIDDLES].buf, (size_t)segment,
+                    view[BANDS].buf, (size_t)bands, scratch, view[RESULT].buf);
+    Py_END_ALLOW_THREADS;
+    if (done == 0)
+        refuse("the segment, a band or the length of the burst is not possible");
+    else
+        result = Py_NewRef(Py_None);
+    PyMem_Free(scratch);
+close:
+    close_all(view, COUNT);
+    return result;
 }
 
 /* --------------------------------------------------------------------------------------------------------- Stream */
@@ -250,20 +513,14 @@ static const char *misfit_of_stream(const tm_stream *stream)
 
 static int stream_open(Stream *self, PyObject *const *object)
 {
-    static const struct {
-        const char *name;
-        int element, dimensions, writable;
-    } expected[ARRAYS] = {
-        [STATE] = {"state", REAL, 4, 1}, [START] = {"start", INTEGER, 2, 1},  [MARKS] = {"marks", INTEGER, 2, 1},
-        [SEEN] = {"seen", INTEGER, 2, 1}, [HELD] = {"held", REAL, 3, 1},      [LIMITS] = {"limits", REAL, 1, 0},
-        [TALLY] = {"tally", INTEGER, 1, 1},
+    static const array forms[ARRAYS] = {
+        [STATE] = {"state", REAL, 4, 1}, [START] = {"start", INT64, 2, 1}, [MARKS] = {"marks", INT64, 2, 1},
+        [SEEN] = {"seen", INT64, 2, 1},  [HELD] = {"held", REAL, 3, 1},    [LIMITS] = {"limits", REAL, 1, 0},
+        [TALLY] = {"tally", INT64, 1, 1},
     };
-    for (; self->opened < ARRAYS; self->opened++) {
-        const int i = self->opened;
-        if (open_buffer(object[i], &self->array[i], expected[i].element, expected[i].dimensions, expected[i].writable,
-                        expected[i].name) != 0)
-            return -1;
-    }
+    if (open_all(object, forms, self->array, ARRAYS) != 0)
+        return -1;
+    self->opened = ARRAYS;
     tm_stream *stream = &self->stream;
     const char *misfit = misfit_of_arrays(self);
     if (misfit == NULL) {
@@ -315,21 +572,6 @@ static void stream_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Fills `view` with int32 codes of devices. */
-static int open_codes(PyObject *object, Py_buffer *view)
-{
-    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) {
-        PyErr_Clear();
-    } else if (view->format != NULL && strchr("il", view->format[0]) != NULL && view->format[1] == 0 &&
-               view->itemsize == 4 && view->ndim == 1 && (uintptr_t)view->buf % 4 == 0) {
-        return 0;
-    } else {
-        PyBuffer_Release(view);
-    }
-    PyErr_SetString(PyExc_ValueError, "device must be a C-contiguous, aligned array of int32 with one dimension");
-    return -1;
-}
-
 static PyObject *taken(const Stream *self, const Py_buffer *device, const Py_buffer *time, const Py_buffer *values,
                        Py_ssize_t begin)
 {
@@ -361,23 +603,16 @@ PyDoc_STRVAR(take_doc, "take(device, time, values, begin)\n--\n\nTake in rows fr
 
 static PyObject *stream_take(PyObject *object, PyObject *arguments)
 {
-    PyObject *given[3], *result = NULL;
+    enum { DEVICE, TIME, VALUES, COUNT };
+    static const array forms[COUNT] = {{"device", INT32, 1, 0}, {"time", INT64, 1, 0}, {"values", REAL, 2, 0}};
+    PyObject *given[COUNT];
+    Py_buffer view[COUNT];
     Py_ssize_t begin;
-    Py_buffer device, time, values;
-    if (!PyArg_ParseTuple(arguments, "OOOn:take", &given[0], &given[1], &given[2], &begin))
+    if (!PyArg_ParseTuple(arguments, "OOOn:take", given, given + 1, given + 2, &begin) ||
+        open_all(given, forms, view, COUNT) != 0)
         return NULL;
-    if (open_codes(given[0], &device) != 0)
-        return NULL;
-    if (open_buffer(given[1], &time, INTEGER, 1, 0, "time") != 0)
-        goto release_device;
-    if (open_buffer(given[2], &values, REAL, 2, 0, "values") != 0)
-        goto release_time;
-    result = taken((const Stream *)object, &device, &time, &values, begin);
-    PyBuffer_Release(&values);
-release_time:
-    PyBuffer_Release(&time);
-release_device:
-    PyBuffer_Release(&device);
+    PyObject *result = taken((const Stream *)object, view + DEVICE, view + TIME, view + VALUES, begin);
+    close_all(view, COUNT);
     return result;
 }
 
@@ -467,6 +702,10 @@ static PyMethodDef methods[] = {
     {"add", add, METH_VARARGS, add_doc},
     {"burst", burst, METH_VARARGS, burst_doc},
     {"merge", merge, METH_VARARGS, merge_doc},
+    {"find_runs", find_runs, METH_VARARGS, find_runs_doc},
+    {"number_runs", number_runs, METH_VARARGS, number_runs_doc},
+    {"sum_runs", sum_runs, METH_VARARGS, sum_runs_doc},
+    {"fold", fold, METH_VARARGS, fold_doc},
     {NULL, NULL, 0, NULL},
 };
 

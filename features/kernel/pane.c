@@ -169,10 +169,306 @@ size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t
     return rows;
 }
 
+/* Rows by columns. Rows are summed up in chunks: small enough to stay in the fastest cache, and in two sums a field, which
+ * the processor adds to at once where it can. */
+enum { CHUNK = 256, SUMS = 2 };
+
+/* Adds readings to a pane that holds one or more. They come in the order of time, not before the last one of the pane;
+ * x[-1] is that last one. */
+static void add_in_order(tm_pane *pane, const tm_real *restrict t, const tm_real *restrict x, size_t count,
+                         tm_real limit)
+{
+    tm_real sum[SUMS] = {0}, square[SUMS] = {0}, time[SUMS] = {0}, time_square[SUMS] = {0};
+    tm_real time_value[SUMS] = {0}, change[SUMS] = {0}, above[SUMS] = {0};
+    tm_real low[SUMS] = {pane->low, pane->low}, high[SUMS] = {pane->high, pane->high};
+    const tm_real first = pane->first, first_at = pane->first_at;
+    const size_t even = count / SUMS * SUMS;
+
+    for (size_t row = 0; row < even; row += SUMS)
+        for (size_t lane = 0; lane < SUMS; lane++) {
+            const tm_real value = x[row + lane];
+            const tm_real dt = t[row + lane] - first_at;
+            const tm_real dx = value - first;
+            const tm_real step = value - x[row + lane - 1];
+            sum[lane] += dx;
+            square[lane] += dx * dx;
+            time[lane] += dt;
+            time_square[lane] += dt * dt;
+            time_value[lane] += dt * dx;
+            change[lane] += (tm_real)fabs((double)step);
+            above[lane] += value > limit ? (tm_real)1 : (tm_real)0;
+            low[lane] = value < low[lane] ? value : low[lane];
+            high[lane] = value > high[lane] ? value : high[lane];
+        }
+    if (even > 0) {
+        pane->count += (tm_real)even;
+        pane->sum += sum[0] + sum[1];
+        pane->square += square[0] + square[1];
+        pane->time += time[0] + time[1];
+        pane->time_square += time_square[0] + time_square[1];
+        pane->time_value += time_value[0] + time_value[1];
+        pane->change += change[0] + change[1];
+        pane->above += above[0] + above[1];
+        pane->low = low[0] < low[1] ? low[0] : low[1];
+        pane->high = high[0] > high[1] ? high[0] : high[1];
+        pane->last = x[even - 1];
+        pane->last_at = t[even - 1];
+    }
+    if (even < count)
+        tm_pane_add(pane, t[even], x[even], limit);
+}
+
+/* `count` bits of a bitmap from bit `begin` on, at most 64. No byte is read that holds none of them. */
+static uint64_t bits_of(const uint8_t *bitmap, size_t begin, size_t count)
+{
+    const uint8_t *byte = bitmap + begin / 8;
+    const size_t shift = begin % 8, bytes = (shift + count + 7) / 8;
+    uint64_t bits = 0;
+    for (size_t i = 0; i < bytes && i < 8; i++)
+        bits |= (uint64_t)byte[i] << (8 * i);
+    bits >>= shift;
+    return bytes > 8 ? bits | (uint64_t)byte[8] << (64 - shift) : bits;
+}
+
+/* Takes the readings that exist of consecutive rows into `t` and `x`, without a branch that could be mispredicted. */
+static size_t take_from(const tm_column *column, size_t first, size_t count, const tm_real *restrict at,
+                        tm_real *restrict t, tm_real *restrict x)
+{
+    const tm_real *values = column->values + first;
+    size_t taken = 0;
+    for (size_t begin = 0; begin < count; begin += 64) {
+        const size_t end = count - begin < 64 ? count : begin + 64;
+        uint64_t bits = ~(uint64_t)0;
+        if (column->validity != NULL)
+            bits = bits_of(column->validity, column->offset + first + begin, end - begin);
+        for (size_t i = begin; i < end; i++, bits >>= 1) {
+            const tm_real value = values[i];
+            t[taken] = at[i];
+            x[taken] = value;
+            taken += (size_t)(bits & 1) & (size_t)(value == value);
+        }
+    }
+    return taken;
+}
+
+/* The same for the rows that are listed. */
+static size_t take_listed(const tm_column *column, const uint32_t *restrict rows, size_t count,
+                          const tm_real *restrict at, tm_real *restrict t, tm_real *restrict x)
+{
+    const tm_real *restrict values = column->values;
+    size_t taken = 0;
+    if (column->validity == NULL) {
+        for (size_t i = 0; i < count; i++) {
+            const tm_real value = values[rows[i]];
+            t[taken] = at[i];
+            x[taken] = value;
+            taken += (size_t)(value == value);
+        }
+        return taken;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const size_t bit = column->offset + rows[i];
+        const tm_real value = values[rows[i]];
+        t[taken] = at[i];
+        x[taken] = value;
+        taken += (size_t)(column->validity[bit / 8] >> (bit % 8)) & 1 & (size_t)(value == value);
+    }
+    return taken;
+}
+
+/* Adds a chunk of rows to the panes of its signals: those that are listed, or from `first` on. */
+static void add_chunk(tm_pane *panes, int64_t start, const tm_rows *table, const uint32_t *rows, size_t first,
+                      size_t count)
+{
+    tm_real at[CHUNK], t[CHUNK], x[1 + CHUNK];
+    int rising = 1;
+    for (size_t i = 0; i < count; i++) /* unsigned: a time may be anything */
+        at[i] = (tm_real)(int64_t)((uint64_t)table->times[rows != NULL ? rows[i] : first + i] - (uint64_t)start);
+    for (size_t i = 1; i < count; i++)
+        rising &= at[i - 1] < at[i];
+    for (size_t signal = 0; signal < table->signals; signal++) {
+        tm_pane *pane = panes + signal;
+        const tm_column *column = table->columns + signal;
+        const tm_real limit = table->limits[signal];
+        const size_t taken = rows != NULL ? take_listed(column, rows, count, at, t, x + 1)
+                                          : take_from(column, first, count, at, t, x + 1);
+        size_t done = 0;
+        pane->nulls += (tm_real)(count - taken);
+        if (taken > 0 && pane->count == 0)
+            tm_pane_add(pane, t[0], x[1], limit), done = 1;
+        if (done < taken && rising && !is_before(t[done], x[1 + done], pane->last_at, pane->last)) {
+            x[done] = pane->last;
+            add_in_order(pane, t + done, x + 1 + done, taken - done, limit);
+        } else
+            for (; done < taken; done++)
+                tm_pane_add(pane, t[done], x[1 + done], limit);
+    }
+}
+
+static int64_t start_of(int64_t time, int64_t pane_us)
+{
+    const int64_t rest = time % pane_us;
+    return (int64_t)((uint64_t)time - (uint64_t)(rest < 0 ? rest + pane_us : rest));
+}
+
+tm_runs tm_runs_find(const int32_t *device, const int64_t *times, size_t rows, int64_t pane_us, uint32_t *begin,
+                     int64_t *start)
+{
+    tm_runs runs = {0, 1, 1, 0, 0, 0, 0};
+    begin[0] = 0;
+    if (rows == 0)
+        return runs;
+    int64_t here = start_of(times[0], pane_us);
+    start[runs.count++] = here;
+    runs.first_device = runs.last_device = device[0];
+    runs.first_start = runs.last_start = here;
+    for (size_t row = 1; row < rows; row++) {
+        const int stays = (uint64_t)times[row] - (uint64_t)here < (uint64_t)pane_us;
+        if (stays && device[row] == device[row - 1]) {
+            runs.ordered &= times[row - 1] < times[row];
+            continue;
+        }
+        const int64_t before = here;
+        if (!stays) {
+            here = start_of(times[row], pane_us);
+            runs.first_start = here < runs.first_start ? here : runs.first_start;
+            runs.last_start = here > runs.last_start ? here : runs.last_start;
+        }
+        runs.first_device = device[row] < runs.first_device ? device[row] : runs.first_device;
+        runs.last_device = device[row] > runs.last_device ? device[row] : runs.last_device;
+        runs.rising &= device[row - 1] < device[row] || (device[row - 1] == device[row] && before < here);
+        begin[runs.count] = (uint32_t)row;
+        start[runs.count++] = here;
+    }
+    begin[runs.count] = (uint32_t)rows;
+    return runs;
+}
+
+/* The cell of each run goes to `group`; cells in use are marked. False when a run has none. */
+static int mark_cells(tm_numbering *numbering, const int32_t *device, int64_t pane_us, const uint32_t *begin,
+                      const int64_t *start, const tm_runs *runs)
+{
+    uint64_t span = 0;
+    for (size_t cell = 0; cell < numbering->devices * numbering->spans; cell++)
+        numbering->cells[cell] = 0;
+    for (size_t run = 0; run < runs->count; run++) {
+        const uint64_t row = (uint64_t)((int64_t)device[begin[run]] - runs->first_device);
+        if (run == 0 || start[run] != start[run - 1])
+            span = ((uint64_t)start[run] - (uint64_t)runs->first_start) / (uint64_t)pane_us;
+        if (row >= numbering->devices || span >= numbering->spans)
+            return 0;
+        numbering->group[run] = (uint32_t)(row * numbering->spans + span);
+        numbering->cells[numbering->group[run]] = 1;
+    }
+    return 1;
+}
+
+size_t tm_runs_number(tm_numbering *numbering, const int32_t *device, const int64_t *times, int64_t pane_us,
+                      const uint32_t *begin, const int64_t *start, tm_runs *runs)
+{
+    uint32_t panes = 0;
+    if (!mark_cells(numbering, device, pane_us, begin, start, runs))
+        return 0;
+    for (size_t row = 0; row < numbering->devices; row++)
+        for (size_t span = 0; span < numbering->spans; span++) {
+            uint32_t *cell = numbering->cells + row * numbering->spans + span;
+            if (*cell == 0)
+                continue;
+            numbering->pane_device[panes] = (int32_t)(runs->first_device + (int64_t)row);
+            numbering->pane_start[panes] = (int64_t)((uint64_t)runs->first_start + span * (uint64_t)pane_us);
+            numbering->latest[panes] = INT64_MIN;
+            *cell = panes++;
+        }
+    for (size_t run = 0; run < runs->count; run++) {
+        const uint32_t pane = numbering->cells[numbering->group[run]];
+        numbering->group[run] = pane;
+        /* A first reading at the earliest time there is counts as unordered: rare, and only slower. */
+        runs->ordered &= numbering->latest[pane] < times[begin[run]];
+        numbering->latest[pane] = times[begin[run + 1] - 1];
+    }
+    return panes;
+}
+
+void tm_runs_sum(tm_pane *panes, const int64_t *pane_start, const tm_rows *rows, const uint32_t *begin, size_t runs)
+{
+    for (size_t run = 0; run < runs; run++) {
+        tm_pane *pane = panes + run * rows->signals;
+        for (size_t signal = 0; signal < rows->signals; signal++)
+            tm_pane_clear(pane + signal);
+        for (size_t row = begin[run]; row < begin[run + 1]; row += CHUNK) {
+            const size_t left = begin[run + 1] - row;
+            add_chunk(pane, pane_start[run], rows, NULL, row, left < CHUNK ? left : CHUNK);
+        }
+    }
+}
+
+/* Adds the rows of the listed runs, all of one pane. */
+static void add_runs(tm_pane *panes, int64_t start, const tm_rows *rows, const uint32_t *begin, const uint32_t *runs,
+                     size_t count)
+{
+    uint32_t listed[CHUNK];
+    size_t full = 0;
+    for (size_t i = 0; i < count; i++)
+        for (uint32_t row = begin[runs[i]]; row < begin[runs[i] + 1]; row++) {
+            listed[full++] = row;
+            if (full == CHUNK) {
+                add_chunk(panes, start, rows, listed, 0, full);
+                full = 0;
+            }
+        }
+    add_chunk(panes, start, rows, listed, 0, full);
+}
+
+void tm_runs_sum_grouped(tm_pane *panes, const int64_t *pane_start, size_t groups, const tm_rows *rows,
+                         const uint32_t *begin, const uint32_t *group, size_t runs, uint32_t *scratch, size_t block)
+{
+    uint32_t *end = scratch, *sorted = end + groups, *touched = sorted + block;
+    for (size_t i = 0; i < groups * rows->signals; i++)
+        tm_pane_clear(panes + i);
+    for (size_t pane = 0; pane < groups; pane++)
+        end[pane] = 0;
+    for (size_t low = 0; low < runs; low += block) { /* a counting sort of the block, stable */
+        const size_t high = runs - low < block ? runs : low + block;
+        size_t panes_touched = 0;
+        uint32_t place = 0;
+        for (size_t run = low; run < high; run++)
+            if (end[group[run]]++ == 0)
+                touched[panes_touched++] = group[run];
+        for (size_t i = 0; i < panes_touched; i++) {
+            const uint32_t count = end[touched[i]];
+            end[touched[i]] = place;
+            place += count;
+        }
+        for (size_t run = low; run < high; run++)
+            sorted[end[group[run]]++] = (uint32_t)run;
+        place = 0;
+        for (size_t i = 0; i < panes_touched; i++) {
+            const size_t pane = touched[i];
+            add_runs(panes + pane * rows->signals, pane_start[pane], rows, begin, sorted + place, end[pane] - place);
+            place = end[pane];
+            end[pane] = 0;
+        }
+    }
+}
+
 void tm_panes_merge(tm_pane *left, const tm_pane *right, size_t count, const tm_real *shift, size_t shifts)
 {
     for (size_t i = 0; i < count; i++)
         tm_pane_merge(left + i, right + i, shift[shifts == 1 ? 0 : i]);
+}
+
+void tm_panes_fold(tm_pane *panes, size_t groups, size_t signals, const tm_pane *parts, const int64_t *order,
+                   const int64_t *begin)
+{
+    for (size_t group = 0; group < groups; group++)
+        for (int64_t i = begin[group]; i < begin[group + 1]; i++) {
+            const tm_pane *part = parts + (size_t)order[i] * signals;
+            if (i == begin[group])
+                memcpy(panes + group * signals, part, signals * sizeof *part);
+            else
+                for (size_t signal = 0; signal < signals; signal++)
+                    tm_pane_merge(panes + group * signals + signal, part + signal, 0);
+        }
 }
 
 /* ---- Bursts ---- */

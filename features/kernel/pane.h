@@ -17,7 +17,7 @@
  * time and panes are merged whose readings do not interleave in time, in whatever grouping. Where that is not so it
  * becomes NaN: whoever needs it sums up the sorted readings again, and nobody is given a wrong number.
  *
- * C99, no allocation, no state, nothing of the standard library but memcpy, NAN and sqrt. The same source serves in the
+ * C99, no allocation, no state, nothing of the standard library but memcpy, NAN, sqrt and fabs. The same source serves in the
  * Python extension (double) and on microcontrollers (compile with -DTM_REAL=float). Do not compile with -ffast-math:
  * missing readings are NaN.
  */
@@ -89,9 +89,70 @@ tm_real tm_pane_rms(const tm_pane *pane);
 size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t *group, const tm_real *at,
                     const tm_real *values, const tm_real *limits, size_t rows);
 
+/* A column of readings in Arrow's layout: the bit `offset` + row of `validity` (least significant first) is 1 where the
+ * row has the reading; without `validity` every row has. NaN counts as missing too. */
+typedef struct {
+    const tm_real *values;
+    const uint8_t *validity;
+    size_t offset;
+} tm_column;
+
+/* Rows of telemetry by columns: one time for all signals. */
+typedef struct {
+    const int64_t *times;     /* microseconds */
+    const tm_column *columns; /* one a signal */
+    const tm_real *limits;    /* one a signal, NaN = none */
+    size_t rows;
+    size_t signals;
+} tm_rows;
+
+/* Runs of rows of one device and one pane. `rising`: the runs come by device, then start, and no pane comes twice.
+ * `ordered`: times increase within each run. */
+typedef struct {
+    size_t count;
+    int rising;
+    int ordered;
+    int32_t first_device, last_device;
+    int64_t first_start, last_start;
+} tm_runs;
+
+/* Cuts rows into runs. begin[rows + 1] receives the first row of each run and, behind them, `rows`; start[rows] the start
+ * of its pane. Panes of `pane_us` microseconds, one or more, are aligned to time 0. */
+tm_runs tm_runs_find(const int32_t *device, const int64_t *times, size_t rows, int64_t pane_us, uint32_t *begin,
+                     int64_t *start);
+
+/* The panes that runs belong to, numbered by device, then start. */
+typedef struct {
+    uint32_t *cells;      /* [devices][spans], fewer than 2^32: scratch */
+    size_t devices;       /* from first_device to last_device */
+    size_t spans;         /* from first_start to last_start */
+    uint32_t *group;      /* [runs]: the pane of each run */
+    int32_t *pane_device; /* [runs], of each pane */
+    int64_t *pane_start;  /* [runs], of each pane */
+    int64_t *latest;      /* [runs]: scratch */
+} tm_numbering;
+
+/* Numbers the panes of runs. Returns how many there are and says in `ordered` whether times increase from run to run of
+ * each pane too. When a run lies outside of `devices` and `spans`, nothing is to be used and the result is 0. */
+size_t tm_runs_number(tm_numbering *numbering, const int32_t *device, const int64_t *times, int64_t pane_us,
+                      const uint32_t *begin, const int64_t *start, tm_runs *runs);
+
+/* Sums up runs of rows in new panes: panes[runs][signals], one row a run. What was in `panes` is overwritten. */
+void tm_runs_sum(tm_pane *panes, const int64_t *pane_start, const tm_rows *rows, const uint32_t *begin, size_t runs);
+
+/* Sums up runs of rows in new panes where a pane has several runs: panes[groups][signals]; `group` is the pane of each
+ * run. Works through `block` runs at a time, in scratch[groups + 2 * block]. */
+void tm_runs_sum_grouped(tm_pane *panes, const int64_t *pane_start, size_t groups, const tm_rows *rows,
+                         const uint32_t *begin, const uint32_t *group, size_t runs, uint32_t *scratch, size_t block);
+
 /* Merges right[i] into left[i]. `shift` holds `count` shifts, or one for all when `shifts` is 1.
  * The arrays may overlap when `right` lies at or behind `left`: panes are read before they are overwritten. */
 void tm_panes_merge(tm_pane *left, const tm_pane *right, size_t count, const tm_real *shift, size_t shifts);
+
+/* Merges panes of one start: panes[i][signals] becomes the union of parts[order[j]][signals] for j from begin[i] to
+ * begin[i + 1] - 1, taken in that order. */
+void tm_panes_fold(tm_pane *panes, size_t groups, size_t signals, const tm_pane *parts, const int64_t *order,
+                   const int64_t *begin);
 
 /* ---- Bursts -------------------------------------------------------------------------------------------------------
  *

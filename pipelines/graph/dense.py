@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import PaneTable
 from features.featureset import FeatureSet
 from features.pane import empty
+from features.panetable import PaneTable
 from serving.predictor import pane_shape
 
 
@@ -25,9 +25,9 @@ def panes_behind(
         A row of the pumps takes 100 KB: many rows are laid out in parts.
 
     Example:
-        >>> from features import batch, catalog
+        >>> from features import catalog, panetable
         >>> pumps = catalog.load("pumps").features
-        >>> table = batch.panes_of(pumps, np.zeros(2, np.int32), np.array([0, 3_600_000_000]), np.ones((2, 6)))
+        >>> table = panetable.panes_of(pumps, np.zeros(2, np.int32), np.array([0, 3_600_000_000]), np.ones((2, 6)))
         >>> dense = panes_behind(pumps, table, np.array([0], np.int32), np.array([86_400_000_000]))
         >>> dense.shape, np.flatnonzero(dense[0, :, 0, 0]).tolist()
         ((1, 144, 6, 15), [0, 6])

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from features.batch import feature_rows, panes_of
+from features.batch import feature_rows
 from features.event import Events
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
+from features.panetable import panes_of
 from pipelines.materialize import load_features
 from tests.fakes.fleets import FAN_FEATURES, FANS, HOUR_US, MINUTE_US, Plant, reading
 

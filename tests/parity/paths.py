@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import isfunction
 from itertools import pairwise
 
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from features import kernel
-from features.batch import PaneTable, feature_rows, panes_of
+from features.batch import feature_rows
 from features.featureset import FeatureSet
 from features.kernel import reference
 from features.online import OnlineFeatures
 from features.pane import merge
+from features.panetable import PaneTable, panes_of
 from features.schema import MICROSECOND
 from pipelines.graph import feature_graph, panes_behind
 from tests.parity.telemetry import Telemetry
@@ -116,8 +118,9 @@ PATHS = {
 def numpy_kernel() -> Iterator[None]:
     """Let the numpy reference serve in place of the compiled kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "add", reference.add)
-        patch.setattr(kernel, "merge", reference.merge)
+        for name in kernel.__all__:
+            if isfunction(getattr(reference, name, None)):
+                patch.setattr(kernel, name, getattr(reference, name))
         yield
 
 

@@ -3,11 +3,12 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from features.batch import PaneTable, feature_rows, panes_of
+from features.batch import feature_rows
 from features.errors import ReadingsShapeError
 from features.feature import Feature
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
+from features.panetable import PaneTable, panes_of
 from features.schema import Fleet, Signal
 
 MINUTE = timedelta(minutes=1)

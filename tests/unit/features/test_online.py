@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.batch import feature_rows, panes_of
+from features.batch import feature_rows
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
 from features.feature import Feature
 from features.featureset import FeatureSet
 from features.online import OnlineFeatures, OnlineRows
+from features.panetable import panes_of
 from features.schema import Fleet, Signal
 
 MINUTE = timedelta(minutes=1)

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from features import catalog
-from features.batch import feature_rows, panes_of
+from features.batch import feature_rows
 from features.feature import EventCount, Feature, Lag, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, empty, summarize
+from features.panetable import panes_of
 from features.schema import Fleet, Signal
 from features.statistic import STATISTICS
 from pipelines import history, usecases
