@@ -22,6 +22,8 @@ Floor plan, from the ground up; each module imports only from those before it:
     feature.py      the kinds of features there are
     event.py        what happened to devices, counted from when it was known
     window.py       panes merged to windows of fixed length
+    sketch.py       quantiles by a mergeable sketch
+    tally.py        sketches of windows
     running.py      windows that grow from an event on
     plan.py         from panes and events to feature rows
     featureset.py   which features, with names and a digest over every parameter

@@ -16,6 +16,7 @@ from features.feature import (
 )
 from features.featureset import FeatureSet
 from features.schema import Fleet
+from features.sketch import QUANTILES
 from features.statistic import STATISTICS
 
 
@@ -74,8 +75,16 @@ def _plain(fleet: Fleet, feature: Plain) -> Description:
             return Description(feature.name, "h", "all", "time since", definition, f"events: {kind}")
         case Feature(name, statistic, window):
             signal = fleet.signals[fleet.signal_names.index(name)]
-            read = STATISTICS[statistic]
             said = f"since {window.kind}" if isinstance(window, Since) else duration_name(window)
             source = f"{name}: {signal.description}" if signal.description else name
-            return Description(feature.name, read.unit(signal.unit), said, statistic, read.definition, source)
+            return Description(feature.name, *_said(statistic, signal.unit, said), source)
     raise TypeError(f"{feature!r} is no feature")
+
+
+def _said(statistic: str, unit: str, window: str) -> tuple[str, str, str, str]:
+    """The unit, the window, the statistic and its definition."""
+    if statistic in QUANTILES:
+        definition = f"Value that {QUANTILES[statistic]:.0%} of the readings do not exceed, within 1 %."
+        return unit, window, statistic, definition
+    read = STATISTICS[statistic]
+    return read.unit(unit), window, statistic, read.definition

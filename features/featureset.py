@@ -33,10 +33,12 @@ from features.pane import PANE_VERSION
 from features.plan import FROM_START, Column, Counted, Elapsed, Growing, Plan, Source
 from features.regime import RegimeRule, Regimes, regimes_from_json, regimes_json
 from features.schema import MICROSECOND, Fleet, digest_of
+from features.sketch import QUANTILES, Sketch
 from features.statistic import ORDERED, STATISTICS
 from features.window import Request
 
 _SECOND = timedelta(seconds=1)
+_MOST_DEVIATIONS = 64.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,13 @@ class FeatureSet:
 
     def _check_statistic(self, feature: Feature, where: str) -> None:
         self._check_known("signal", feature.signal, self.fleet.signal_names, where)
-        self._check_known("statistic", feature.statistic, tuple(STATISTICS), where)
+        self._check_known("statistic", feature.statistic, (*STATISTICS, *QUANTILES), where)
+        if feature.statistic in QUANTILES and isinstance(feature.window, Since):
+            raise FeatureSetError(
+                f"{feature.name} asks a quantile of a window that grows",
+                where=where,
+                fix="give the quantile a window of fixed length",
+            )
         signal = self.fleet.signals[self.fleet.signal_names.index(feature.signal)]
         if feature.statistic == "above_share" and signal.limit is None:
             raise FeatureSetError(
@@ -164,6 +172,25 @@ class FeatureSet:
         return any(isinstance(source, Feature) and source.statistic in ORDERED for source in sources)
 
     @property
+    def sketched(self) -> dict[int, Sketch]:
+        """The signals of which quantiles are asked, by place, and how their values fall into buckets; alike in size."""
+        sources = (plain(feature) for feature in self.features)
+        names = {each.signal for each in sources if isinstance(each, Feature) and each.statistic in QUANTILES}
+        ranges = {name: self._range(name) for name in self.fleet.signal_names if name in names}
+        signed = any(low < 0 for low, _ in ranges.values())
+        return {
+            self.fleet.signal_names.index(name): Sketch(max(abs(low), abs(high)), signed)
+            for name, (low, high) in ranges.items()
+        }
+
+    def _range(self, signal: str) -> tuple[float, float]:
+        """What values of a signal panes may hold: its valid range, or some deviations where it is normalised."""
+        if self.regimes and signal in self.regimes.signals:
+            return -_MOST_DEVIATIONS, _MOST_DEVIATIONS
+        declared = self.fleet.signals[self.fleet.signal_names.index(signal)]
+        return declared.low, declared.high
+
+    @property
     def growing(self) -> bool:
         """Whether a window begins with an event and grows: late data then touches every later row of its device."""
         sources = (plain(feature) for feature in self.features)
@@ -219,7 +246,7 @@ class FeatureSet:
             else:
                 columns.append(Column(place))
         made = [self._source(source, lag * self.every_us) for source, lag in sources]
-        return Plan(self.pane_us, self.every_us, self.longest_us, made, columns)
+        return Plan(self.pane_us, self.every_us, self.longest_us, made, columns, self.sketched)
 
     def _source(self, feature: Plain, lag_us: int) -> Source:
         match feature:

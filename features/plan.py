@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from features.event import HOUR_US, NOTHING, Events, History
 from features.pane import State
 from features.running import Carried, growing
+from features.sketch import QUANTILES, Counts, Sketch
 from features.statistic import STATISTICS
+from features.tally import TallyPlan
 from features.window import Request, Stretches, WindowPlan
 
 Times = NDArray[np.int64]
@@ -90,14 +92,21 @@ class Plan:
         reach_us: How far before its end a row looks; growing windows and events aside.
         sources: What is computed.
         columns: What of it is shown, in the order of the features.
+        sketched: The signals that have a sketch, by place, and how their values fall into buckets.
     """
 
     def __init__(
-        self, pane_us: int, every_us: int, reach_us: int, sources: Sequence[Source], columns: Sequence[Column]
+        self,
+        pane_us: int,
+        every_us: int,
+        reach_us: int,
+        sources: Sequence[Source],
+        columns: Sequence[Column],
+        sketched: Mapping[int, Sketch] | None = None,
     ) -> None:
         self.pane_us, self.every_us, self.reach_us = pane_us, every_us, reach_us
         # Windowed sources come first, so that their columns are filled where they will stay.
-        order = sorted(range(len(sources)), key=lambda place: not isinstance(sources[place], Request))
+        order = sorted(range(len(sources)), key=lambda place: _rank(sources[place]))
         place_of = {source: place for place, source in enumerate(order)}
         sources = [sources[place] for place in order]
         self._width = len(sources)
@@ -105,9 +114,12 @@ class Plan:
         self._less = [
             (number, place_of[column.less]) for number, column in enumerate(columns) if column.less is not None
         ]
-        windowed = [source for source in sources if isinstance(source, Request)]
-        self._windowed = len(windowed)
-        self._windows = WindowPlan(pane_us, every_us, reach_us, windowed)
+        requests = [source for source in sources if isinstance(source, Request)]
+        tallied = [request for request in requests if request.statistic in QUANTILES]
+        self._requests, self._windowed = len(requests), len(requests) - len(tallied)
+        self._windows = WindowPlan(pane_us, every_us, reach_us, requests[: self._windowed])
+        sketches = sketched or {}
+        self._tallies = TallyPlan(every_us, reach_us, list(sketches), list(sketches.values()), tallied)
         self.growing = [(place, source) for place, source in enumerate(sources) if isinstance(source, Growing)]
         self.counted = [(place, source) for place, source in enumerate(sources) if isinstance(source, Counted)]
         self.elapsed = [(place, source) for place, source in enumerate(sources) if isinstance(source, Elapsed)]
@@ -121,6 +133,7 @@ class Plan:
         state: State,
         bounds: Bounds,
         *,
+        counts: Counts | None = None,
         events: Events | None = None,
         carried: Mapping[int, Carried] | None = None,
     ) -> Rows:
@@ -134,6 +147,7 @@ class Plan:
             start: Starts of the panes with a record, shape ``(panes,)``, increasing for each device.
             state: Their states, shape ``(panes, signals, FIELDS)``.
             bounds: Which rows are wanted.
+            counts: The sketches of the panes, shape ``(panes, sketched signals, buckets)``, where quantiles are asked.
             events: What happened to the devices.
             carried: Growing windows by device code, where the panes do not begin with the device's first one.
 
@@ -144,8 +158,10 @@ class Plan:
         ends = _ends(stretches, self.every_us)
         sources = np.empty((len(ends), self._width), order="F")
         self._windows.fill(sources[:, : self._windowed], start, state, stretches)
+        if counts is not None and len(counts):
+            self._tallies.fill(sources[:, self._windowed : self._requests], start, counts, stretches)
         codes = np.repeat(owners, stretches.rows)
-        if self._windowed < self._width:
+        if self._requests < self._width:
             histories = (events or Events.none()).histories()
             for code in np.unique(codes).tolist():
                 rows = slice(*np.searchsorted(codes, [code, code + 1]))
@@ -219,6 +235,13 @@ class _Device:
                     if source.lag_us == lag_us:
                         read = STATISTICS[source.statistic].function(grown[:, source.signal], lengths)
                         sources[:, place] = np.where(np.isnan(lengths), np.nan, read)
+
+
+def _rank(source: Source) -> int:
+    """The order in which sources stand: what is read off panes, off sketches, and the rest."""
+    if isinstance(source, Request):
+        return 1 if source.statistic in QUANTILES else 0
+    return 2
 
 
 def _ends(stretches: Stretches, every_us: int) -> Times:

@@ -1,0 +1,58 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.sketch import QUANTILES, Counts, Sketch, add, buckets_of, quantiles
+
+LARGEST = 60.0
+SIZES = st.one_of(st.floats(-LARGEST, LARGEST), st.sampled_from([0.0, -0.0, LARGEST, -LARGEST, 1e-300, 0.125, 32.0]))
+BOTH = [Sketch(LARGEST, signed=True), Sketch(LARGEST, signed=False)]
+SHARES = list(QUANTILES.values())
+
+
+def sketched(values: list[float], sketch: Sketch) -> Counts:
+    counts: Counts = np.zeros((1, sketch.buckets), np.uint32)
+    add(counts, np.zeros(len(values), np.int64), np.array(values, np.float64), sketch)
+    of_all: Counts = counts[0]
+    return of_all
+
+
+@given(values=st.lists(SIZES, min_size=1, max_size=60), sketch=st.sampled_from(BOTH))
+def test_an_answer_is_within_its_bound_of_the_exact_quantile(values: list[float], sketch: Sketch) -> None:
+    sizes = values if sketch.signed else [abs(value) for value in values]
+    for share, found in zip(SHARES, quantiles(sketched(sizes, sketch), sketch, SHARES), strict=True):
+        exact = sorted(sizes)[math.floor(share * (len(sizes) - 1))]
+        assert abs(found - exact) <= (0.01 * abs(exact) if abs(exact) >= LARGEST / 512 else LARGEST / 512)
+
+
+@given(values=st.lists(SIZES, max_size=40), cut=st.integers(0, 40))
+def test_counts_of_parts_add_up_to_the_counts_of_the_whole(values: list[float], cut: int) -> None:
+    sketch = Sketch(LARGEST, signed=True)
+    parts = sketched(values[cut:], sketch) + sketched(values[:cut], sketch)
+    np.testing.assert_array_equal(parts, sketched(values[::-1], sketch))
+
+
+@given(one=SIZES, other=SIZES)
+def test_larger_values_never_fall_into_lower_buckets(one: float, other: float) -> None:
+    low, high = buckets_of(np.array(sorted([one, other])), Sketch(LARGEST, signed=True))
+    assert low <= high
+
+
+@pytest.mark.parametrize("sketch", BOTH)
+def test_each_answer_falls_into_its_own_bucket(sketch: Sketch) -> None:
+    np.testing.assert_array_equal(buckets_of(sketch.answers, sketch), np.arange(sketch.buckets))
+
+
+def test_values_beyond_the_largest_count_at_the_edge_and_missing_ones_nowhere() -> None:
+    sketch = Sketch(LARGEST, signed=True)
+    counts = sketched([1e300, -1e300, math.inf, -math.inf, math.nan], sketch)
+    assert (counts[-1], counts[0], counts.sum()) == (2, 2, 4)
+    assert sketched([-5.0], Sketch(LARGEST, signed=False))[0] == 1  # a range that forbids it counts it as nothing
+
+
+def test_nothing_counted_answers_nothing() -> None:
+    sketch = Sketch(LARGEST, signed=False)
+    assert np.isnan(quantiles(np.zeros((2, 3, sketch.buckets), np.uint32), sketch, SHARES)).all()
