@@ -246,7 +246,7 @@ class FeatureSet:
             else:
                 columns.append(Column(place))
         made = [self._source(source, lag * self.every_us) for source, lag in sources]
-        return Plan(self.pane_us, self.every_us, self.longest_us, made, columns, self.sketched)
+        return Plan(self.pane_us, self.every_us, self.longest_us, made, columns, sketched=self.sketched)
 
     def _source(self, feature: Plain, lag_us: int) -> Source:
         match feature:

@@ -102,6 +102,7 @@ class Plan:
         reach_us: int,
         sources: Sequence[Source],
         columns: Sequence[Column],
+        *,
         sketched: Mapping[int, Sketch] | None = None,
     ) -> None:
         self.pane_us, self.every_us, self.reach_us = pane_us, every_us, reach_us
