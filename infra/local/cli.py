@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "ingest": Row("infra.local.commands_data:ingest", "Take in what devices wrote since the last time."),
         "materialize": Row("infra.local.commands_data:materialize", "Bring panes and feature rows up to date."),
         "quarantine": Row("infra.local.commands_data:quarantine", "Look at rejected records and take them in again."),
-        "features": Row("infra.local.commands_data:features", "Show the features that a fleet's models see."),
+        "features": Row("infra.local.commands_features:features", "Show the features that a fleet's models see."),
     },
     "Models": {
         "plan": Row("infra.local.commands_models:plan", "Say what a training would read and take; write nothing."),

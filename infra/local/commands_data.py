@@ -1,8 +1,7 @@
-"""Commands that bring telemetry in: simulate, import, ingest, materialize, quarantine, features."""
+"""Commands that bring telemetry in: simulate, import, ingest, materialize, quarantine."""
 
 import dataclasses
 import itertools
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from infra.local.console import table
 from infra.local.parameters import FLEET, MOMENT, iso
 from infra.local.pumps.plan import Plan
 
-HOUR = timedelta(hours=1)
 MOST_BYTES = 200  # of a rejected record that are shown
 
 
@@ -202,21 +200,3 @@ def quarantine_replay(run: Run, fleet: str, batch: str) -> Outcome:
 
 quarantine.add_command(quarantine_list)
 quarantine.add_command(quarantine_replay)
-
-
-@command("Show the features that a fleet's models see.", example="tidemill features pumps")
-@click.argument("fleet", type=FLEET)
-def features(run: Run, fleet: str) -> Outcome:  # noqa: ARG001 - every command has a run
-    """List the features of a catalog entry."""
-    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
-    from features.description import describe  # noqa: PLC0415 - see above
-
-    found = catalog.load(fleet).features
-    rows = [(each.name, each.unit, each.definition) for each in describe(found)]
-    lines = [
-        f"{fleet}: {found.fleet.description}",
-        f"a row every {found.every / HOUR:g} h, panes of {found.pane / HOUR * 60:g} min, {found.digest}",
-        "",
-        *table(("feature", "unit", "what it says"), rows),
-    ]
-    return Outcome({"fleet": fleet, "digest": found.digest, "feature_set": found.to_json()}, lines)

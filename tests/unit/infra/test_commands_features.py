@@ -1,0 +1,66 @@
+"""What `tidemill features` shows is read off the declaration, in any width, and nothing is cut off."""
+
+import json
+
+import pytest
+
+from features import catalog
+from features.description import describe
+from infra.local.cli import run
+
+FLEETS = catalog.names()
+
+
+def text(capsys) -> str:
+    return str(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+@pytest.mark.parametrize("width", [40, 80, 500])
+def test_every_word_of_the_declaration_is_shown_in_any_width(fleet, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(["features", "show", fleet]) == 0
+    shown = text(capsys)
+    features = catalog.load(fleet).features
+    assert features.digest in shown
+    words = " ".join(shown.split())
+    for described in describe(features):
+        assert described.name in shown
+        for said in (described.definition, described.source, described.unit, described.window):
+            assert " ".join(said.split()) in words
+    body = shown.splitlines()[4:]
+    assert max(map(len, body)) <= width
+    assert (len(body) == len(features.names) + 1) == (width == 500)
+
+
+def test_what_is_no_terminal_gets_the_table(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert run(["features", "show", "pumps"]) == 0
+    header, first = text(capsys).splitlines()[4:6]
+    assert header.split() == ["feature", "unit", "window", "statistic", "definition", "source"]
+    assert first.split()[:5] == ["vibration_mean_1h", "mm/s", "1h", "mean", "Arithmetic"]
+
+
+def test_programs_get_the_descriptions_and_the_declaration(capsys):
+    assert run(["features", "show", "pumps", "--json"]) == 0
+    found, features = json.loads(text(capsys)), catalog.load("pumps").features
+    assert found["schema"] == "tidemill.features-show/1"
+    assert [each["name"] for each in found["features"]] == list(features.names)
+    assert type(features).from_json(found["feature_set"]) == features
+    assert (found["digest"], found["warm_up_s"]) == (features.digest, 86_400.0)
+
+
+def test_markdown_is_a_table_of_the_same_cells(capsys):
+    assert run(["features", "show", "pumps", "--markdown"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in text(capsys).splitlines() if line.startswith("|")]
+    described = describe(catalog.load("pumps").features)
+    assert len(rows) == len(described) + 2
+    assert {len(row) for row in rows} == {6}
+    assert rows[2] == [described[0].name, "mm/s", "1h", "mean", described[0].definition, described[0].source]
+
+
+def test_the_list_names_every_fleet_and_its_digest(capsys):
+    assert run(["features", "list"]) == 0
+    lines = text(capsys).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == FLEETS
+    assert [line.split()[-1] for line in lines] == [catalog.load(fleet).features.digest for fleet in FLEETS]
