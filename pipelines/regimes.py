@@ -116,9 +116,10 @@ class _Readings:
     def days(self) -> Iterator[tuple[Array, Array]]:
         """Settings and signals of each day that has any, shapes ``(n, settings)`` and ``(n, signals)``."""
         names = dict.fromkeys([*self.rule.settings, *self.rule.signals])
-        first, last = (str(np.datetime64(time // DAY_US, "D")) for time in (self.since, self.until))
         after, before = {"time": self.since - 1}, {"time": self.until}
-        for date in sorted(date for date in self.telemetry.dates() if first <= date <= last):
+        for date in sorted(self.telemetry.dates()):
+            if not self.since // DAY_US <= np.datetime64(date, "D").astype(np.int64) <= self.until // DAY_US:
+                continue
             columns = ["device", "time", *names]
             rows = self.telemetry.read(columns, dates=[date], devices=self.devices, after=after, before=before)
             if not len(rows):
