@@ -260,8 +260,13 @@ class OnlineFeatures:
         self._rings.tally[TALLY_REFUSED] += len(codes) - len(told)
         numbers = np.array([declared.index(kind) for kind in kinds], np.int32)
         visible = np.maximum(times, times if known is None else known)
-        emitted = self._rings.marks[codes[told], MARK_EMITTED]
-        self._log.add(codes[told], numbers[told], times[told], visible[told], emitted)
+        codes, numbers = codes[told], numbers[told]
+        grows_from = np.full(len(codes), np.iinfo(np.int64).max)
+        for place, kind in enumerate(self._plan.kinds):
+            here = numbers == kind
+            grows_from[here] = self._rings.origin(codes[here], place)
+        emitted = self._rings.marks[codes, MARK_EMITTED]
+        self._log.add(codes, numbers, times[told], visible[told], emitted, grows_from)
 
     def _coded(self, devices: Sequence[str] | NDArray[np.int32]) -> NDArray[np.int32]:
         if not isinstance(devices, np.ndarray):

@@ -147,6 +147,11 @@ class Rings:
         arrays["until"][device] = carried.until
         arrays["origin"][device], arrays["grown"][device] = carried.origin, carried.state
 
+    def origin(self, devices: Codes, place: int) -> Times:
+        """Where the windows that grow from one kind of beginning began."""
+        origin: Times = self._arrays["origin"][devices, place]
+        return origin
+
     def packed(self, devices: int) -> dict[str, NDArray[Any]]:
         """Everything about the first devices, without places that hold nothing."""
         arrays = {name: array[:devices] for name, array in self._arrays.items()}

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from features import kernel
 from features.batch import feature_rows
+from features.event import Events
 from features.featureset import FeatureSet
-from features.kernel import reference
+from features.kernel import reference, stream_reference
 from features.online import OnlineFeatures
 from features.pane import merge
 from features.panetable import PaneTable, panes_of
@@ -29,11 +30,13 @@ Rows = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events."""
+    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events,
+    and readings in any order where their order matters."""
 
     run: Callable[[FeatureSet, Telemetry], Rows]
     lateness: timedelta | None = None
     events: bool = False
+    in_order: bool = True
 
 
 LATENESS = timedelta(minutes=25)
@@ -79,6 +82,11 @@ def _shuffled(features: FeatureSet, readings: Telemetry) -> Rows:
     return rows
 
 
+def _shuffled_in_numpy(features: FeatureSet, readings: Telemetry) -> Rows:
+    with numpy_kernel():
+        return _shuffled(features, readings)
+
+
 def _restored(features: FeatureSet, readings: Telemetry) -> Rows:
     """The same, with the process replaced by one that starts from a snapshot, twice."""
     arriving, twice = _arrivals(readings)
@@ -106,10 +114,11 @@ def _onnx(features: FeatureSet, readings: Telemetry) -> Rows:
 PATHS = {
     "batch": Path(_batch, events=True),
     "numpy": Path(_batch_in_numpy, events=True),
-    "merged": Path(_merged, events=True),
-    "online": Path(_single, timedelta(0)),
-    "shuffled": Path(_shuffled, LATENESS),
-    "restored": Path(_restored, LATENESS),
+    "merged": Path(_merged, events=True, in_order=False),
+    "online": Path(_single, timedelta(0), events=True),
+    "shuffled": Path(_shuffled, LATENESS, events=True),
+    "shuffled-numpy": Path(_shuffled_in_numpy, LATENESS, events=True),
+    "restored": Path(_restored, LATENESS, events=True),
     "onnx": Path(_onnx),
 }
 
@@ -121,6 +130,7 @@ def numpy_kernel() -> Iterator[None]:
         for name in kernel.__all__:
             if isfunction(getattr(reference, name, None)):
                 patch.setattr(kernel, name, getattr(reference, name))
+        patch.setattr(kernel, "Stream", stream_reference.Stream)
         yield
 
 
@@ -149,12 +159,21 @@ def _cuts(count: int) -> NDArray[np.intp]:
 
 
 def _streamed(online: OnlineFeatures, readings: Telemetry, cuts: NDArray[np.intp]) -> Rows:
+    """Feed readings piece by piece; events are told, some again and again, before the readings of their time."""
     rows: Rows = {}
     for begin, end in pairwise(cuts.tolist()):
         part = readings[slice(begin, end)]
+        _tell(online, readings.events, int(part.times.max(initial=0)))
         due = online.update([f"device-{code}" for code in part.device], part.times, part.values)
         for name, window_end, values in zip(due.device, due.end.tolist(), due.values, strict=True):
             key = (int(name.removeprefix("device-")), window_end)
             assert key not in rows, "a row was emitted twice"
             rows[key] = values
     return rows
+
+
+def _tell(online: OnlineFeatures, events: Events, until: int) -> None:
+    rows = np.flatnonzero(np.maximum(events.time, events.known) <= until)
+    kinds = [online.features.fleet.event_kinds[kind] for kind in events.kind[rows]]
+    names = [f"device-{code}" for code in events.device[rows]]
+    online.events(names, kinds, events.time[rows], events.known[rows])

@@ -94,6 +94,13 @@ def echo() -> FeatureSet:
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, (*lags, *now[::5], *differences))
 
 
+def neighbours() -> FeatureSet:
+    """What needs readings in the order of time, sampled so densely that late ones fall among those of their pane."""
+    fleet = replace(workbench().fleet, name="neighbours", sampling=MINUTE)
+    features = grid(fleet.signal_names, ["mean_absolute_change", "std"], [10 * MINUTE, 50 * MINUTE, 70 * MINUTE])
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, features)
+
+
 def telemetry(features: FeatureSet, seed: int) -> Telemetry:
     """Four devices: steady; pausing for longer than the longest window; starting late and sparse; one reading only."""
     random = np.random.default_rng(seed)

@@ -10,20 +10,21 @@ from features.featureset import FeatureSet
 from features.statistic import STATISTICS
 from tests.parity.oracle import ORACLES, Truth, truth
 from tests.parity.paths import PATHS, Rows, watermarks
-from tests.parity.telemetry import Telemetry, conditions, echo, logbook, telemetry, workbench
+from tests.parity.telemetry import Telemetry, conditions, echo, logbook, neighbours, telemetry, workbench
 
 SETS: dict[str, FeatureSet] = {name: catalog.load(name).features for name in catalog.names()} | {
     "workbench": workbench(),
     "logbook": logbook(),
     "echo": echo(),
     "conditions": conditions(),
+    "neighbours": neighbours(),
 }
 SEED = 2026
 CASES = [
     (name, path)
     for name, features in SETS.items()
     for path, way in PATHS.items()
-    if way.events or not features.fleet.event_kinds
+    if (way.events or not features.fleet.event_kinds) and (way.in_order or not features.ordered)
 ]
 
 
