@@ -82,5 +82,5 @@ def feature_rows(
     last[codes] = panes.start[np.append(begins[1:], len(panes.start))[: len(begins)] - 1] + features.pane_us
     after = first if after_us is None else np.full(devices, after_us)
     bounds = Bounds(first if first_start is None else first_start, after, last)
-    rows = features.plan().rows(panes.device, panes.start, panes.state, bounds, events=events)
+    rows = features.plan().rows(panes.device, panes.start, panes.state, bounds, counts=panes.counts, events=events)
     return FeatureTable(rows.device, rows.end, rows.values)

@@ -32,6 +32,7 @@ from features.errors import ReadingsShapeError
 from features.featureset import FeatureSet
 from features.kernel.reference import values_of
 from features.pane import PANE_FIELDS, empty
+from features.sketch import Counts, add
 
 _BLOCK: Final = 2**16  # runs sorted at a time: their times and values stay in the second cache
 _SPARE_CELLS: Final = 2**20  # cells of devices times panes that are worth their memory, beside eight for each run
@@ -63,11 +64,14 @@ class PaneTable:
         device: Device codes, shape ``(rows,)``.
         start: Starts of the panes, shape ``(rows,)``, UTC microseconds.
         state: Pane states, shape ``(rows, signals, FIELDS)``.
+        counts: Sketches of the signals of which quantiles are asked, shape ``(rows, sketched signals, buckets)``; none
+            where the feature set asks for no quantile.
     """
 
     device: NDArray[np.int32]
     start: NDArray[np.int64]
     state: NDArray[np.float64]
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +139,24 @@ def _summed(features: FeatureSet, rows: _Rows, runs: _Runs) -> PaneTable:
     scratch = np.empty(0 if runs.group is None else panes + 2 * min(_BLOCK, len(runs.group)), np.uint32)
     limits = features.fleet.limits
     kernel.sum_runs(state, runs.start, rows.times, runs.begin, runs.group, rows.columns, limits, scratch)
-    return PaneTable(runs.device, runs.start, state)
+    return PaneTable(runs.device, runs.start, state, _counted(features, rows, runs))
+
+
+def _counted(features: FeatureSet, rows: _Rows, runs: _Runs) -> Counts | None:
+    counts = no_counts(features, len(runs.start))
+    if counts is None:
+        return None
+    group = np.arange(len(runs.start)) if runs.group is None else runs.group.astype(np.int64)
+    group = np.repeat(group, np.diff(runs.begin))
+    for place, (signal, sketch) in enumerate(features.sketched.items()):
+        add(counts[:, place], group, values_of(rows.columns[signal], len(group)), sketch)
+    return counts
+
+
+def no_counts(features: FeatureSet, panes: int) -> Counts | None:
+    """The sketches of empty panes, shape ``(panes, sketched signals, buckets)``; none where no quantile is asked."""
+    sketches = list(features.sketched.values())
+    return np.zeros((panes, len(sketches), sketches[0].buckets), np.uint32) if sketches else None
 
 
 def _sorted_panes(features: FeatureSet, rows: _Rows) -> PaneTable:
@@ -197,7 +218,8 @@ def merge_tables(features: FeatureSet, tables: Sequence[PaneTable]) -> PaneTable
     """
     signals = len(features.fleet.signals)
     if not tables:
-        return PaneTable(np.zeros(0, np.int32), np.zeros(0, np.int64), empty((0, signals)))
+        none = np.zeros(0, np.int64)
+        return PaneTable(none.astype(np.int32), none, empty((0, signals)), no_counts(features, 0))
     if len(tables) == 1:
         return tables[0]
     device = np.concatenate([table.device for table in tables])
@@ -212,7 +234,11 @@ def merge_tables(features: FeatureSet, tables: Sequence[PaneTable]) -> PaneTable
     state = np.empty((len(begin) - 1, signals, len(PANE_FIELDS)))
     kernel.fold(state, parts, order, begin)
     chosen = order[new]
-    return PaneTable(device[chosen], start[chosen], state)
+    held = [table.counts for table in tables if table.counts is not None]
+    counts = (
+        np.add.reduceat(np.concatenate(held)[order], begin[:-1]) if held and len(chosen) else no_counts(features, 0)
+    )
+    return PaneTable(device[chosen], start[chosen], state, counts)
 
 
 def _begins(device: NDArray[np.int32], start: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from features.feature import AnyFeature, Difference, EventCount, Feature, Lag, S
 from features.featureset import FeatureSet
 from features.regime import Regimes
 from features.schema import MICROSECOND
+from features.sketch import QUANTILES
 
 Points = Sequence[tuple[float, float]]  # (hours since 1970-ish origin, value), by time
 
@@ -89,6 +90,23 @@ ORACLES: dict[str, Oracle] = {
     ),
     "since_last": lambda points, window: window.hours - points[-1][0] if points else NAN,
 }
+
+
+def _sketched(share: float, largest: float) -> Oracle:
+    """The answer DDSketch gives for the exact lower quantile: the middle of the bucket that the value lies in."""
+
+    def answer(points: Points, window: Window) -> float:
+        if not points:
+            return NAN
+        exact = sorted(value for _, value in points)[math.floor(share * (len(points) - 1))]
+        exponent = math.floor(math.log2(abs(exact))) if exact else -9999
+        if exponent <= math.floor(math.log2(largest)) - 10:
+            return 0.0
+        part = math.floor((abs(exact) / 2.0**exponent - 1.0) * 50)
+        low, high = 1 + part / 50, 1 + (part + 1) / 50
+        return math.copysign(2.0**exponent * 2 * low * high / (low + high), exact)
+
+    return answer
 
 
 def scale(statistic: str, points: Points) -> float:
@@ -225,4 +243,9 @@ def _windowed(history: History, feature: Feature, begin: int, end: int) -> tuple
     points = list(zip(hours[present].tolist(), column[present].tolist(), strict=True))
     limit = fleet.limits[fleet.signal_names.index(feature.signal)]
     window = Window(int((~present).sum()), (end - begin) / 3.6e9, float(limit))
-    return ORACLES[feature.statistic](points, window), scale(feature.statistic, points)
+    if feature.statistic in QUANTILES:
+        sketch = history.features.sketched[fleet.signal_names.index(feature.signal)]
+        oracle = _sketched(QUANTILES[feature.statistic], sketch.largest)
+    else:
+        oracle = ORACLES[feature.statistic]
+    return oracle(points, window), scale(feature.statistic, points)

@@ -18,8 +18,7 @@ from features.event import Events
 from features.featureset import FeatureSet
 from features.kernel import reference, stream_reference
 from features.online import OnlineFeatures
-from features.pane import merge
-from features.panetable import PaneTable, panes_of
+from features.panetable import PaneTable, merge_tables, panes_of, unresolved
 from features.schema import MICROSECOND
 from pipelines.graph import feature_graph, panes_behind
 from tests.parity.telemetry import Telemetry
@@ -52,20 +51,21 @@ def _batch_in_numpy(features: FeatureSet, readings: Telemetry) -> Rows:
 
 
 def _merged(features: FeatureSet, readings: Telemetry) -> Rows:
-    """Readings dealt out to five partial tables, whose panes are merged in random order: files, days, late data."""
+    """Readings dealt out to five partial tables that are merged in random order: files, days, late data."""
     random = np.random.default_rng(11)
     pile = random.integers(0, 5, len(readings.times))
-    panes: dict[Key, NDArray[np.float64]] = {}
-    for number in random.permutation(5):
-        part = readings[np.flatnonzero(pile == number)]
-        table = panes_of(features, part.device, part.times, part.values)
-        for device, start, state in zip(table.device.tolist(), table.start.tolist(), table.state, strict=True):
-            key = (device, start)
-            panes[key] = merge(panes[key], state, 0.0) if key in panes else state
-    keys = sorted(panes)
-    columns = np.array(keys, np.int64)
-    merged = PaneTable(columns[:, 0].astype(np.int32), columns[:, 1], np.stack([panes[key] for key in keys]))
-    return _table(features, merged, readings)
+    parts = [readings[np.flatnonzero(pile == number)] for number in random.permutation(5)]
+    tables = [panes_of(features, part.device, part.times, part.values) for part in parts]
+    merged = merge_tables(features, [merge_tables(features, tables[:2]), merge_tables(features, tables[2:])])
+    again = unresolved(merged) if features.ordered else np.zeros(len(merged.start), np.bool_)
+    # Panes whose readings interleave between the parts are summed up once more from all their rows.
+    starts = readings.times - readings.times % features.pane_us
+    keys = set(zip(merged.device[again].tolist(), merged.start[again].tolist(), strict=True))
+    rows = readings[np.array([key in keys for key in zip(readings.device.tolist(), starts.tolist(), strict=True)])]
+    summed = panes_of(features, rows.device, rows.times, rows.values)
+    kept = merged.counts if merged.counts is None else merged.counts[~again]
+    whole = PaneTable(merged.device[~again], merged.start[~again], merged.state[~again], kept)
+    return _table(features, merge_tables(features, [whole, summed]), readings)
 
 
 def _single(features: FeatureSet, readings: Telemetry) -> Rows:

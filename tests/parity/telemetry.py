@@ -11,6 +11,7 @@ from features.feature import Difference, EventCount, Feature, Lag, Since, TimeSi
 from features.featureset import FeatureSet
 from features.regime import Regimes
 from features.schema import MICROSECOND, Fleet, Signal
+from features.sketch import QUANTILES
 from features.statistic import STATISTICS
 
 START = 1_767_225_600_000_000  # 2026-01-01
@@ -80,6 +81,8 @@ def logbook() -> FeatureSet:
         *(Lag(EventCount("alarm", 60 * MINUTE), 1), Difference(TimeSince("service"), 3), Lag(level, 1)),
         *(EventCount("alarm", 60 * MINUTE), EventCount("alarm", timedelta(days=2)), EventCount("service", 70 * MINUTE)),
         *(TimeSince(), TimeSince("service"), TimeSince("alarm")),
+        *grid(["counter", "noise"], QUANTILES, [10 * MINUTE, 70 * MINUTE]),
+        Difference(Feature("noise", "p95", 50 * MINUTE), 1),
     )
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, features)
 
