@@ -9,11 +9,12 @@ export PYTHONWARNINGS ?= ignore
 
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test check up down clean gateway lock
+.PHONY: help setup demo test check up down clean gateway lock bench-features
 
 help:  ## What each target does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Create .venv with the locked dependencies and the compiled kernel
 
@@ -40,6 +41,14 @@ down: $(READY)  ## Stop what `make up` started
 
 gateway: $(READY)  ## A gateway environment of its own in build/gateway-env, from the base dependencies alone
 	@$(BIN)/python infra/gateway_environment.py build/gateway-env
+
+bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 12 minutes; BENCH=quick takes 3
+	@$(BIN)/python -m tests.bench.features
+
+$(BENCH_READY): infra/bench.lock
+	@$(PYTHON) -m venv --without-pip build/bench-env
+	@$(BIN)/uv pip install --quiet --python build/bench-env/bin/python --compile-bytecode --require-hashes -r infra/bench.lock
+	@touch $@
 
 lock: $(READY)  ## Resolve the dependencies anew into infra/*.lock
 	@$(BIN)/python infra/lock.py

@@ -10,10 +10,11 @@ OPTIONS = ["--no-header", "--no-annotate", "--upgrade", "--universal"]
 
 
 def main() -> None:
-    """Write the three lock files: everything, the gateway's share of it, and the installer."""
+    """Write the lock files: everything, the gateway's share of it, the installer, and the peers of the benchmarks."""
     _compile("requirements.lock", "pyproject.toml", "--all-extras")
     _compile("gateway.lock", "pyproject.toml", "--constraint", "infra/requirements.lock")
     _compile("bootstrap.lock", "infra/bootstrap.in")
+    _compile("bench.lock", "infra/bench.in", "--constraint", "infra/requirements.lock")
 
 
 def _compile(output: str, source: str, *options: str) -> None:

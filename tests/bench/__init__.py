@@ -1,0 +1,16 @@
+"""Measured comparisons: `make bench-features`.
+
+    fleet.py      the generated fleet, and its telemetry written by the lake itself
+    stopwatch.py  what a measured process reports of itself: wall, CPU seconds of its process tree, peak memory
+    ours.py       our jobs, each measured in a process of its own
+    peers.py      the same jobs in other libraries, each in its best idiom; runs in build/bench-env
+    slices.py     peers that compute in Python, on a slice
+    runs.py       starts measured processes, interleaved, and keeps what they report
+    agreement.py  whether all of them computed the same numbers
+    table.py      rows with goals: JSON, and a table for the terminal
+    figures.py    the pictures
+    features.py   the benchmark of the feature kernel, put together
+
+Imports and interpreter start are not measured: a job begins when its libraries are loaded and ends with its result in
+memory. Ratios compare runs of one sitting, interleaved, because the speed of a shared machine changes by the minute.
+"""

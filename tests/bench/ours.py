@@ -1,0 +1,133 @@
+"""Our own jobs, each measured in a process of its own: ``python -m tests.bench.ours JOB ARGUMENT...``."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+if os.environ.get("BENCH_KERNEL") == "numpy":  # the fallback, as on a machine without a compiler
+    sys.modules["features.kernel._pane"] = None  # type: ignore[assignment]
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features import kernel
+from features.batch import feature_rows
+from features.feature import grid
+from features.featureset import FeatureSet
+from features.online import OnlineFeatures
+from features.panetable import PaneTable, merge_tables, panes_of
+from features.statistic import STATISTICS
+from pipelines.lake import Lake
+from pipelines.materialize import materialize
+from pipelines.panestage import Devices, panes_of_files
+from pipelines.tables import DAY_US
+from tests.bench import fleet
+from tests.bench.stopwatch import Stopwatch, report
+
+COMPARED = ("count", "mean", "std", "min", "max", "first", "last", "slope", "rms", "above_share", "missing_share")
+
+
+def panes(threads: str, output: str, *files: str) -> None:
+    """The pane stage: complete panes are handed on and let go, as when they are written to a table."""
+    devices, kept, count = Devices(), [], 0
+    watch = Stopwatch()
+    for table in panes_of_files(files, fleet.FEATURES, devices, int(threads)):
+        count += len(table.start)
+        if output != "-":
+            kept.append(table)
+    measured = watch.stop(panes=count)
+    if output != "-":
+        _write_statistics(merge_tables(fleet.FEATURES, kept), devices, output)
+    report(measured)
+
+
+def _write_statistics(table: PaneTable, devices: Devices, output: str) -> None:
+    names = pa.array(devices.names).take(pa.array(table.device))
+    columns = {"device": names, "start": table.start}
+    for number, signal in enumerate(fleet.SIGNALS):
+        state = table.state[:, number]
+        for name in COMPARED:
+            columns[f"{signal}.{name}"] = STATISTICS[name].function(state, fleet.FEATURES.pane_us)
+    pq.write_table(pa.table(columns), output)
+
+
+def windows(devices: str) -> None:
+    """The feature rows of one day of a fleet, whose longest window reaches back a day: panes of two days are given."""
+    codes = np.arange(int(devices), dtype=np.int32)
+    ticks = fleet.FIRST_DAY_US + np.arange(2 * DAY_US // 120_000_000) * 120_000_000
+    random = np.random.default_rng(7)
+    parts = []
+    for code in codes:
+        values = random.standard_normal((len(ticks), len(fleet.SIGNALS))) * 5 + 50
+        parts.append(panes_of(fleet.FEATURES, np.full(len(ticks), code, np.int32), ticks, values))
+    table = merge_tables(fleet.FEATURES, parts)
+    del parts
+    watch = Stopwatch()
+    rows = feature_rows(fleet.FEATURES, table, after_us=fleet.FIRST_DAY_US + DAY_US)
+    report(watch.stop(rows=len(rows.end), features=rows.values.shape[1]))
+
+
+def late_hour(source: str, work: str, devices: str, *days: str) -> None:
+    """A full build of a long history, and then late hours one by one: of the whole fleet, and of a single device."""
+    root = Path(work)
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(source, root, copy_function=os.link)  # table files are never changed, only added
+    lake = Lake(str(root))
+    telemetry = lake.telemetry(fleet.FLEET)
+    watch = Stopwatch()
+    summary = materialize(lake, fleet.YEAR_FEATURES)
+    measured = watch.stop(panes=summary.panes, rows=summary.rows)
+    for number, day in enumerate(days):
+        for who, kept in (("device", slice(0, 1)), ("fleet", slice(1, None))):
+            rows = fleet.noon(int(day), int(devices), kept)
+            snapshot = telemetry.open()
+            batch = snapshot.transaction("ingest:bench") + 1
+            rows = rows.set_column(rows.column_names.index("batch"), "batch", pa.array(np.full(len(rows), batch)))
+            snapshot.append(rows.select(telemetry.layout.schema.names), transaction=("ingest:bench", batch))
+            watch = Stopwatch()
+            materialize(lake, fleet.YEAR_FEATURES)
+            took = watch.stop()
+            measured |= {f"{who}_{unit}_{number}": took[unit] for unit in ("wall", "cpu")}
+    shutil.rmtree(root)
+    report(measured)
+
+
+def online(size: str, messages: str, devices: str) -> None:
+    """A stream through one process in batches of some size."""
+    stream = OnlineFeatures(fleet.FEATURES, lateness=timedelta(minutes=1))
+    batches = list(fleet.micro_batches(int(messages) // int(size), int(size), int(devices)))
+    watch = Stopwatch()
+    for names, times, values in batches:
+        stream.update(names, times, values)
+    report(watch.stop(messages=len(batches) * int(size), compiled=float(kernel.BACKEND == "c")))
+
+
+def state_bytes(devices: str) -> None:
+    """What a stream holds for devices whose longest window of 24 panes is full, by the growth of the process."""
+    single = FeatureSet(fleet.FLEET, fleet.HOUR, fleet.HOUR, grid(fleet.SIGNALS, ["mean", "slope"], [24 * fleet.HOUR]))
+    stream = OnlineFeatures(single, lateness=timedelta(minutes=1))
+    names = [f"device-{number:05d}" for number in range(int(devices))]
+    values = np.full((len(names), len(fleet.SIGNALS)), 5.0)
+    stream.update(names[:1], np.full(1, fleet.FIRST_DAY_US), values[:1])
+    before = _resident_bytes()
+    for hour in range(26):
+        for minute in (5, 35):
+            times = np.full(len(names), fleet.FIRST_DAY_US + hour * fleet.HOUR_US + minute * 60_000_000)
+            stream.update(names, times, values)
+    watch = Stopwatch()
+    held = (_resident_bytes() - before) / len(names) / len(fleet.SIGNALS)
+    report(watch.stop(held=held, snapshot=len(stream.snapshot()) / len(names) / len(fleet.SIGNALS)))
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+JOBS: dict[str, Callable[..., None]] = {job.__name__: job for job in (panes, windows, late_hour, online, state_bytes)}
+
+if __name__ == "__main__":
+    JOBS[sys.argv[1]](*sys.argv[2:])
