@@ -6,6 +6,7 @@
     peers.py      the same jobs in other libraries, each in its best idiom; runs in build/bench-env
     slices.py     peers that compute in Python, on a slice
     runs.py       starts measured processes, interleaved, and keeps what they report
+    bursts.py     what a burst of samples costs
     agreement.py  whether all of them computed the same numbers
     table.py      rows with goals: JSON, and a table for the terminal
     figures.py    the pictures

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from tests.bench import agreement, figures, fleet, table
+from tests.bench import agreement, bursts, figures, fleet, table
 from tests.bench.runs import PEERS_PYTHON, ROOT, Job, Measured, interleaved, median, ours, peer, ratios, run
 from tests.bench.table import Row, of_runs
 
@@ -55,6 +55,7 @@ def main() -> None:
         "windows": lambda: windows(scope),
         "a late hour": lambda: late_hour(scope),
         "streams": lambda: streams(scope),
+        "bursts": lambda: bursts.rows(scope.rounds),
     }
     chosen = os.environ.get("BENCH_ONLY", "")
     rows: list[Row] = []

@@ -11,7 +11,9 @@ import pytest
 from features import catalog
 from features.errors import FeatureSetError
 from features.feature import grid
+from features.featureset import FeatureSet
 from features.regime import RegimeRule, Regimes
+from features.schema import Fleet, Signal
 from pipelines import history, regimes, usecases
 from pipelines.errors import TooLittleDataError
 from pipelines.label import FailureWithin
@@ -200,6 +202,49 @@ def test_more_regimes_than_settings_are_told(tmp_path, past):
 def test_an_unlearned_set_is_not_materialized(filled):
     with pytest.raises(FeatureSetError, match="not learned yet"):
         materialize(filled[1], FEATURES)
+
+
+ALTITUDE_MACH_THROTTLE = np.array(
+    [[0, 0, 100], [10, 0.25, 100], [20, 0.7, 100], [25, 0.62, 60], [35, 0.84, 100], [42, 0.84, 100]]
+)
+
+
+def test_six_flight_conditions_are_told_apart_and_the_wear_behind_them_shows(tmp_path):
+    """Turbofans in the manner of C-MAPSS FD002: six conditions, one a cycle, and sensors that wear moves by little."""
+    names = ("altitude", "mach", "throttle", "temperature", "pressure", "fan_speed", "bleed")
+    hour = timedelta(hours=1)
+    signals = tuple(Signal(name, "1", -1e4, 1e4) for name in names)
+    fleet = Fleet("turbofans", "", signals, hour, hour, hour, 1000 * 24 * hour)
+    rule = RegimeRule(names[:3], 6, names[3:])
+    features = FeatureSet(fleet, hour, 6 * hour, grid(names[3:], ["mean"], [6 * hour]), rule)
+    random = np.random.default_rng(2)
+    usual = random.uniform(100, 2000, (6, 4))
+    rows, engines, cycles = [], [], []
+    for engine in range(20):
+        life = int(random.integers(150, 300))
+        condition = random.integers(0, 6, life)
+        wear = np.linspace(0, 1, life)[:, None] ** 2 * [3.0, -3.0, 3.0, 0.0]
+        settings = ALTITUDE_MACH_THROTTLE[condition] + random.normal(0, [0.002, 0.0005, 0], (life, 3))
+        rows.append(np.hstack([settings, usual[condition] + wear + random.normal(0, 1, (life, 4)) * [1, 1, 1, 0]]))
+        engines += [f"engine-{engine:02d}"] * life
+        cycles.append(np.arange(life))
+    values, cycle = np.concatenate(rows), np.concatenate(cycles)
+    times = START + cycle * HOUR
+    lake = Lake(str(tmp_path))
+    columns = {"date": date_names(times), "device": engines, "time": times, "received": times}
+    told = dict(zip(names, values.T, strict=True))
+    append(lake.telemetry(fleet), {**columns, "batch": np.ones(len(times), np.int64), **told})
+    training = {name for name in engines if name < "engine-10"}
+    learned = regimes.learn(lake, features, training, since=START, until=START + 400 * HOUR)
+    assert isinstance(learned.regimes, Regimes)
+    assert sorted(learned.regimes.assign(ALTITUDE_MACH_THROTTLE).tolist()) == [0, 1, 2, 3, 4, 5]
+    held_out = np.array([name not in training for name in engines])
+    scores = learned.prepared(values)
+    for place in (3, 4, 5):
+        before, after = (abs(np.corrcoef(cycle[held_out], table[held_out, place])[0, 1]) for table in (values, scores))
+        assert before < 0.1
+        assert after > 0.4
+    assert np.abs(scores[:, 6]).max() < 1e-6  # a sensor that only knows the condition says nothing more
 
 
 def test_a_training_sees_the_fault_that_raw_values_hide(tmp_path, past):
