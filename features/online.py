@@ -294,7 +294,9 @@ class OnlineFeatures:
         codes = np.unique(live.device).tolist() if self._plan.kinds else []
         events = self._log.of(live.device)
         carried = {code: self._rings.carried(code) for code in codes}
-        rows = self._plan.rows(live.device, live.start, live.state, bounds, events=events, carried=carried)
+        rows = self._plan.rows(
+            live.device, live.start, live.state, bounds, counts=live.counts, events=events, carried=carried
+        )
         histories = events.histories() if codes else {}
         for code in codes:
             panes = slice(*np.searchsorted(live.device, [code, code + 1]))

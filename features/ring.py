@@ -5,8 +5,8 @@ after every window that needed the pane before has been emitted. Arrays grow by 
 device uses yet is asked for and never touched.
 
 Bytes of a device, with ``S`` signals, ``P`` panes in its ring, room for ``C`` times and windows that grow from ``K``
-kinds of beginnings: ``P (120 S + 8) + 8 C + 64 + K (120 S + 8) + 8``, and ``8 C S`` more where a pane must know its
-readings in the order of time (`Rings.bytes_per_device`).
+kinds of beginnings: ``P (120 S + 8) + 8 C + 64 + K (120 S + 8) + 8``; ``8 C S`` more where a pane must know its
+readings in the order of time, and ``4 B P`` for each sketch of ``B`` buckets (`Rings.bytes_per_device`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,9 +28,11 @@ from features.kernel.stream_reference import (
     NEVER,
     TALLIES,
     TALLY_DUE,
+    Stream,
 )
 from features.running import Carried
 from features.schema import MICROSECOND
+from features.sketch import Counts, Sketch, add
 
 Codes = NDArray[np.int32]
 Times = NDArray[np.int64]
@@ -49,6 +51,31 @@ class Live:
     device: Codes
     start: Times
     state: State
+    counts: Counts
+
+
+class SketchedStream(Stream):
+    """The stream that also counts readings in sketches; in numpy, for the sets that ask for quantiles.
+
+    Args:
+        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
+        sketched: The signals that have a sketch, by place.
+        arrays: What ``Stream`` takes.
+    """
+
+    def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
+        super().__init__(*arrays)
+        self._counts = counts.reshape(counts.shape[0] * counts.shape[1], *counts.shape[2:])
+        self._sketched = sketched
+
+    def _empty(self, places: Times) -> None:
+        super()._empty(places)
+        self._counts[places] = 0
+
+    def _add(self, places: Times, group: NDArray[np.intp], at: State, values: State) -> None:
+        super()._add(places, group, at, values)
+        for number, (signal, sketch) in enumerate(self._sketched.items()):
+            add(self._counts[:, number], places[group], values[:, signal], sketch)
 
 
 class Rings:
@@ -69,10 +96,11 @@ class Rings:
 
     def __init__(self, features: FeatureSet, lateness_us: int, kinds: int) -> None:
         self._features, self._lateness_us, self._kinds = features, lateness_us, kinds
-        self._limits = features.fleet.limits
+        self._limits, self._sketched = features.fleet.limits, features.sketched
         self.panes = -(-(features.longest_us + lateness_us) // features.pane_us) + 1
         expected = (lateness_us + 2 * features.pane_us) // (features.fleet.sampling // MICROSECOND)
         self.most_open = max(_BURST * expected, _LEAST_OPEN)
+        self._room_us = self.panes * features.pane_us + features.every_us - features.longest_us
         self.tally = np.zeros(TALLIES, np.int64)
         self._open(self._fresh(0, _LEAST_CAPACITY))
 
@@ -98,7 +126,7 @@ class Rings:
     def forget(self, code: int) -> None:
         """Let a code be as if its device had never been seen."""
         for name, fresh in self._fresh(1, self._capacity).items():
-            if name != "state":  # panes are emptied when they are taken
+            if name not in {"state", "counts"}:  # panes are emptied when they are taken
                 self._arrays[name][code] = fresh[0]
 
     def due(self) -> Codes:
@@ -118,8 +146,10 @@ class Rings:
     def live(self, devices: Codes) -> Iterator[Live]:
         """The panes that windows not yet emitted need, some devices at a time."""
         signals = len(self._limits)
-        some = max(_GATHER_BYTES // (self.panes * signals * kernel.FIELDS * 8), 1)
+        some = max(_GATHER_BYTES // self.bytes_per_device, 1)
         flat = self._state.reshape(-1, signals, kernel.FIELDS)
+        counts = self._arrays["counts"]
+        sketches = counts.reshape(len(flat), *counts.shape[2:])
         for begin in range(0, len(devices), some):
             chosen = devices[begin : begin + some]
             start = self._start[chosen]
@@ -128,7 +158,7 @@ class Rings:
             needed = start >= self._oldest(chosen)[:, None]
             places = (chosen[:, None].astype(np.int64) * self.panes + order)[needed]
             device = np.repeat(chosen, needed.sum(axis=1))
-            yield Live(device, start[needed], flat[places])
+            yield Live(device, start[needed], flat[places], sketches[places])
 
     def _oldest(self, devices: Codes) -> Times:
         """Starts of the first panes that windows not yet emitted need."""
@@ -158,7 +188,7 @@ class Rings:
         codes = np.arange(devices, dtype=np.int32)
         needed = (arrays["start"] >= self._oldest(codes)[:, None]) & (arrays["start"] != NEVER)
         arrays["start"] = np.where(needed, arrays["start"], NEVER)
-        arrays["state"] = arrays["state"][needed]
+        arrays["state"], arrays["counts"] = arrays["state"][needed], arrays["counts"][needed]
         open_ = np.arange(self._capacity) < arrays["marks"][:, MARK_OPEN, None]
         for name in ("seen", "held") if self._features.ordered else ("seen",):
             arrays[name] = arrays[name][open_]
@@ -174,12 +204,17 @@ class Rings:
         arrays = self._fresh(devices, capacity)
         for name in ("start", "marks", "until", "origin", "grown"):
             arrays[name][:] = packed[name]
-        arrays["state"][arrays["start"] != NEVER] = packed["state"]
+        for name in ("state", "counts"):
+            arrays[name][arrays["start"] != NEVER] = packed[name]
         open_ = np.arange(capacity) < arrays["marks"][:, MARK_OPEN, None]
         for name in ("seen", "held") if self._features.ordered else ("seen",):
             arrays[name][open_] = packed[name]
         self.tally = packed["tally"].copy()
         self._open(arrays)
+
+    @property
+    def _buckets(self) -> int:
+        return max((sketch.buckets for sketch in self._sketched.values()), default=0)
 
     @property
     def _capacity(self) -> int:
@@ -192,6 +227,7 @@ class Rings:
         nothing = Carried.nothing(self._kinds, signals)
         return {
             "state": np.zeros((devices, self.panes, signals, kernel.FIELDS)),
+            "counts": np.zeros((devices, self.panes, len(self._sketched), self._buckets), np.uint32),
             "start": np.full((devices, self.panes), NEVER),
             "marks": marks,
             "seen": np.zeros((devices, capacity), np.int64),
@@ -212,17 +248,9 @@ class Rings:
         features = self._features
         self._arrays = arrays
         self._state, self._start, self.marks = arrays["state"], arrays["start"], arrays["marks"]
-        self.stream = kernel.Stream(
-            self._state,
-            self._start,
-            self.marks,
-            arrays["seen"],
-            arrays["held"],
-            self._limits,
-            self.tally,
-            features.pane_us,
-            features.every_us,
-            self._lateness_us,
-            self.panes * features.pane_us + features.every_us - features.longest_us,
-            self.most_open,
+        numbers = (features.pane_us, features.every_us, self._lateness_us, self._room_us, self.most_open)
+        names = ("state", "start", "marks", "seen", "held")
+        given: tuple[Any, ...] = (*(arrays[name] for name in names), self._limits, self.tally, *numbers)
+        self.stream: Stream = (
+            SketchedStream(arrays["counts"], self._sketched, *given) if self._sketched else kernel.Stream(*given)
         )

@@ -269,22 +269,29 @@ class Stream:
         slot = start // self._pane_us % self._panes
         place = device.astype(np.int64) * self._panes + slot
         self._marks[device, MARK_PANE], self._marks[device, MARK_SLOT] = start, slot
-        places, inverse, counts = np.unique(place, return_inverse=True, return_counts=True)
+        places, inverse = np.unique(place, return_inverse=True)
         latest = self._start[places]
         np.maximum.at(latest, inverse, start)
         stay = start == latest[inverse]  # a pane whose place was taken in the same call is needed by no window to come
         taken = latest != self._start[places]
         self._start[places] = latest
-        panes = self._state[places]
-        panes[taken] = 0.0
-        panes[taken, :, LOW:] = np.nan
+        if taken.any():
+            self._empty(places[taken])
         at = (time - start).astype(np.float64)
         if not stay.all():
             inverse, at, values = inverse[stay], at[stay], values[stay]
-        if counts.max(initial=0) > _FEW or not self._in_order(panes, inverse, at):
-            reference.add(panes, inverse.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
+        self._add(places, inverse, at, values)
+
+    def _empty(self, places: NDArray[np.int64]) -> None:
+        self._state[places] = 0.0
+        self._state[places, :, LOW:] = np.nan
+
+    def _add(self, places: NDArray[np.int64], group: NDArray[np.intp], at: Reals, values: Reals) -> None:
+        panes = self._state[places]
+        if np.bincount(group).max(initial=0) > _FEW or not self._in_order(panes, group, at):
+            reference.add(panes, group.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
         else:
-            _add_in_rounds(panes, inverse, at, values, self._limits)
+            _add_in_rounds(panes, group, at, values, self._limits)
         self._state[places] = panes
 
     @staticmethod
