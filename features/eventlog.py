@@ -52,13 +52,14 @@ class EventLog:
                 number there is where none does.
         """
         visible = np.maximum(time, known)
-        late = (visible < emitted) & (visible >= emitted - self._reach_us)
+        begins_late = (visible < emitted) & (visible > grows_from)
+        late = begins_late | ((visible < emitted) & (visible >= emitted - self._reach_us))
         before = self._events
         merged = Events(
             np.concatenate([before.device, device.astype(np.int32)]),
             np.concatenate([before.kind, kind.astype(np.int32)]),
             np.concatenate([before.time, time]),
-            np.concatenate([before.known, np.where((visible < emitted) & (visible > grows_from), emitted, known)]),
+            np.concatenate([before.known, np.where(begins_late, emitted, known)]),
         )
         told = np.concatenate([self._told, known])
         keys = np.stack([merged.device, merged.kind, merged.time, told], axis=1)

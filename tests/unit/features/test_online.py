@@ -1,4 +1,10 @@
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +14,13 @@ from hypothesis import strategies as st
 
 from features.batch import feature_rows
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
-from features.feature import Feature
+from features.feature import Feature, Lag, Since, TimeSince
 from features.featureset import FeatureSet
 from features.online import OnlineFeatures, OnlineRows
 from features.panetable import panes_of
 from features.schema import Fleet, Signal
+from tests.parity.paths import numpy_kernel
+from tests.unit.features import streaming
 
 MINUTE = timedelta(minutes=1)
 MINUTE_US = 60_000_000
@@ -23,6 +31,13 @@ FEATURES = FeatureSet(
     every=4 * MINUTE,
     features=(Feature("speed", "count", 8 * MINUTE), Feature("speed", "mean", 4 * MINUTE)),
 )
+LEVEL = Feature("speed", "mean", 4 * MINUTE)
+SETS = [
+    FEATURES,
+    FeatureSet(FLEET, 2 * MINUTE, 4 * MINUTE, (Feature("speed", "mean_absolute_change", 8 * MINUTE), Lag(LEVEL, 2))),
+    FeatureSet(FLEET, 2 * MINUTE, 2 * MINUTE, (Feature("speed", "p50", 6 * MINUTE), LEVEL)),
+    FeatureSet(FLEET, 2 * MINUTE, 4 * MINUTE, (Feature("speed", "std", Since()), TimeSince(), LEVEL)),
+]
 
 
 def feed(online: OnlineFeatures, minutes: list[int], device: str = "a", value: float = 1.0) -> OnlineRows:
@@ -122,32 +137,159 @@ def kept(given_readings: Arrivals, lateness: int) -> tuple[Arrivals, int, int]:
     return accepted, late, duplicates
 
 
-@given(given_readings=arrivals(), lateness=st.integers(0, 6), data=st.data())
+@given(
+    given_readings=arrivals(),
+    lateness=st.integers(0, 6),
+    features=st.sampled_from(SETS),
+    in_numpy=st.booleans(),
+    data=st.data(),
+)
 def test_a_stream_gives_the_rows_of_the_batch_of_what_it_kept(
-    given_readings: Arrivals, lateness: int, data: Any
+    given_readings: Arrivals,
+    lateness: int,
+    features: FeatureSet,
+    in_numpy: bool,  # noqa: FBT001 - hypothesis gives it by name
+    data: Any,
 ) -> None:
-    online = OnlineFeatures(FEATURES, lateness * MINUTE)
+    if in_numpy:
+        with numpy_kernel():
+            found, counts = streamed(features, given_readings, lateness, data)
+    else:
+        found, counts = streamed(features, given_readings, lateness, data)
+    accepted, *expected_counts = kept(given_readings, lateness)
+    assert counts == expected_counts
+    device = np.array(["ab".index(name) for name, _, _ in accepted], np.int32)
+    times = np.array([minute for _, minute, _ in accepted], np.int64) * MINUTE_US
+    table = feature_rows(features, panes_of(features, device, times, np.array([[v] for _, _, v in accepted])))
+    passed = {code: times[device == code].max() - lateness * MINUTE_US for code in set(device.tolist())}
+    rows_of_batch = zip(table.device.tolist(), table.end.tolist(), table.values.tolist(), strict=True)
+    expected = {("ab"[code], end): values for code, end, values in rows_of_batch if end <= passed[code]}
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-9)
+
+
+def streamed(
+    features: FeatureSet, given_readings: Arrivals, lateness: int, data: Any
+) -> tuple[dict[tuple[str, int], list[float]], list[int]]:
+    """Rows by device and end, and how many readings were late or duplicates, of any cutting and restoring."""
+    online = OnlineFeatures(features, lateness * MINUTE)
     found: dict[tuple[str, int], list[float]] = {}
     rest = given_readings
     while rest:
         size = data.draw(st.integers(1, len(rest)))
         part, rest = rest[:size], rest[size:]
         names, minutes, values = zip(*part, strict=True)
-        rows = online.update(names, np.array(minutes) * MINUTE_US, np.array(values)[:, None])
-        found |= {(d, e): v for d, e, v in zip(rows.device, rows.end.tolist(), rows.values.tolist(), strict=True)}
+        if size == 1:
+            rows = online.update_one(names[0], minutes[0] * MINUTE_US, values)
+        else:
+            codes = data.draw(st.sampled_from([names, online.register(names)]))
+            rows = online.update(codes, np.array(minutes) * MINUTE_US, np.array(values)[:, None])
+        made = {(d, e): v for d, e, v in zip(rows.device, rows.end.tolist(), rows.values.tolist(), strict=True)}
+        assert not made.keys() & found.keys()
+        found |= made
         if data.draw(st.booleans()):
-            online = OnlineFeatures.restore(FEATURES, lateness * MINUTE, online.snapshot())
-    accepted, late, duplicates = kept(given_readings, lateness)
-    assert (online.late, online.duplicates) == (late, duplicates)
-    device = np.array(["ab".index(name) for name, _, _ in accepted], np.int32)
-    times = np.array([minute for _, minute, _ in accepted], np.int64) * MINUTE_US
-    table = feature_rows(FEATURES, panes_of(FEATURES, device, times, np.array([[v] for _, _, v in accepted])))
-    passed = {code: times[device == code].max() - lateness * MINUTE_US for code in set(device.tolist())}
-    rows_of_batch = zip(table.device.tolist(), table.end.tolist(), table.values.tolist(), strict=True)
-    expected = {("ab"[code], end): values for code, end, values in rows_of_batch if end <= passed[code]}
-    assert found.keys() == expected.keys()
-    for key, values in expected.items():
-        np.testing.assert_allclose(found[key], values, rtol=1e-9)
+            online = OnlineFeatures.restore(features, lateness * MINUTE, online.snapshot())
+    return found, [online.late, online.duplicates]
+
+
+def test_a_process_that_is_killed_at_any_moment_goes_on_with_the_same_rows(tmp_path: Path) -> None:
+    online = OnlineFeatures(streaming.FEATURES, streaming.LATENESS)
+    expected = [line for _, rows in streaming.stream(online, 0) for line in streaming.lines(rows)]
+    kills = 0
+    while not (tmp_path / "done").exists():
+        process = subprocess.Popen([sys.executable, "-m", streaming.__name__, str(tmp_path)])
+        before = len(list(tmp_path.glob("*.snapshot")))
+        while process.poll() is None and (kills > 3 or len(list(tmp_path.glob("*.snapshot"))) < before + 15):
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+    assert kills > 1
+    written = [line for line in (tmp_path / "rows.jsonl").read_text().splitlines() if line.endswith("]]")]
+    assert set(written) == set(expected)
+    assert len({tuple(json.loads(line)[:2]) for line in expected}) == len(expected) > 200
+
+
+def test_devices_beyond_the_bound_are_refused_and_counted() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0), most_devices=2)
+    assert online.register(["a", "b", "c", "a"]).tolist() == [0, 1, -1, 0]
+    assert feed(online, [*range(9)], device="c").device == ()
+    online.update_one("d", 0, [1.0])
+    assert (online.refused, online.devices) == (10, ("a", "b"))
+    assert feed(online, [*range(9)], device="b").device == ("b",)
+
+
+def test_a_forgotten_device_begins_anew_and_leaves_its_place_to_another() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0), most_devices=1)
+    feed(online, [*range(9)])
+    assert (online.forget("a"), online.forget("a")) == (True, False)
+    with pytest.raises(ReadingsShapeError, match="belongs to no device"):
+        online.update(np.zeros(1, np.int32), np.zeros(1, np.int64), np.zeros((1, 1)))
+    assert feed(online, [*range(5)], device="b", value=7.0).device == ()  # a started device would be filled
+    assert feed(online, [*range(5, 9)], device="b", value=7.0).values.tolist() == [[8.0, 7.0]]
+
+
+def test_idle_devices_are_forgotten_on_request() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0))
+    feed(online, [1], device="idle")
+    feed(online, [50], device="busy")
+    assert online.forget_idle(20 * MINUTE_US) == ("idle",)
+    assert online.devices == ("busy",)
+
+
+def test_a_code_that_was_never_given_is_refused() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0))
+    with pytest.raises(ReadingsShapeError, match="belongs to no device"):
+        online.update(np.array([0], np.int32), np.zeros(1, np.int64), np.zeros((1, 1)))
+
+
+def test_a_window_not_yet_filled_says_when_it_will_be() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0))
+    feed(online, [1, 2], device="a")
+    feed(online, [5], device="b")
+    assert online.filling() == {"a": 8 * MINUTE_US, "b": 12 * MINUTE_US}
+    assert feed(online, [*range(3, 9)], device="a").end.tolist() == [8 * MINUTE_US]
+    assert online.filling() == {"b": 12 * MINUTE_US}
+
+
+def test_more_readings_than_may_stand_open_are_dropped_and_counted() -> None:
+    online = OnlineFeatures(FEATURES, timedelta(0))
+    most = online._rings.most_open
+    times = np.arange(most + 10) * 1000  # all in one pane
+    online.update(["a"] * len(times), times, np.ones((len(times), 1)))
+    assert online.crowded == 10
+    assert feed(online, [2, 4, 6, 8]).values[0, 0] == most + 3
+
+
+def test_what_a_device_takes_is_what_its_arrays_take() -> None:
+    for features in SETS:
+        online = OnlineFeatures(features, 3 * MINUTE)
+        feed(online, [*range(40)])
+        rings = online._rings
+        held = sum(array.nbytes for array in rings._arrays.values()) / rings.devices
+        assert online.bytes_per_device == held
+        signals, panes, capacity = 1, rings.panes, rings._capacity
+        grown = len(online._plan.kinds)
+        formula = panes * (120 * signals + 8) + 8 * capacity + 64 + grown * (120 * signals + 8) + 8
+        formula += 8 * capacity * signals if features.ordered else 0
+        formula += sum(4 * sketch.buckets * panes for sketch in features.sketched.values())
+        assert held == formula
+
+
+def test_an_event_heard_of_after_its_windows_counts_from_the_next_one_on() -> None:
+    fleet = replace(FLEET, event_kinds=("service",))
+    since = Feature("speed", "count", Since("service"))
+    features = FeatureSet(fleet, 2 * MINUTE, 4 * MINUTE, (since, TimeSince("service")))
+    online = OnlineFeatures(features, timedelta(0))
+    minutes = np.array([1, 9]) * MINUTE_US
+    feed(online, [*range(13)])
+    for _ in range(2):  # told twice, heard once
+        online.events(["a", "a"], ["service", "service"], minutes)
+    assert (online.late_events, feed(online, [13, 14, 15, 16]).values.tolist()) == (2, [[4.0, 7 / 60]])
+    with pytest.raises(ReadingsShapeError, match="no events of kind 'fire'"):
+        online.events(["a"], ["fire"], minutes[:1])
 
 
 def test_a_snapshot_restores_counters_and_goes_on() -> None:
