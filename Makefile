@@ -9,9 +9,10 @@ export PYTHONWARNINGS ?= ignore
 
 BIN := .venv/bin
 READY := .venv/.ready
+SPARK := .venv/.spark
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test check up down clean gateway lock bench-features
+.PHONY: help setup demo test check up down clean gateway spark lock bench-features
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +42,12 @@ down: $(READY)  ## Stop what `make up` started
 
 gateway: $(READY)  ## A gateway environment of its own in build/gateway-env, from the base dependencies alone
 	@$(BIN)/python infra/gateway_environment.py build/gateway-env
+
+spark: $(SPARK)  ## Add the Spark engine to .venv (478 MB; needs a Java 17 to run)
+
+$(SPARK): $(READY) infra/spark.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --require-hashes -r infra/spark.lock
+	@touch $@
 
 bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 12 minutes; BENCH=quick takes 3
 	@$(BIN)/python -m tests.bench.features

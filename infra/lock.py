@@ -1,6 +1,7 @@
 """Resolve the dependencies anew into ``infra/*.lock``: hashes in, index addresses out."""
 
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -10,11 +11,15 @@ OPTIONS = ["--no-header", "--no-annotate", "--upgrade", "--universal"]
 
 
 def main() -> None:
-    """Write the lock files: everything, the gateway's share of it, the installer, and the peers of the benchmarks."""
-    _compile("requirements.lock", "pyproject.toml", "--all-extras")
-    _compile("gateway.lock", "pyproject.toml", "--constraint", "infra/requirements.lock")
+    """Write the lock files: everything but Spark, shares of it, Spark, the installer, the peers of the benchmarks."""
+    beside = ("--constraint", "infra/requirements.lock")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    most = [f"--extra={name}" for name in extras if name != "spark"]
+    _compile("requirements.lock", "pyproject.toml", *most)
+    _compile("gateway.lock", "pyproject.toml", *beside)
+    _compile("spark.lock", "pyproject.toml", "--extra=spark", *beside)
     _compile("bootstrap.lock", "infra/bootstrap.in")
-    _compile("bench.lock", "infra/bench.in", "--constraint", "infra/requirements.lock")
+    _compile("bench.lock", "infra/bench.in", *beside)
 
 
 def _compile(output: str, source: str, *options: str) -> None:

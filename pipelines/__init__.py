@@ -24,6 +24,7 @@ Rooms, from the door inwards:
     ingest streams ledger unique quarantine         each row once, each reject kept
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh reach extent happened growth rows become panes and features, only where something changed
+    partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
     estimator tuning export candidate reference     fit, and build the very bundle that will serve
     regimes                                         what is usual under which operating condition, from training data
@@ -38,6 +39,9 @@ Why so:
       can be made again from them. Cost: raw objects must be kept.
     * Delta tables without a cluster. Status: accepted. Atomic commits and time travel in a plain folder or bucket,
       readable by Spark, DuckDB and Polars. Cost: 128 MB of table engine, on the platform side only.
+    * No scheduler and no jars of our own. Status: accepted. Where one machine is outgrown, Spark or Airflow deals out
+      pieces of work: names of files go to workers, names of files come back, one commit names them. So any cluster that
+      runs Python will do, and no row passes through the driver. Cost: dates are made anew as a whole.
     * A task is one call. Status: accepted. Every step takes its ports and its clock as arguments, so that a scheduler,
       a command and a test call the same function. Cost: long argument lists at the top.
 """

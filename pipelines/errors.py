@@ -88,6 +88,49 @@ class QuarantineError(PipelineError):
     code: ClassVar[str] = "TM-308"
 
 
+class EngineMissingError(PipelineError):
+    """The Spark engine was asked for and cannot be started here.
+
+    It needs the package pyspark, which `make spark` installs from the lock file, and a Java 17 or newer. Without them
+    the local engine does the same work: leave out `--engine spark`.
+    """
+
+    code: ClassVar[str] = "TM-315"
+    exit_code: ClassVar[int] = 2
+
+
+class EngineError(PipelineError):
+    """A Spark job failed.
+
+    The sentence carries what Spark said of the first cause. Tables change only by whole commits, and the failed stage
+    has made none, so the command can be repeated; stages that were done are not done again.
+    """
+
+    code: ClassVar[str] = "TM-316"
+    exit_code: ClassVar[int] = 3
+
+
+class PanesBehindError(PipelineError):
+    """Feature rows are to be made of panes that do not hold all readings yet.
+
+    The panes of some dates were not made since the last ingest. Make them first, for all dates or run by run; those
+    that are up to date are not made again.
+    """
+
+    code: ClassVar[str] = "TM-317"
+
+
+class PartitionError(PipelineError):
+    """A feature set cannot be materialized date by date.
+
+    Its panes do not divide a day, so one of them holds readings of two dates. Choose a pane that divides 24 hours, or
+    use the local engine, which looks across midnight.
+    """
+
+    code: ClassVar[str] = "TM-318"
+    exit_code: ClassVar[int] = 2
+
+
 class TooLittleDataError(PipelineError):
     """There is not enough labelled history to learn from and to judge with.
 

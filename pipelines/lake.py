@@ -11,6 +11,7 @@ stands in `pipelines.tables`.
 
 import contextlib
 import functools
+import json
 import operator
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,11 +34,13 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
 from features.catalog import load
 from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
+from pipelines.datafile import DataFile, Folder
 from pipelines.durability import sync_commit, torn_entry
 from pipelines.errors import CommitConflictError, LakeError, PipelineError, SettingsError, TableMissingError
 from pipelines.settings import storage_options
@@ -125,6 +128,11 @@ class Table:
     uri: str
     layout: tables.Layout
     options: Mapping[str, str]
+
+    @property
+    def folder(self) -> Folder:
+        """Where its files lie, for processes that read and write them themselves."""
+        return Folder(self.uri, self.layout, self.options)
 
     def exists(self) -> bool:
         """Tell whether the table has been written."""
@@ -229,6 +237,24 @@ class Snapshot:
         with _translated(self._table.uri):
             return list(pa.table(self._delta.get_add_actions(flatten=True)).to_pylist())
 
+    def files(self, dates: Collection[str] | None = None) -> list[DataFile]:
+        """The files of these dates, or all, sorted by path."""
+        kept = self._table.layout.statistics
+        found = [
+            DataFile(
+                file["path"],
+                file["partition.date"],
+                file["size_bytes"],
+                file["num_records"],
+                file["modification_time"],
+                {name: file.get(f"min.{name}") for name in kept},
+                {name: file.get(f"max.{name}") for name in kept},
+            )
+            for file in self._files()
+            if dates is None or file["partition.date"] in dates
+        ]
+        return sorted(found, key=lambda file: file.path)
+
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The commits, newest first, with their metadata."""
         return list(self._delta.history(limit))
@@ -300,7 +326,63 @@ class Snapshot:
         if not dates:
             return self._write(rows.slice(0, 0), transactions, metadata, mode="append")
         listed = ", ".join(f"'{date}'" for date in sorted(dates))
-        return self._write(rows, transactions, metadata, mode="overwrite", predicate=f"date IN ({listed})")
+        predicate = f"date IN ({listed})"
+        return self._write(rows, transactions, metadata, fenced=dates, mode="overwrite", predicate=predicate)
+
+    def adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], *, transactions: Collection[tuple[str, int]] = ()
+    ) -> int:
+        """Put files that lie in the table's folder in place of all files of these dates, in one commit.
+
+        Commits on other dates that come in between do not get in the way.
+
+        Args:
+            files: The new files, of these dates only.
+            dates: The dates.
+            transactions: Writers and their numbers, as in `append`.
+
+        Returns:
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Since this snapshot was opened, another commit changed one of these dates or took one
+                of the numbers.
+        """
+        snapshot = self
+        while True:
+            try:
+                return snapshot._adopt(files, dates, transactions)
+            except CommitConflictError:
+                newer = self._table.open()
+                same = newer.files(dates) == self.files(dates)
+                free = all(number > newer.transaction(writer) for writer, number in transactions)
+                if newer.version == snapshot.version or not (same and free):
+                    raise
+                snapshot = newer
+
+    def _adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
+    ) -> int:
+        _refuse_taken(self, self._table.uri, transactions)
+        with _translated(self._table.uri):
+            self._delta.create_write_transaction(
+                [_add_action(file) for file in files],
+                mode="overwrite" if dates else "append",
+                schema=Schema.from_arrow(self._table.layout.schema),
+                partition_by=["date"],
+                partition_filters=[("date", "in", sorted(dates))] if dates else None,
+                commit_properties=CommitProperties(
+                    app_transactions=[*self._fence(dates), *_transactions(transactions)]
+                ),
+            )
+        newest = self._table.open().version
+        for version in range(self.version + 1, newest + 1):  # ours, and those the engine let pass before it
+            sync_commit(self._table.uri, version)
+        return newest
+
+    def _fence(self, dates: Collection[str]) -> list[Transaction]:
+        """Of two commits that replace a date, the engine refuses the second by these, even where the date was empty."""
+        return [Transaction(f"replace:{date}", self.version + 1) for date in sorted(dates)]
 
     def add_columns(self, fields: Sequence[pa.Field]) -> None:
         """Widen the table; older rows have no value there."""
@@ -333,15 +415,13 @@ class Snapshot:
         rows: pa.Table,
         transactions: Collection[tuple[str, int]],
         metadata: Mapping[str, Any] | None,
+        fenced: Collection[str] = (),
         **mode: str,
     ) -> int:
-        for writer, number in transactions:
-            # The engine itself refuses a number only when it is committed between opening and committing.
-            if number <= self.transaction(writer):
-                raise _conflict(self._table.uri, f"{writer} has already committed number {number}")
+        _refuse_taken(self, self._table.uri, transactions)
         properties = CommitProperties(
             custom_metadata=dict(metadata or {}),
-            app_transactions=[Transaction(*each) for each in transactions] or None,
+            app_transactions=[*self._fence(fenced), *_transactions(transactions)] or None,
         )
         with _translated(self._table.uri):
             write_deltalake(
@@ -360,6 +440,24 @@ class Snapshot:
         if "://" in self._table.uri:
             return None
         return pyarrow.fs.SubTreeFileSystem(self._table.uri, pyarrow.fs.LocalFileSystem())
+
+
+def _transactions(named: Collection[tuple[str, int]]) -> list[Transaction]:
+    return [Transaction(*each) for each in named]
+
+
+def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[str, int]]) -> None:
+    """The engine itself refuses a number only when it is committed between opening and committing."""
+    for writer, number in transactions:
+        if number <= snapshot.transaction(writer):
+            raise _conflict(uri, f"{writer} has already committed number {number}")
+
+
+def _add_action(file: DataFile) -> AddAction:
+    statistics = {"numRecords": file.rows, "minValues": dict(file.lows), "maxValues": dict(file.highs)}
+    return AddAction(
+        file.path, file.size, {"date": file.date}, file.modified_ms, data_change=True, stats=json.dumps(statistics)
+    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,146 @@
+"""The data files of a table, read and written where they lie by many processes at once.
+
+The table knows which files it is made of and takes new ones in one commit (`pipelines.lake`). What happens between
+needs no table engine: workers get names of files, read them with pyarrow, and name the files they wrote. A file that
+no commit names, because its worker died or the commit failed, belongs to no table and does no harm.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from pipelines.tables import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file of a table.
+
+    Attributes:
+        path: Its path below the table.
+        date: The date of its rows.
+        size: Bytes.
+        rows: How many rows it holds.
+        modified_ms: When it was written, by the clock of the store.
+        lows: The smallest value of each column the table keeps statistics of.
+        highs: The largest.
+    """
+
+    path: str
+    date: str
+    size: int
+    rows: int
+    modified_ms: int = 0
+    lows: Mapping[str, Any] = field(default_factory=dict)
+    highs: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As text, to travel between processes.
+
+        Example:
+            >>> file = DataFile("date=2026-01-05/part-1.parquet", "2026-01-05", 900, 2, 0, {"time": 1}, {"time": 9})
+            >>> DataFile.from_json(file.to_json()) == file
+            True
+        """
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "DataFile":
+        """Back from `to_json`."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where the files of a table lie.
+
+    Attributes:
+        uri: A folder or ``s3://bucket/prefix``.
+        layout: The columns of the table.
+        options: Storage options as the table engine takes them; credentials are found by each process itself.
+    """
+
+    uri: str
+    layout: Layout
+    options: Mapping[str, str]
+
+    def read(
+        self, paths: Sequence[str], columns: Sequence[str] | None = None, condition: pc.Expression | None = None
+    ) -> pa.Table:
+        """Read rows of some files; without files there are none.
+
+        Args:
+            paths: Paths below the table.
+            columns: Names of the columns, all by default. ``date`` is not in the files and comes as null. A column
+                that a file lacks, because it is older, is null.
+            condition: Only rows for which it holds.
+        """
+        wanted = list(columns) if columns is not None else self.layout.schema.names
+        if not paths:
+            return self.layout.schema.empty_table().select(wanted)
+        form = ds.ParquetFileFormat()
+        found = ds.FileSystemDataset.from_paths(
+            list(paths), schema=self.layout.schema, format=form, filesystem=self._filesystem()
+        )
+        return found.to_table(columns=wanted, filter=condition)
+
+    def write(self, rows: pa.Table) -> list[DataFile]:
+        """Write computed rows of any dates, a file for each date.
+
+        Args:
+            rows: The columns of the table.
+        """
+        return [
+            self._write(date, rows.filter(pc.equal(rows["date"], date)).drop_columns("date"))
+            for date in sorted(rows["date"].unique().to_pylist())
+        ]
+
+    def _write(self, date: str, rows: pa.Table) -> DataFile:
+        path, files = f"date={date}/part-{uuid.uuid4()}.parquet", self._filesystem()
+        files.create_dir(f"date={date}", recursive=True)
+        keys = list(self.layout.statistics)
+        # Computed numbers hardly ever repeat, and nobody asks for their range: see `pipelines.lake`.
+        pq.write_table(rows, path, filesystem=files, compression="lz4", use_dictionary=keys, write_statistics=keys)
+        info = files.get_file_info(path)
+        ranges = {name: pc.min_max(rows[name]).as_py() for name in self.layout.statistics}
+        lows, highs = ({name: found[end] for name, found in ranges.items()} for end in ("min", "max"))
+        return DataFile(path, date, info.size, len(rows), info.mtime_ns // 1_000_000, lows, highs)
+
+    def _filesystem(self) -> pyarrow.fs.FileSystem:
+        if "://" not in self.uri:
+            return pyarrow.fs.SubTreeFileSystem(self.uri, pyarrow.fs.LocalFileSystem())
+        parts, address = urlsplit(self.uri), urlsplit(self.options.get("AWS_ENDPOINT_URL", ""))
+        store = pyarrow.fs.S3FileSystem(
+            region=self.options.get("AWS_REGION"),
+            endpoint_override=address.netloc or None,
+            scheme=address.scheme or "https",
+        )
+        return pyarrow.fs.SubTreeFileSystem(f"{parts.netloc}{parts.path}".rstrip("/"), store)
+
+
+def loads(files: Iterable[DataFile], most_rows: int) -> list[list[DataFile]]:
+    """Deal files out in loads of one date each, with at most so many rows; a larger file is a load of its own.
+
+    Example:
+        >>> files = [DataFile(str(number), date, 1, 4) for number, date in enumerate(["d1", "d2", "d1", "d1"])]
+        >>> [[file.path for file in load] for load in loads(files, 8)]
+        [['0', '2'], ['3'], ['1']]
+    """
+    dealt: list[list[DataFile]] = []
+    rows = 0
+    for file in sorted(files, key=lambda file: (file.date, file.lows.get("time", 0))):
+        if not dealt or file.date != dealt[-1][-1].date or rows + file.rows > most_rows:
+            dealt.append([])
+            rows = 0
+        dealt[-1].append(file)
+        rows += file.rows
+    return dealt

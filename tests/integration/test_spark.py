@@ -1,0 +1,84 @@
+"""The Spark engine in a real Spark, two threads on this machine: it makes the tables that the local engine makes."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from infra.local import cli
+from infra.local.pumps.plan import Plan, parse_start
+from infra.local.pumps.run import write_fleet
+from pipelines.errors import EngineError
+from pipelines.partitions import make_panes, make_rows, materialize_by
+from serving.store import FolderStore
+from tests.fakes.fleets import FAN_FEATURES, Plant
+from tests.unit.pipelines.test_partitions import assert_same, at_once, late_readings, three_days
+
+
+def _java():
+    """The major version of the Java on the search path, 0 without one."""
+    program = shutil.which("java")
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr if program else ""
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else 0
+
+
+pytest.importorskip("pyspark", reason="the Spark engine is not installed: make spark")
+if _java() < 17:
+    pytest.skip("the Spark engine needs a Java 17 or newer", allow_module_level=True)
+
+from pipelines.spark import SparkCrew  # noqa: E402 - only where it can run
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:PySpark does not yet fully support:FutureWarning")]
+
+
+@pytest.fixture(scope="module")
+def crew():
+    """One Spark for all tests; commands find it running and use it too."""
+    with SparkCrew.started("local[2]") as crew:
+        yield crew
+
+
+@pytest.fixture
+def plant(tmp_path):
+    (tmp_path / "ours").mkdir()
+    plant = Plant(tmp_path / "ours")
+    three_days(plant)
+    return plant
+
+
+def test_it_makes_the_tables_of_the_local_engine_first_as_a_whole_then_of_late_readings(crew, plant, tmp_path):
+    make_panes(plant.lake, FAN_FEATURES, crew, most_readings=1)  # a task for each file: late ones lie between others
+    make_rows(plant.lake, FAN_FEATURES, crew, most_panes=1)
+    assert_same(plant.lake, at_once(plant, tmp_path / "first"))
+    late_readings(plant, hour=25)
+    summary = materialize_by(plant.lake, FAN_FEATURES, crew)
+    assert summary.dates == ("2025-11-24", "2025-11-25")
+    assert_same(plant.lake, at_once(plant, tmp_path / "second"))
+
+
+def test_the_command_with_spark_says_what_the_command_without_it_says(crew, tmp_path, capsys):
+    said = {}
+    for engine in ("local", "spark"):
+        store = FolderStore(tmp_path / engine)
+        store.root.mkdir()
+        write_fleet(Plan(3, 3, 7, parse_start("2026-01-05")), store.uri, processes=1)
+        assert cli.run(["ingest", "pumps", "--store", store.uri, "--quiet"]) == 0
+        capsys.readouterr()
+        chosen = ["--engine", engine, *(["--master", "local[2]"] if engine == "spark" else [])]
+        assert cli.run(["materialize", "pumps", "--store", store.uri, "--json", *chosen]) == 0
+        said[engine] = json.loads(capsys.readouterr().out)
+    for name in ("readings", "panes", "rows", "batch"):
+        assert said["spark"][name] == said["local"][name], name
+
+
+def test_a_failing_task_names_its_cause_and_changes_nothing(crew, plant):
+    table = plant.lake.panes(FAN_FEATURES)
+    before = table.create().version
+    for file in plant.lake.telemetry(FAN_FEATURES.fleet).open().files()[:1]:
+        (plant.store.root / "lake" / "fans" / "telemetry" / file.path).unlink()
+    with pytest.raises(EngineError, match="FileNotFoundError"):
+        make_panes(plant.lake, FAN_FEATURES, crew)
+    assert table.version() == before
