@@ -15,7 +15,6 @@ from features.feature import (
     duration_name,
 )
 from features.featureset import FeatureSet
-from features.schema import Fleet
 from features.sketch import QUANTILES
 from features.statistic import STATISTICS
 
@@ -55,15 +54,15 @@ def describe(features: FeatureSet) -> tuple[Description, ...]:
 
 def _describe(features: FeatureSet, feature: AnyFeature) -> Description:
     if not isinstance(feature, Lag | Difference):
-        return _plain(features.fleet, feature)
-    of = _plain(features.fleet, feature.feature)
+        return _plain(features, feature)
+    of = _plain(features, feature.feature)
     back = duration_name(feature.steps * features.every)
     statistic = "lag" if isinstance(feature, Lag) else "difference"
     definition = f"{of.name} {back} earlier." if statistic == "lag" else f"{of.name} less what it was {back} earlier."
     return Description(feature.name, of.unit, of.window, f"{of.statistic}, {statistic}", definition, of.source)
 
 
-def _plain(fleet: Fleet, feature: Plain) -> Description:
+def _plain(features: FeatureSet, feature: Plain) -> Description:
     match feature:
         case EventCount(kind, window):
             definition = f"Events of kind {kind} within the window, of those known at its end."
@@ -74,11 +73,21 @@ def _plain(fleet: Fleet, feature: Plain) -> Description:
             definition = f"Time since the latest known event of kind {kind}; missing while there is none."
             return Description(feature.name, "h", "all", "time since", definition, f"events: {kind}")
         case Feature(name, statistic, window):
-            signal = fleet.signals[fleet.signal_names.index(name)]
+            unit, source = _source(features, name)
             said = f"since {window.kind}" if isinstance(window, Since) else duration_name(window)
-            source = f"{name}: {signal.description}" if signal.description else name
-            return Description(feature.name, *_said(statistic, signal.unit, said), source)
+            return Description(feature.name, *_said(statistic, unit, said), source)
     raise TypeError(f"{feature!r} is no feature")
+
+
+def _source(features: FeatureSet, name: str) -> tuple[str, str]:
+    """The unit of a signal as panes take it, and what it is: measured, read off a burst, compared with its regime."""
+    signal = features.fleet.signals[features.fleet.signal_names.index(name)]
+    source = f"{name}: {signal.description}" if signal.description else name
+    for burst in features.fleet.bursts:
+        source += "".join(f"; {r.statistic} of the burst {burst.samples}" for r in burst.readings if r.signal == name)
+    if features.regimes is None or name not in features.regimes.signals:
+        return signal.unit, source
+    return "1", f"{source}; in standard deviations, by regime of {', '.join(features.regimes.settings)}"
 
 
 def _said(statistic: str, unit: str, window: str) -> tuple[str, str, str, str]:
