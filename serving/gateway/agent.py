@@ -5,6 +5,7 @@ meets ends it: the store may be away for weeks while the last good bundle answer
 ``Installation`` of its own.
 """
 
+import contextlib
 import json
 import random
 import threading
@@ -20,7 +21,7 @@ from serving.gateway import status
 from serving.gateway.errors import NoModelError
 from serving.gateway.installation import Installation
 from serving.gateway.state import StateFolder
-from serving.gateway.telemetry import Intake, Telemetry
+from serving.gateway.telemetry import Intake, Telemetry, Told
 from serving.gateway.trial import Limits
 from serving.gateway.updates import Updates
 from serving.journal import Journal, now_us
@@ -164,6 +165,25 @@ class Agent:
             duplicates=sum(intake.duplicates for intake in intakes),
             late=sum(intake.late for intake in intakes),
             predictions=sum(intake.predictions for intake in intakes),
+        )
+
+    def tell(self, body: bytes) -> Told:
+        """Take in events for every use case; counts of several use cases add up.
+
+        Raises:
+            NoModelError: No use case knows the fleet yet.
+        """
+        told = []
+        for installation in self._installations.values():
+            with contextlib.suppress(NoModelError):
+                told.append(installation.telemetry.tell(body))
+        if not told:
+            raise NoModelError("no release was installed yet", fix="send the events later")
+        return Told(
+            accepted=sum(each.accepted for each in told),
+            ignored=sum(each.ignored for each in told),
+            rejected=sum((Counter(each.rejected) for each in told), Counter()),
+            late=sum(each.late for each in told),
         )
 
     def health(self) -> tuple[bool, dict[str, object]]:

@@ -1,6 +1,7 @@
 """The gateway's door: HTTP on loopback, from the standard library.
 
-``POST /telemetry`` takes JSON lines (gzipped or not) and answers with what became of them; ``GET /health``,
+``POST /telemetry`` takes JSON lines (gzipped or not) and answers with what became of them; ``POST /events`` does the
+same with events, for features that count them or begin with them; ``GET /health``,
 ``/status``, ``/alerts`` and ``/metrics`` tell about the gateway. A site has some dozens of senders, not thousands: a
 thread for each connection, a bounded number of them, needs no framework and no event loop.
 
@@ -24,14 +25,14 @@ from typing import Any, Protocol
 from features.errors import TidemillError
 from serving.exposition import CONTENT_TYPE
 from serving.gateway.errors import NoModelError
-from serving.gateway.telemetry import Intake
+from serving.gateway.telemetry import Intake, Told
 from serving.journal import Journal
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_CONNECTIONS = 64
 STALL_S = 30.0
 JSON = "application/json"
-PATHS = ("/telemetry", "/health", "/status", "/alerts", "/metrics")
+PATHS = ("/telemetry", "/events", "/health", "/status", "/alerts", "/metrics")
 _GZIP_WINDOW = 31  # zlib's number for "a gzip header, largest window"
 
 
@@ -40,6 +41,9 @@ class Site(Protocol):
 
     def take(self, body: bytes) -> Intake:
         """Take in telemetry; ``NoModelError`` as long as its form is not known."""
+
+    def tell(self, body: bytes) -> Told:
+        """Take in events; ``NoModelError`` as long as their fleet is not known."""
 
     def health(self) -> tuple[bool, dict[str, object]]:
         """Whether the gateway does what it is there for, and why not."""
@@ -197,15 +201,18 @@ class _Handler(BaseHTTPRequestHandler):
                 return _json(site.alerts())
             case "/metrics":
                 return Answer(HTTPStatus.OK, site.metrics(), CONTENT_TYPE)
-            case "/telemetry":
-                raise _Refusal(_error(HTTPStatus.METHOD_NOT_ALLOWED, "telemetry is sent with POST"))
+            case "/telemetry" | "/events" as path:
+                raise _Refusal(_error(HTTPStatus.METHOD_NOT_ALLOWED, f"{path[1:]} is sent with POST"))
         raise _Refusal(_error(HTTPStatus.NOT_FOUND, f"no such path; there are {', '.join(PATHS)}"))
 
     def _post(self) -> Answer:
-        if self._path() != "/telemetry":
-            raise _Refusal(_error(HTTPStatus.NOT_FOUND, "only /telemetry takes anything", close=True))
+        site = self.server.site
+        takers: dict[str, Callable[[bytes], Intake | Told]] = {"/telemetry": site.take, "/events": site.tell}
+        take = takers.get(self._path())
+        if take is None:
+            raise _Refusal(_error(HTTPStatus.NOT_FOUND, "only /telemetry and /events take anything", close=True))
         try:
-            return _json(asdict(self.server.site.take(self._body())))
+            return _json(asdict(take(self._body())))
         except NoModelError as error:
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.code}: {error.what}", retry_s=5)
 

@@ -72,7 +72,7 @@ def read(body: bytes, fleet: Fleet, now_us: int | None) -> Readings:
     """
     rejected: Counter[Reason] = Counter()
     mapper = _Mapper(fleet, now_us)
-    parts = [mapper.judged(records, rejected) for records in _portions(body)]
+    parts = [mapper.judged(records, rejected) for records in portions(body)]
     return Readings(
         [device for devices, _, _ in parts for device in devices],
         np.concatenate([np.empty(0, np.int64), *(times for _, times, _ in parts)]),
@@ -81,7 +81,7 @@ def read(body: bytes, fleet: Fleet, now_us: int | None) -> Readings:
     )
 
 
-def _portions(body: bytes) -> Iterator[list[object]]:
+def portions(body: bytes) -> Iterator[list[object]]:
     """The records of a body, a portion at a time: as objects, a large body would take a gateway's memory."""
     lines = [line for line in body.split(b"\n") if line and not line.isspace()]
     for start in range(0, len(lines), PORTION):
@@ -126,7 +126,9 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
 
 
-class _Rejected(Exception):  # noqa: N818 - a record on its way out, not a fault
+class Rejected(Exception):  # noqa: N818 - a record on its way out, not a fault
+    """A record is not believed; ``reason`` says why."""
+
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -145,7 +147,7 @@ class _Mapper:
         self._time = _getter(mapping.time)
         self._received = _getter(mapping.received) if mapping.received else None
         self._signals = _getter(mapping.signals) if mapping.signals else None
-        self._clock = _clock(mapping.time_unit)
+        self._clock = clock_of(mapping.time_unit)
 
     def judged(
         self, records: Sequence[object], rejected: Counter[Reason]
@@ -158,7 +160,7 @@ class _Mapper:
         for record in records:
             try:
                 device, time_us, stamp, row = self._taken_apart(record)
-            except _Rejected as fault:
+            except Rejected as fault:
                 rejected[fault.reason] += 1
                 continue
             devices.append(device)
@@ -179,14 +181,14 @@ class _Mapper:
         if record is None:
             record = {}
         if type(record) is not dict:
-            raise _Rejected(Reason.UNREADABLE)
-        device = _text(self._device(record))
+            raise Rejected(Reason.UNREADABLE)
+        device = text_of(self._device(record))
         time_us = self._clock(self._time(record))
         row = self._row(record)
         if not device:
-            raise _Rejected(Reason.NO_DEVICE)
+            raise Rejected(Reason.NO_DEVICE)
         if time_us is None:
-            raise _Rejected(Reason.NO_TIME)
+            raise Rejected(Reason.NO_TIME)
         return device, time_us, self._stamp(record, time_us), row
 
     def _row(self, record: dict[str, object]) -> list[float]:
@@ -194,13 +196,13 @@ class _Mapper:
         if signals is None:
             return [math.nan] * len(self._names)
         if type(signals) is not dict:
-            raise _Rejected(Reason.WRONG_TYPE)
+            raise Rejected(Reason.WRONG_TYPE)
         get = signals.get
         row = [value if type(value := get(name)) is float else _number(value) for name in self._names]
         try:
             self._bursts.fill(signals, row)
         except RefusedBurstError as refused:
-            raise _Rejected(Reason(refused.fault)) from None
+            raise Rejected(Reason(refused.fault)) from None
         return row
 
     def _stamp(self, record: dict[str, object], time_us: int) -> int:
@@ -208,7 +210,7 @@ class _Mapper:
         if self._received is not None:
             try:
                 stamp = self._clock(self._received(record))
-            except _Rejected:
+            except Rejected:
                 stamp = None
             if stamp is not None:
                 return stamp
@@ -226,24 +228,24 @@ def _getter(path: str) -> Getter:
             if found is None:
                 return None
             if type(found) is not dict:
-                raise _Rejected(Reason.WRONG_TYPE)
+                raise Rejected(Reason.WRONG_TYPE)
             found = found.get(name)
         return found
 
     return walk
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """A text; empty where it is missing."""
     if value is None:
         return ""
     if type(value) is not str:
-        raise _Rejected(Reason.WRONG_TYPE)
+        raise Rejected(Reason.WRONG_TYPE)
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _Rejected(Reason.UNREADABLE) from None
+            raise Rejected(Reason.UNREADABLE) from None
     return value
 
 
@@ -256,11 +258,11 @@ def _number(value: object) -> float:
         except OverflowError:
             return math.inf if value > 0 else -math.inf
     if type(value) is not float:
-        raise _Rejected(Reason.WRONG_TYPE)
+        raise Rejected(Reason.WRONG_TYPE)
     return value
 
 
-def _clock(unit: str) -> Callable[[object], int | None]:
+def clock_of(unit: str) -> Callable[[object], int | None]:
     """A reader of times in one unit, to UTC microseconds; None for what is missing or beyond the calendar."""
     if unit == "iso":
         return _iso
@@ -275,7 +277,7 @@ def _clock(unit: str) -> Callable[[object], int | None]:
             return _within(value * factor)
         if value is None:
             return None
-        raise _Rejected(Reason.WRONG_TYPE)
+        raise Rejected(Reason.WRONG_TYPE)
 
     return whole
 
@@ -288,7 +290,7 @@ def _seconds(value: object) -> int | None:
 
 
 def _iso(value: object) -> int | None:
-    text = _text(value)
+    text = text_of(value)
     if not _ISO.fullmatch(text):  # a time without a zone could be any time
         return None
     try:

@@ -47,6 +47,7 @@ def describe(installation: Installation, desired: Release | None, now_us: int) -
     model, totals = telemetry.model, telemetry.totals
     installed = model.installed if model else None
     standing, _ = telemetry.alerts()
+    filling, filled_us = telemetry.filling()
     return {
         "usecase": telemetry.usecase,
         "fleet": telemetry.fleet,
@@ -68,6 +69,8 @@ def describe(installation: Installation, desired: Release | None, now_us: int) -
         "unpredicted": totals.unpredicted,
         "alerts": totals.alerts,
         "standing_alerts": len(standing),
+        "filling_devices": filling,
+        "next_filled_at": iso(filled_us),
         "last_telemetry_at": iso(totals.last_telemetry_us),
         "last_prediction_at": iso(totals.last_prediction_us),
         "clock": "unsynced" if telemetry.clock_is_behind(now_us) else "plausible",

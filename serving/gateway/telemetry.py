@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.errors import SnapshotError, TidemillError
 from features.featureset import FeatureSet
@@ -24,6 +25,7 @@ from features.online import OnlineFeatures, OnlineRows
 from serving.alert import Alert, AlertPolicy, Alerts
 from serving.errors import ModelError, RecordError, StoreError
 from serving.gateway.errors import NoModelError
+from serving.gateway.events import read as read_events
 from serving.gateway.records import read
 from serving.gateway.slots import Installed
 from serving.gateway.state import write_durably
@@ -35,6 +37,7 @@ from serving.record import Spool
 CLOCK_SLACK_US = 600_000_000  # a release may come from a clock that is a little ahead
 UNKEPT_LIMIT = 50_000  # predictions held in memory while the disk refuses them
 RECENT_ALERTS = 200
+MOST_DEVICES = 10_000  # names in telemetry may be anything; each that is remembered takes memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,23 @@ class Intake:
     duplicates: int
     late: int
     predictions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of the events of one body.
+
+    Attributes:
+        accepted: Events that features may speak of from now on; told before or not.
+        ignored: Events of kinds the fleet does not declare.
+        rejected: Records that were no events, by reason.
+        late: Events heard of after windows they belong to were predicted; they count from the next window on.
+    """
+
+    accepted: int
+    ignored: int
+    rejected: Mapping[str, int]
+    late: int
 
 
 @dataclass(slots=True)
@@ -166,16 +186,48 @@ class Telemetry:
             behind = self.clock_is_behind(now_us)
             fleet = self._online.features.fleet
             readings = read(body, fleet, None if behind else now_us)
-            duplicates, late = self._online.duplicates, self._online.late
+            dropped = self._dropped()
             rows = self._online.update(readings.devices, readings.times, readings.values)
-            duplicates, late = self._online.duplicates - duplicates, self._online.late - late
+            duplicates, late, crowded, refused = (self._dropped() - dropped).tolist()
             predictions = self._predict(rows, now_us, behind=behind)
             self._keep(predictions)
-            accepted = len(readings.devices) - duplicates - late
+            accepted = len(readings.devices) - duplicates - late - crowded - refused
             rejected = {reason.value: count for reason, count in readings.rejected.items()}
+            beyond = {"too_many_at_once": crowded, "too_many_devices": refused}
+            rejected |= {reason: count for reason, count in beyond.items() if count}
             intake = Intake(accepted, rejected, duplicates, late, len(predictions))
             self._count(intake, now_us)
             return intake
+
+    def _dropped(self) -> NDArray[np.int64]:
+        """Readings the features did not take in: duplicates, late ones, too many at once, of too many devices."""
+        online = self._online
+        counts = (online.duplicates, online.late, online.crowded, online.refused) if online is not None else (0,) * 4
+        return np.array(counts, np.int64)
+
+    def tell(self, body: bytes) -> Told:
+        """Take in events, for the features that speak of them.
+
+        Args:
+            body: See ``events.read``.
+
+        Raises:
+            NoModelError: There has been no model yet, so nothing is known about the fleet; nothing was taken.
+        """
+        with self.lock:
+            if self._online is None:
+                raise NoModelError("no release was installed yet", where=self.usecase, fix="send the events later")
+            events = read_events(body, self._online.features.fleet)
+            late = self._online.late_events
+            self._online.events(events.devices, events.kinds, events.times, events.known)
+            rejected = {reason.value: count for reason, count in events.rejected.items()}
+            return Told(len(events.devices), events.ignored, rejected, self._online.late_events - late)
+
+    def filling(self) -> tuple[int, int]:
+        """How many devices wait for their first row, and the end of the earliest of these, UTC microseconds, or 0."""
+        with self.lock:
+            ends = self._online.filling().values() if self._online is not None else ()
+            return len(ends), min(ends, default=0)
 
     def save(self) -> None:
         """Save the memory, and predictions that the disk refused before.
@@ -299,9 +351,12 @@ class Telemetry:
     def _remembered(self, features: FeatureSet) -> tuple[OnlineFeatures, str]:
         lateness = features.fleet.late_after
         try:
-            return OnlineFeatures.restore(features, lateness, self._features_file.read_bytes()), "restored"
+            data = self._features_file.read_bytes()
+            return OnlineFeatures.restore(features, lateness, data, MOST_DEVICES), "restored"
         except (OSError, SnapshotError):
-            return OnlineFeatures(features, lateness), f"warming_up_for_{features.longest_us // 1_000_000}s"
+            return OnlineFeatures(
+                features, lateness, MOST_DEVICES
+            ), f"warming_up_for_{features.longest_us // 1_000_000}s"
 
     def _restored_alerts(self) -> Alerts:
         try:

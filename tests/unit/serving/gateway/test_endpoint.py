@@ -12,7 +12,7 @@ from features.errors import DataError
 from serving.gateway import endpoint as endpoint_module
 from serving.gateway.endpoint import Endpoint
 from serving.gateway.errors import NoModelError
-from serving.gateway.telemetry import Intake
+from serving.gateway.telemetry import Intake, Told
 from serving.journal import Journal
 
 TOKEN = "a-token-of-sixteen-letters"
@@ -34,6 +34,11 @@ class Counting:
             raise self.raises
         self.bodies.append(body)
         return Intake(body.count(b"\n") + 1, {"no_time": 2}, 0, 0, 1)
+
+    def tell(self, body: bytes) -> Told:
+        if self.raises is not None:
+            raise self.raises
+        return Told(body.count(b"\n") + 1, 0, {}, 0)
 
     def health(self) -> tuple[bool, dict[str, object]]:
         return self.healthy, {"healthy": self.healthy}
@@ -95,6 +100,14 @@ def test_telemetry_is_handed_on_and_the_answer_says_what_became_of_it(door):
     assert status == 200
     assert answer == {"accepted": 3, "rejected": {"no_time": 2}, "duplicates": 0, "late": 0, "predictions": 1}
     assert door.site.bodies == [b"1\n2\n3"]
+
+
+def test_events_are_handed_on_and_the_answer_says_what_became_of_them(door):
+    status, answer, _ = door.ask("POST", "/events", b"{}\n{}")
+    assert (status, answer) == (200, {"accepted": 2, "ignored": 0, "rejected": {}, "late": 0})
+    assert door.site.bodies == []
+    status, answer, _ = door.ask("GET", "/events")
+    assert (status, answer["error"]) == (405, "events is sent with POST")
 
 
 def test_a_connection_serves_many_requests(door):

@@ -1,17 +1,20 @@
 import io
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from features.feature import TimeSince
 from features.featureset import FeatureSet
 from features.online import OnlineFeatures
 from serving.bundle import unpack
 from serving.errors import DiskFullError
+from serving.gateway import telemetry as telemetry_module
 from serving.gateway.errors import NoModelError
 from serving.gateway.slots import Installed
-from serving.gateway.telemetry import CLOCK_SLACK_US, UNKEPT_LIMIT, Model, Telemetry
+from serving.gateway.telemetry import CLOCK_SLACK_US, UNKEPT_LIMIT, Model, Telemetry, Told
 from serving.journal import Journal
 from serving.prediction import Prediction, decode
 from serving.predictor import Predictor
@@ -148,6 +151,46 @@ def test_alerts_are_raised_after_consecutive_windows_and_cleared(bench):
     assert standing == []
     assert [alert.kind for alert in recent] == ["cleared", "raised"]
     assert bench.telemetry.totals.alerts == 1
+
+
+SERVICED = FeatureSet(
+    replace(bundles.FLEET, event_kinds=("service",)),
+    bundles.FEATURES.pane,
+    bundles.FEATURES.every,
+    (*bundles.FEATURES.features, TimeSince("service")),
+)
+
+
+def test_events_reach_the_features_that_speak_of_them(bench):
+    with pytest.raises(NoModelError):
+        bench.telemetry.tell(b"{}")
+    bench.telemetry.serve(model_of(bundles.packed(SERVICED)))
+    at = fans.START_US // 1000 + 30 * 60_000
+    event = b'{"device":"fan-0","ts":%d,"kind":"service"}' % at
+    told = bench.telemetry.tell(
+        event + b'{"device":"fan-0","ts":5,"kind":"lunch"}{"device":"fan-0","kind":"service"}oops'
+    )
+    assert told == Told(accepted=1, ignored=1, rejected={"no_time": 1, "unreadable": 1}, late=0)
+    bench.telemetry.take(fans.body(0, 71), NOW)
+    assert [row.features[-1] for row in bench.predictions()] == [0.5]
+    assert bench.telemetry.tell(event) == Told(1, 0, {}, late=0)
+    assert bench.telemetry.tell(event.replace(b"%d" % at, b"%d" % (at + 1))).late == 1
+
+
+def test_readings_of_too_many_devices_are_rejected_and_counted(bench, monkeypatch):
+    monkeypatch.setattr(telemetry_module, "MOST_DEVICES", 2)
+    bench.telemetry.serve(model_of(bundles.packed()))
+    intake = bench.telemetry.take(fans.body(0, 5, devices=3), NOW)
+    assert (intake.accepted, intake.rejected) == (10, {"too_many_devices": 5})
+
+
+def test_devices_whose_windows_are_not_filled_are_counted(bench):
+    assert bench.telemetry.filling() == (0, 0)
+    bench.telemetry.serve(model_of(bundles.packed()))
+    bench.telemetry.take(fans.body(0, 20, devices=2), NOW)
+    assert bench.telemetry.filling() == (2, fans.START_US + fans.HOUR_US)
+    bench.telemetry.take(fans.body(20, 71), NOW)
+    assert bench.telemetry.filling() == (1, fans.START_US + fans.HOUR_US)
 
 
 def test_a_withdrawn_model_leaves_the_features_warm(bench):
