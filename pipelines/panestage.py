@@ -292,4 +292,5 @@ def _select(table: PaneTable, chosen: NDArray[np.bool_]) -> PaneTable:
 
 
 def _take(table: PaneTable, rows: slice | NDArray[np.intp]) -> PaneTable:
-    return PaneTable(table.device[rows], table.start[rows], table.state[rows])
+    counts = None if table.counts is None else table.counts[rows]
+    return PaneTable(table.device[rows], table.start[rows], table.state[rows], counts)

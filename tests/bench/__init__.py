@@ -1,6 +1,7 @@
 """Measured comparisons: `make bench-features`.
 
-    fleet.py      the generated fleet, and its telemetry written by the lake itself
+    fleet.py      the fleet that is measured
+    telemetry.py  its readings, written by the lake itself
     stopwatch.py  what a measured process reports of itself: wall, CPU seconds of its process tree, peak memory
     ours.py       our jobs, each measured in a process of its own
     peers.py      the same jobs in other libraries, each in its best idiom; runs in build/bench-env

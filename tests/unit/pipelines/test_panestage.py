@@ -140,6 +140,20 @@ def test_changes_are_known_where_the_rows_of_one_row_group_come_in_no_order(tmp_
     assert_same(run([path]), whole(rows))
 
 
+def test_sketches_come_along_from_parts_of_panes(tmp_path, monkeypatch):
+    monkeypatch.setattr(panestage, "_BATCH_ROWS", 17)
+    asking = FeatureSet(FLEET, FEATURES.pane, HOUR, grid(["load"], ["p50"], [HOUR]))
+    rows = readings(devices=2)
+    path = str(tmp_path / "day.parquet")
+    pq.write_table(rows, path, row_group_size=45)
+    tables = list(panes_of_files([path], asking, Devices()))
+    for table in tables:
+        assert table.counts is not None
+        assert table.counts[:, 0].sum(axis=1).tolist() == table.state[:, 1, 0].tolist()
+    valued = len(rows) - rows["load"].null_count
+    assert sum(int(table.counts.sum()) for table in tables if table.counts is not None) == valued
+
+
 def test_no_files_give_no_panes():
     assert list(panes_of_files([], FEATURES, Devices())) == []
 
