@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from features import kernel
 from features.errors import ReadingsShapeError
 from features.featureset import FeatureSet
-from features.kernel.reference import values_of
+from features.kernel.columns_reference import values_of
 from features.pane import PANE_FIELDS, empty
-from features.sketch import Counts, add
+from features.sketch import Counts
 
 _BLOCK: Final = 2**16  # runs sorted at a time: their times and values stay in the second cache
 _SPARE_CELLS: Final = 2**20  # cells of devices times panes that are worth their memory, beside eight for each run
@@ -146,10 +146,10 @@ def _counted(features: FeatureSet, rows: _Rows, runs: _Runs) -> Counts | None:
     counts = no_counts(features, len(runs.start))
     if counts is None:
         return None
-    group = np.arange(len(runs.start)) if runs.group is None else runs.group.astype(np.int64)
-    group = np.repeat(group, np.diff(runs.begin))
-    for place, (signal, sketch) in enumerate(features.sketched.items()):
-        add(counts[:, place], group, values_of(rows.columns[signal], len(group)), sketch)
+    sketches = list(features.sketched.values())
+    columns = tuple(rows.columns[signal] for signal in features.sketched)
+    tops = np.array([sketch.key for sketch in sketches], np.int32)
+    kernel.sketch_runs(counts, runs.begin, runs.group, columns, tops, sketches[0].zero)
     return counts
 
 

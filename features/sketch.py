@@ -26,18 +26,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.kernel.columns_reference import SIDE, STEPS, sketch_places
+
 Counts = NDArray[np.uint32]
 
 QUANTILES: Final = {f"p{percent:02d}": percent / 100 for percent in (1, 5, 25, 50, 75, 95, 99)}
 """The statistics that a sketch answers, by name."""
 
-OCTAVES: Final = 10
-PARTS: Final = 50  # of an octave; the ratio of neighbours is at most 1.02, so its middle is within 1 % of both
-_SIDE: Final = OCTAVES * PARTS
-_MANTISSA_BITS: Final = 52
-_MANTISSA: Final = (1 << _MANTISSA_BITS) - 1
-_EXPONENT: Final = 0x7FF
-_BIAS: Final = 1023
+OCTAVES: Final = SIDE // STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Sketch:
     @property
     def buckets(self) -> int:
         """How many buckets there are."""
-        return 1 + _SIDE * (2 if self.signed else 1)
+        return 1 + SIDE * (2 if self.signed else 1)
 
     @property
     def top(self) -> int:
@@ -63,16 +59,21 @@ class Sketch:
         return math.frexp(self.largest)[1] - 1
 
     @property
+    def key(self) -> int:
+        """The number of the outermost bucket, counted from the one that begins at 1."""
+        return (self.top + 1) * STEPS - 1
+
+    @property
     def zero(self) -> int:
         """The bucket of values too small to tell from zero."""
-        return _SIDE if self.signed else 0
+        return SIDE if self.signed else 0
 
     @property
     def answers(self) -> NDArray[np.float64]:
         """What is answered for a value of each bucket, shape ``(buckets,)``: the middle in the harmonic sense."""
-        octave, part = np.divmod(np.arange(_SIDE), PARTS)
-        low = np.ldexp(1.0 + part / PARTS, octave + self.top - OCTAVES + 1)
-        high = np.ldexp(1.0 + (part + 1) / PARTS, octave + self.top - OCTAVES + 1)
+        octave, part = np.divmod(np.arange(SIDE), STEPS)
+        low = np.ldexp(1.0 + part / STEPS, octave + self.top - OCTAVES + 1)
+        high = np.ldexp(1.0 + (part + 1) / STEPS, octave + self.top - OCTAVES + 1)
         middle = 2.0 * low * high / (low + high)
         negative = -middle[::-1] if self.signed else middle[:0]
         return np.concatenate([negative, [0.0], middle])
@@ -80,12 +81,7 @@ class Sketch:
 
 def buckets_of(values: NDArray[np.float64], sketch: Sketch) -> NDArray[np.int64]:
     """The bucket of each value, shape of ``values``; what it says of NaN means nothing."""
-    bits = np.ascontiguousarray(values).view(np.int64)
-    octave = ((bits >> _MANTISSA_BITS) & _EXPONENT) - _BIAS - sketch.top + OCTAVES - 1
-    part = ((bits & _MANTISSA) * PARTS) >> _MANTISSA_BITS
-    place = np.clip(octave * PARTS + part + 1, 0, _SIDE)
-    buckets: NDArray[np.int64] = np.where(bits < 0, np.maximum(sketch.zero - place, 0), sketch.zero + place)
-    return buckets
+    return sketch_places(values, sketch.key, sketch.zero)
 
 
 def add(counts: Counts, group: NDArray[np.int64], values: NDArray[np.float64], sketch: Sketch) -> None:

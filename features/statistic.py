@@ -10,15 +10,18 @@ How to add one:
     2. Enter it in ``STATISTICS`` with one sentence that defines it and the rule for its unit.
     3. Give it an oracle on raw readings in ``tests/parity/oracle.py``; a statistic without one fails the suite.
     4. Give it a form in ONNX in ``pipelines/graph/statistic.py``; it mirrors the function line by line.
+    5. Where it has to be fast or is wanted on microcontrollers, give it a twin in C: a code in ``pane.h``, a case in
+       ``tm_pane_statistic`` and its name in ``binding.c``, all at the end. ``read`` takes the twin from then on.
 If the fields of a pane do not suffice, the pane itself has to grow: raise ``PANE_VERSION`` in ``features.pane``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features import kernel
 from features.pane import PANE_FIELDS
 
 State = NDArray[np.float64]
@@ -172,3 +175,53 @@ STATISTICS: dict[str, Statistic] = {
 
 ORDERED = frozenset({"mean_absolute_change"})
 """Statistics that need the readings of a pane in the order of time."""
+
+
+def read(state: State, names: Sequence[str], window_us: float | State) -> State:
+    """Read statistics off panes.
+
+    Args:
+        state: Pane states, shape ``(..., FIELDS)``.
+        names: Names of the statistics, ``k`` of them.
+        window_us: Microseconds of the windows, one number for all or one that broadcasts against ``(...)``.
+
+    Returns:
+        Shape ``(..., k)``; column after column in memory.
+
+    Example:
+        >>> from features.pane import summarize
+        >>> read(summarize([0.0, 60.0], [20.0, 22.0]), ["mean", "max"], 100.0).tolist()
+        [21.0, 22.0]
+    """
+    leading = state.shape[:-1]
+    windows = window_us if np.ndim(window_us) == 0 else np.broadcast_to(window_us, leading).ravel()
+    flat = state.reshape(-1, 1, len(PANE_FIELDS))
+    return np.moveaxis(read_columns(flat, [(0, name) for name in names], windows).reshape(-1, *leading), 0, -1)
+
+
+def read_columns(state: State, wanted: Sequence[tuple[int, str]], window_us: float | State) -> State:
+    """Read statistics off panes of several signals in one pass, by the compiled kernel where it knows them.
+
+    Args:
+        state: Pane states, shape ``(n, signals, FIELDS)``.
+        wanted: Signals and names of statistics, ``k`` pairs.
+        window_us: Microseconds of the windows, one number for all or shape ``(n,)``.
+
+    Returns:
+        Shape ``(k, n)``.
+    """
+    columns = np.empty((len(wanted), len(state)))
+    code = {name: number for number, name in enumerate(kernel.STATISTICS)}
+    in_c = [place for place, (_, name) in enumerate(wanted) if name in code]
+    if in_c:
+        out = columns if len(in_c) == len(wanted) else np.empty((len(in_c), len(state)))
+        signals = np.array([wanted[place][0] for place in in_c], np.int64)
+        codes = np.array([code[wanted[place][1]] for place in in_c], np.int64)
+        windows = np.require(np.atleast_1d(window_us), np.float64, ["C", "A"])
+        kernel.finalize(np.require(state, np.float64, ["C", "A"]), windows, signals, codes, out)
+        if out is not columns:
+            columns[in_c] = out
+    for place in sorted(set(range(len(wanted))).difference(in_c)):
+        signal, name = wanted[place]
+        columns[place] = STATISTICS[name].function(state[:, signal], window_us)
+    return columns

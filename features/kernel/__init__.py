@@ -10,6 +10,7 @@
     pane.h pane.c   the kernel itself; also what a microcontroller compiles, with -DTM_REAL=float
     binding.c       its Python side: refuses every misfit buffer, releases the GIL in the loops
     reference.py    the same functions over panes in numpy
+    columns_reference.py  the columnar entries in numpy: runs of rows, sketches, statistics of many panes
     burst_reference.py  the statistics of a burst in numpy
     stream_reference.py readings as they arrive in numpy: class Stream
 
@@ -29,23 +30,28 @@ Why so:
 
 import logging
 
-from features.kernel import burst_reference, reference, stream_reference
+from features.kernel import burst_reference, columns_reference, reference, stream_reference
 from features.kernel.burst_reference import RESULTS as BURST_RESULTS
-from features.kernel.reference import FIELDS, PANE_VERSION, Parts
+from features.kernel.columns_reference import Parts
+from features.kernel.reference import FIELDS, PANE_VERSION
 
 __all__ = [
     "BACKEND",
     "BURST_RESULTS",
     "FIELDS",
     "PANE_VERSION",
+    "STATISTICS",
     "Parts",
     "Stream",
+    "accumulate",
     "add",
     "burst",
+    "finalize",
     "find_runs",
     "fold",
     "merge",
     "number_runs",
+    "sketch_runs",
     "sum_runs",
 ]
 
@@ -60,14 +66,17 @@ else:
 
 if _compiled is not None:
     BACKEND = "c"
-    add, merge, fold = _compiled.add, _compiled.merge, _compiled.fold
+    add, merge, fold, accumulate = _compiled.add, _compiled.merge, _compiled.fold, _compiled.accumulate
     find_runs, number_runs, sum_runs = _compiled.find_runs, _compiled.number_runs, _compiled.sum_runs
+    STATISTICS, finalize, sketch_runs = _compiled.STATISTICS, _compiled.finalize, _compiled.sketch_runs
     burst = _compiled.burst
     Stream: type[stream_reference.Stream] = _compiled.Stream
 else:
     BACKEND = "numpy"
-    add, merge, fold = reference.add, reference.merge, reference.fold
-    find_runs, number_runs, sum_runs = reference.find_runs, reference.number_runs, reference.sum_runs
+    add, merge, fold, accumulate = reference.add, reference.merge, reference.fold, reference.accumulate
+    find_runs, number_runs = columns_reference.find_runs, columns_reference.number_runs
+    sum_runs, sketch_runs = columns_reference.sum_runs, columns_reference.sketch_runs
+    STATISTICS, finalize = columns_reference.STATISTICS, columns_reference.finalize
     burst = burst_reference.burst
     Stream = stream_reference.Stream
     logging.getLogger(__name__).warning("The slower numpy kernel serves in place of the C kernel: %s.", _reason)

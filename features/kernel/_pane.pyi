@@ -3,6 +3,7 @@ from numpy.typing import NDArray
 
 PANE_VERSION: int
 FIELDS: int
+STATISTICS: tuple[str, ...]
 
 def add(
     panes: NDArray[np.float64],
@@ -59,6 +60,24 @@ def fold(
     parts: NDArray[np.float64],
     order: NDArray[np.int64],
     begin: NDArray[np.int64],
+    /,
+) -> None: ...
+def finalize(
+    states: NDArray[np.float64],
+    window_us: NDArray[np.float64],
+    signals: NDArray[np.int64],
+    codes: NDArray[np.int64],
+    out: NDArray[np.float64],
+    /,
+) -> None: ...
+def accumulate(states: NDArray[np.float64], shift: NDArray[np.float64], /) -> None: ...
+def sketch_runs(
+    counts: NDArray[np.uint32],
+    begin: NDArray[np.uint32],
+    group: NDArray[np.uint32] | None,
+    columns: tuple[tuple[NDArray[np.float64], NDArray[np.uint8] | None, int], ...],
+    top: NDArray[np.int32],
+    below: int,
     /,
 ) -> None: ...
 

@@ -420,6 +420,128 @@ close:
     return result;
 }
 
+/* --------------------------------------------------------------------------------------- Statistics and quantiles */
+
+PyDoc_STRVAR(finalize_doc, "finalize(states, window_us, signals, codes, out)\n--\n\n"
+                           "Read statistics off panes; see reference.finalize.");
+
+static PyObject *finalize(PyObject *module, PyObject *arguments)
+{
+    enum { STATES, WINDOW, SIGNALS, CODES, OUT, COUNT };
+    static const array forms[COUNT] = {{"states", REAL, 3, 0}, {"window_us", REAL, 1, 0}, {"signals", INT64, 1, 0},
+                                       {"codes", INT64, 1, 0}, {"out", REAL, 2, 1}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOO:finalize", object, object + 1, object + 2, object + 3, object + 4) ||
+        open_all(object, forms, view, COUNT) != 0)
+        return NULL;
+    const Py_ssize_t count = view[STATES].shape[0], signals = view[STATES].shape[1], wanted = view[CODES].shape[0];
+    const Py_ssize_t windows = view[WINDOW].shape[0];
+    const int64_t *signal = view[SIGNALS].buf, *codes = view[CODES].buf;
+    if (!are_panes(view + STATES))
+        goto close;
+    if (view[SIGNALS].shape[0] != wanted || view[OUT].shape[0] != wanted || view[OUT].shape[1] != count ||
+        (windows != 1 && windows != count)) {
+        refuse("window_us must hold one number or one per state, signals, codes and out one row per statistic");
+        goto close;
+    }
+    for (Py_ssize_t k = 0; k < wanted; k++)
+        if (codes[k] < 0 || codes[k] >= TM_STATISTICS || signal[k] < 0 || signal[k] >= signals) {
+            refuse("every code must have a statistic, and every signal a state");
+            goto close;
+        }
+    Py_BEGIN_ALLOW_THREADS;
+    tm_panes_finalize(view[STATES].buf, (size_t)count, (size_t)signals, view[WINDOW].buf, (size_t)windows, signal, codes,
+                      (size_t)wanted, view[OUT].buf);
+    Py_END_ALLOW_THREADS;
+    result = Py_NewRef(Py_None);
+close:
+    close_all(view, COUNT);
+    return result;
+}
+
+PyDoc_STRVAR(accumulate_doc, "accumulate(states, shift)\n--\n\nMerge each pane with those before; see reference.accumulate.");
+
+static PyObject *accumulate(PyObject *module, PyObject *arguments)
+{
+    enum { STATES, SHIFT, COUNT };
+    static const array forms[COUNT] = {{"states", REAL, 3, 1}, {"shift", REAL, 1, 0}};
+    PyObject *object[COUNT], *result = NULL;
+    Py_buffer view[COUNT];
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OO:accumulate", object, object + 1) || open_all(object, forms, view, COUNT) != 0)
+        return NULL;
+    if (!are_panes(view + STATES))
+        goto close;
+    if (view[SHIFT].shape[0] != view[STATES].shape[0]) {
+        refuse("shift must hold one number per pane");
+        goto close;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    tm_panes_accumulate(view[STATES].buf, (size_t)view[STATES].shape[0], (size_t)view[STATES].shape[1],
+                        view[SHIFT].buf);
+    Py_END_ALLOW_THREADS;
+    result = Py_NewRef(Py_None);
+close:
+    close_all(view, COUNT);
+    return result;
+}
+
+PyDoc_STRVAR(sketch_runs_doc, "sketch_runs(counts, begin, group, columns, top, below)\n--\n\n"
+                              "Count readings in buckets; see reference.sketch_runs.");
+
+static PyObject *sketch_runs(PyObject *module, PyObject *arguments)
+{
+    enum { COUNTS, BEGIN, TOP, GROUP, COUNT };
+    static const array forms[COUNT] = {
+        {"counts", UINT32, 3, 1}, {"begin", UINT32, 1, 0}, {"top", INT32, 1, 0}, {"group", UINT32, 1, 0}};
+    PyObject *object[COUNT], *list, *result = NULL;
+    Py_buffer view[COUNT];
+    columns given;
+    Py_ssize_t below;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOn:sketch_runs", object + COUNTS, object + BEGIN, object + GROUP, &list,
+                          object + TOP, &below))
+        return NULL;
+    const Py_ssize_t opened = object[GROUP] == Py_None ? GROUP : COUNT;
+    if (open_all(object, forms, view, opened) != 0)
+        return NULL;
+    const Py_ssize_t panes = view[COUNTS].shape[0], sketches = view[COUNTS].shape[1], buckets = view[COUNTS].shape[2];
+    const Py_ssize_t runs = view[BEGIN].shape[0] - 1;
+    const uint32_t *begin = view[BEGIN].buf;
+    if (runs < 0 || !are_runs(begin, runs, (Py_ssize_t)begin[runs]) ||
+        (opened == COUNT ? view[GROUP].shape[0] != runs || !are_below(view[GROUP].buf, runs, panes) : panes != runs)) {
+        refuse("begin must cut the rows, and every run must belong to a pane");
+        goto close;
+    }
+    for (Py_ssize_t i = 0; i < view[TOP].shape[0]; i++)
+        if (((const int32_t *)view[TOP].buf)[i] > 1100 * TM_SKETCH_STEPS || ((const int32_t *)view[TOP].buf)[i] < -1100 * TM_SKETCH_STEPS) {
+            refuse("top must be the key of a number");
+            goto close;
+        }
+    if ((below != 0 && below != TM_SKETCH_SIDE) || buckets != below + 1 + TM_SKETCH_SIDE ||
+        view[TOP].shape[0] != sketches) {
+        refuse("there must be as many buckets as a sketch has, and one top per sketch");
+        goto close;
+    }
+    if (open_columns(list, (Py_ssize_t)begin[runs], &given) != 0)
+        goto close;
+    if (PyTuple_Size(list) != sketches)
+        refuse("there must be one column per sketch");
+    else {
+        Py_BEGIN_ALLOW_THREADS;
+        tm_runs_sketch(view[COUNTS].buf, (size_t)buckets, given.column, view[TOP].buf, (size_t)sketches, (size_t)below,
+                       begin, opened == COUNT ? view[GROUP].buf : NULL, (size_t)runs);
+        Py_END_ALLOW_THREADS;
+        result = Py_NewRef(Py_None);
+    }
+    close_columns(&given);
+close:
+    close_all(view, opened);
+    return result;
+}
+
 /* ---- Bursts ---- */
 
 PyDoc_STRVAR(burst_doc, "burst(samples, rate, twiddles, bands, result)\n--\n\nStatistics of a burst; see burst_reference.burst.");
@@ -706,14 +828,30 @@ static PyMethodDef methods[] = {
     {"number_runs", number_runs, METH_VARARGS, number_runs_doc},
     {"sum_runs", sum_runs, METH_VARARGS, sum_runs_doc},
     {"fold", fold, METH_VARARGS, fold_doc},
+    {"finalize", finalize, METH_VARARGS, finalize_doc},
+    {"accumulate", accumulate, METH_VARARGS, accumulate_doc},
+    {"sketch_runs", sketch_runs, METH_VARARGS, sketch_runs_doc},
     {NULL, NULL, 0, NULL},
 };
+
+/* The names of the statistics, in the order of their codes. */
+static int add_statistics(PyObject *module)
+{
+    PyObject *names = Py_BuildValue("(ssssssssssssssss)", "count", "missing_share", "mean", "std", "min", "max", "range",
+                                    "first", "last", "delta", "slope", "rms", "crest", "mean_absolute_change",
+                                    "above_share", "since_last");
+    const int failed = names == NULL ? -1 : PyModule_AddObjectRef(module, "STATISTICS", names);
+    Py_XDECREF(names);
+    return failed;
+}
 
 static int execute(PyObject *module)
 {
     if (PyModule_AddIntConstant(module, "PANE_VERSION", TM_PANE_VERSION) != 0)
         return -1;
     if (PyModule_AddIntConstant(module, "FIELDS", TM_PANE_FIELDS) != 0)
+        return -1;
+    if (add_statistics(module) != 0)
         return -1;
     return add_stream(module);
 }

@@ -6,7 +6,7 @@ It does the same as the section on bursts of ``pane.c`` in another way: all segm
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kernel.reference import _check
+from features.kernel.reference import check
 
 RMS, CREST, KURTOSIS, PEAK, RESULTS = range(5)
 _SMALLEST_SEGMENT = 4
@@ -31,10 +31,10 @@ def burst(samples: Array, rate: float, twiddles: Array, bands: NDArray[np.int64]
         ValueError: An array has another shape, type or memory layout, or the segment, a band or the length is not
             possible. Nothing was changed.
     """
-    _check("samples", samples, np.float64, 1)
-    _check("twiddles", twiddles, np.float64, 1)
-    _check("bands", bands, np.int64, 2)
-    _check("result", result, np.float64, 1, writable=True)
+    check("samples", samples, np.float64, 1)
+    check("twiddles", twiddles, np.float64, 1)
+    check("bands", bands, np.int64, 2)
+    check("result", result, np.float64, 1, writable=True)
     segment, bins = len(twiddles), len(twiddles) // 2 + 1
     if bands.shape[1] != 2 or len(result) != RESULTS + len(bands):  # noqa: PLR2004 - first bin and end
         raise ValueError("bands must be pairs, and result hold four numbers and one for each of them")

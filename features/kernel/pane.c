@@ -132,26 +132,87 @@ static tm_real root(tm_real square)
     return (tm_real)sqrt(square < 0 ? 0.0 : (double)square);
 }
 
-tm_real tm_pane_mean(const tm_pane *pane)
+static tm_real root_mean_square(const tm_pane *pane)
 {
-    return pane->first + ratio(pane->sum, pane->count);
+    const tm_real about_first = pane->square + 2 * pane->first * pane->sum;
+    return root(pane->first * pane->first + ratio(about_first, pane->count));
 }
 
-tm_real tm_pane_std(const tm_pane *pane)
-{
-    return root(ratio(pane->square - ratio(pane->sum * pane->sum, pane->count), pane->count - 1));
-}
-
-tm_real tm_pane_slope(const tm_pane *pane)
+static tm_real slope_per_hour(const tm_pane *pane)
 {
     const tm_real spread = pane->count * pane->time_square - pane->time * pane->time;
     return ratio(pane->count * pane->time_value - pane->time * pane->sum, spread) * (tm_real)3.6e9;
 }
 
-tm_real tm_pane_rms(const tm_pane *pane)
+static tm_real largest_magnitude(const tm_pane *pane)
 {
-    const tm_real about_first = pane->square + 2 * pane->first * pane->sum;
-    return root(pane->first * pane->first + ratio(about_first, pane->count));
+    const tm_real low = distance(pane->low, 0), high = distance(pane->high, 0);
+    return low > high ? low : high;
+}
+
+tm_real tm_pane_statistic(const tm_pane *pane, tm_statistic code, tm_real window_us)
+{
+    switch (code) {
+    case TM_COUNT:
+        return pane->count;
+    case TM_MISSING_SHARE:
+        return ratio(pane->nulls, pane->count + pane->nulls);
+    case TM_MEAN:
+        return pane->first + ratio(pane->sum, pane->count);
+    case TM_STD:
+        return root(ratio(pane->square - ratio(pane->sum * pane->sum, pane->count), pane->count - 1));
+    case TM_MIN:
+        return pane->low;
+    case TM_MAX:
+        return pane->high;
+    case TM_RANGE:
+        return pane->high - pane->low;
+    case TM_FIRST:
+        return pane->first;
+    case TM_LAST:
+        return pane->last;
+    case TM_DELTA:
+        return pane->last - pane->first;
+    case TM_SLOPE:
+        return slope_per_hour(pane);
+    case TM_RMS:
+        return root_mean_square(pane);
+    case TM_CREST:
+        return ratio(largest_magnitude(pane), root_mean_square(pane));
+    case TM_MEAN_ABSOLUTE_CHANGE:
+        return ratio(pane->change, pane->count - 1);
+    case TM_ABOVE_SHARE:
+        return ratio(pane->above, pane->count);
+    case TM_SINCE_LAST:
+        return (window_us - pane->last_at) / (tm_real)3.6e9;
+    case TM_STATISTICS:
+        break;
+    }
+    return (tm_real)NAN;
+}
+
+void tm_panes_finalize(const tm_pane *panes, size_t count, size_t signals, const tm_real *window_us, size_t windows,
+                       const int64_t *signal, const int64_t *codes, size_t wanted, tm_real *out)
+{
+    enum { BLOCK = 64 }; /* panes that stay in the fastest cache while all statistics are read off them */
+    for (size_t begin = 0; begin < count; begin += BLOCK) {
+        const size_t end = count - begin < BLOCK ? count : begin + BLOCK;
+        for (size_t k = 0; k < wanted; k++) {
+            const tm_statistic code = (tm_statistic)codes[k];
+            const tm_pane *pane = panes + begin * signals + (size_t)signal[k];
+            for (size_t i = begin; i < end; i++, pane += signals)
+                out[k * count + i] = tm_pane_statistic(pane, code, window_us[windows == 1 ? 0 : i]);
+        }
+    }
+}
+
+void tm_panes_accumulate(tm_pane *panes, size_t count, size_t signals, const tm_real *shift)
+{
+    for (size_t i = signals; i < count * signals; i++) {
+        const tm_pane next = panes[i];
+        panes[i] = panes[i - signals];
+        tm_pane_merge(panes + i, &next, shift[i / signals]);
+    }
 }
 
 size_t tm_panes_add(tm_pane *panes, size_t groups, size_t signals, const int64_t *group, const tm_real *at,
@@ -468,6 +529,48 @@ void tm_panes_fold(tm_pane *panes, size_t groups, size_t signals, const tm_pane 
             else
                 for (size_t signal = 0; signal < signals; signal++)
                     tm_pane_merge(panes + group * signals + signal, part + signal, 0);
+        }
+}
+
+/* ---- Quantiles ---- */
+
+int32_t tm_sketch_key(tm_real magnitude)
+{
+    /* Exponent and fraction lie side by side in the bits of the number. */
+    if (sizeof magnitude == sizeof(uint32_t)) {
+        uint32_t bits;
+        memcpy(&bits, &magnitude, sizeof bits);
+        return ((int32_t)(bits >> 23) - 127) * TM_SKETCH_STEPS +
+               (int32_t)((bits & 0x7fffffu) * (uint64_t)TM_SKETCH_STEPS >> 23);
+    }
+    uint64_t bits = 0;
+    memcpy(&bits, &magnitude, sizeof magnitude < sizeof bits ? sizeof magnitude : sizeof bits);
+    return ((int32_t)(bits >> 52) - 1023) * TM_SKETCH_STEPS +
+           (int32_t)((bits & 0xfffffffffffffu) * TM_SKETCH_STEPS >> 52);
+}
+
+size_t tm_sketch_place(tm_real value, int32_t top, size_t below)
+{
+    const int32_t step = tm_sketch_key(value < 0 ? -value : value + 0) - top + TM_SKETCH_SIDE;
+    const size_t distance_from_zero = step < 1 ? 0 : step > TM_SKETCH_SIDE ? TM_SKETCH_SIDE : (size_t)step;
+    if (value < 0)
+        return below > 0 ? below - distance_from_zero : 0;
+    return below + distance_from_zero;
+}
+
+void tm_runs_sketch(uint32_t *counts, size_t buckets, const tm_column *columns, const int32_t *top, size_t sketches,
+                    size_t below, const uint32_t *begin, const uint32_t *group, size_t runs)
+{
+    for (size_t run = 0; run < runs; run++)
+        for (size_t sketch = 0; sketch < sketches; sketch++) {
+            const tm_column *column = columns + sketch;
+            uint32_t *mine = counts + ((group != NULL ? group[run] : run) * sketches + sketch) * buckets;
+            for (size_t row = begin[run]; row < begin[run + 1]; row++) {
+                const size_t bit = column->offset + row;
+                const tm_real value = column->values[row];
+                if (value == value && (column->validity == NULL || column->validity[bit / 8] >> (bit % 8) & 1))
+                    mine[tm_sketch_place(value, top[sketch], below)]++;
+            }
         }
 }
 

@@ -70,11 +70,39 @@ void tm_pane_add(tm_pane *pane, tm_real at, tm_real value, tm_real limit);
 /* Merges `right`, whose pane starts `shift` microseconds after the one of `left` (negative: before), into it. */
 void tm_pane_merge(tm_pane *left, const tm_pane *right, tm_real shift);
 
-/* Statistics of a pane; NaN where it holds too little to say anything. Slope is per hour. */
-tm_real tm_pane_mean(const tm_pane *pane);
-tm_real tm_pane_std(const tm_pane *pane);
-tm_real tm_pane_slope(const tm_pane *pane);
-tm_real tm_pane_rms(const tm_pane *pane);
+/* Statistics of a pane: features/statistic.py says what each one is. The order is that of its table. */
+typedef enum {
+    TM_COUNT,
+    TM_MISSING_SHARE,
+    TM_MEAN,
+    TM_STD,
+    TM_MIN,
+    TM_MAX,
+    TM_RANGE,
+    TM_FIRST,
+    TM_LAST,
+    TM_DELTA,
+    TM_SLOPE, /* per hour */
+    TM_RMS,
+    TM_CREST,
+    TM_MEAN_ABSOLUTE_CHANGE,
+    TM_ABOVE_SHARE,
+    TM_SINCE_LAST, /* hours */
+    TM_STATISTICS
+} tm_statistic;
+
+/* A statistic of a pane that stands for a window of `window_us` microseconds; NaN where the pane holds too little to say
+ * anything, and for a code that is none. */
+tm_real tm_pane_statistic(const tm_pane *pane, tm_statistic code, tm_real window_us);
+
+/* Reads statistics off many panes: out[k][i] becomes the statistic codes[k] of panes[i][signal[k]]. `window_us` holds the
+ * length of each of the `count` windows, or one for all when `windows` is 1. */
+void tm_panes_finalize(const tm_pane *panes, size_t count, size_t signals, const tm_real *window_us, size_t windows,
+                       const int64_t *signal, const int64_t *codes, size_t wanted, tm_real *out);
+
+/* Makes each of panes[count][signals] the union of those up to it; times count from the start of the first pane.
+ * shift[i] says how much later than the first one pane i starts. */
+void tm_panes_accumulate(tm_pane *panes, size_t count, size_t signals, const tm_real *shift);
 
 /* Adds rows of readings to panes.
  *
@@ -153,6 +181,31 @@ void tm_panes_merge(tm_pane *left, const tm_pane *right, size_t count, const tm_
  * begin[i + 1] - 1, taken in that order. */
 void tm_panes_fold(tm_pane *panes, size_t groups, size_t signals, const tm_pane *parts, const int64_t *order,
                    const int64_t *begin);
+
+/* ---- Quantiles ----------------------------------------------------------------------------------------------------
+ *
+ * DDSketch (Masson, Rim, Lee, VLDB 2019): readings are counted in buckets whose width grows with the magnitude. Counts
+ * add up, exactly and in any order. The mapping interpolates the logarithm linearly within each octave, from the bits of
+ * the number: TM_SKETCH_STEPS buckets an octave, so the middle of a bucket is within 1 / (2 TM_SKETCH_STEPS + 1) of all
+ * of it, and C, numpy, double and float choose the same one. TM_SKETCH_SIDE buckets are ten octaves; what is smaller
+ * counts as zero.
+ *
+ * Buckets lie by value: negative ones (where there are any), zero, positive ones. */
+#define TM_SKETCH_STEPS 50
+#define TM_SKETCH_SIDE (10 * TM_SKETCH_STEPS)
+
+/* The number of the bucket of a magnitude above zero, counted from that of 1; bucket n begins at
+ * 2^e (1 + j / TM_SKETCH_STEPS) for n = e TM_SKETCH_STEPS + j. */
+int32_t tm_sketch_key(tm_real magnitude);
+
+/* The place of a reading, not NaN, among buckets of which the outermost has the key `top`; `below` of them are for
+ * negative readings: TM_SKETCH_SIDE or 0. Readings beyond the range count in the outermost bucket. */
+size_t tm_sketch_place(tm_real value, int32_t top, size_t below);
+
+/* Adds the readings of runs of rows to counts[panes][sketches][buckets], one column and one `top` a sketch; `group` is the
+ * pane of each run, or NULL when each run is a pane. */
+void tm_runs_sketch(uint32_t *counts, size_t buckets, const tm_column *columns, const int32_t *top, size_t sketches,
+                    size_t below, const uint32_t *begin, const uint32_t *group, size_t runs);
 
 /* ---- Bursts -------------------------------------------------------------------------------------------------------
  *

@@ -13,8 +13,6 @@ COUNT, NULLS, SUM, SQUARE, TIME, TIME_SQUARE, TIME_VALUE, CHANGE, ABOVE = range(
 LOW, HIGH, FIRST, FIRST_AT, LAST, LAST_AT = range(9, FIELDS)
 
 Panes = NDArray[np.float64]
-Parts = tuple[NDArray[np.float64], NDArray[np.uint8] | None, int]
-"""A column: values, Arrow's validity bitmap, and the first bit of it that counts."""
 
 
 def add(
@@ -36,11 +34,11 @@ def add(
     Raises:
         ValueError: An array has another shape, type or memory layout, or a group does not exist. Nothing was changed.
     """
-    _check("panes", panes, np.float64, 3, writable=True)
-    _check("group", group, np.int64, 1)
-    _check("at", at, np.float64, 1)
-    _check("values", values, np.float64, 2)
-    _check("limits", limits, np.float64, 1)
+    check("panes", panes, np.float64, 3, writable=True)
+    check("group", group, np.int64, 1)
+    check("at", at, np.float64, 1)
+    check("values", values, np.float64, 2)
+    check("limits", limits, np.float64, 1)
     if panes.shape[2] != FIELDS:
         raise ValueError(f"panes must have {FIELDS} fields")
     if not len(group) == len(at) == len(values) or values.shape[1] != panes.shape[1]:
@@ -53,10 +51,10 @@ def add(
     order = np.argsort(group, kind="stable")
     group, at, values = group[order], at[order], values[order]
     for signal, limit in enumerate(limits):
-        _add_signal(panes[:, signal], group, at, values[:, signal], limit)
+        add_signal(panes[:, signal], group, at, values[:, signal], limit)
 
 
-def _add_signal(
+def add_signal(
     panes: Panes, group: NDArray[np.int64], at: NDArray[np.float64], values: NDArray[np.float64], limit: np.float64
 ) -> None:
     """Add the readings of one signal, sorted by group."""
@@ -112,9 +110,9 @@ def merge(left: Panes, right: Panes, shift: NDArray[np.float64]) -> None:
     Raises:
         ValueError: An array has another shape, type or memory layout. Nothing was changed.
     """
-    _check("left", left, np.float64, 0, writable=True)
-    _check("right", right, np.float64, 0)
-    _check("shift", shift, np.float64, 1)
+    check("left", left, np.float64, 0, writable=True)
+    check("right", right, np.float64, 0)
+    check("shift", shift, np.float64, 1)
     if left.shape[-1] != FIELDS:
         raise ValueError(f"panes must have {FIELDS} fields")
     if left.shape != right.shape:
@@ -178,209 +176,6 @@ def _is_before(
     return before
 
 
-def find_runs(
-    device: NDArray[np.int32],
-    times: NDArray[np.int64],
-    pane_us: int,
-    begin: NDArray[np.uint32],
-    start: NDArray[np.int64],
-) -> tuple[int, bool, bool, int, int, int, int]:
-    """Cut rows into runs: consecutive rows of one device and one pane.
-
-    Args:
-        device: Codes of the devices, shape ``(n,)``.
-        times: Event times, shape ``(n,)``, microseconds.
-        pane_us: Length of a pane, microseconds.
-        begin: Receives the first row of each run and, behind them, ``n``; shape ``(n + 1,)``.
-        start: Receives the start of the pane of each run; shape ``(n,)``.
-
-    Returns:
-        How many runs there are; whether they come by device, then start, no pane twice; whether times increase within
-        each run; the lowest and the highest device; the lowest and the highest start.
-
-    Raises:
-        ValueError: An array has another shape, type or memory layout, or a pane lasts no time.
-    """
-    _check("device", device, np.int32, 1)
-    _check("times", times, np.int64, 1)
-    _check("begin", begin, np.uint32, 1, writable=True)
-    _check("start", start, np.int64, 1, writable=True)
-    if not len(device) == len(times) == len(start) == len(begin) - 1:
-        raise ValueError("device, times and start must have one row each, begin one more")
-    if pane_us < 1:
-        raise ValueError("a pane must last a microsecond or more")
-    begin[0] = 0
-    if not len(times):
-        return 0, True, True, 0, 0, 0, 0
-    starts = times - times % pane_us
-    begins = np.flatnonzero((np.diff(starts) != 0) | (np.diff(device) != 0)) + 1
-    runs = len(begins) + 1
-    begin[1:runs], begin[runs] = begins, len(times)
-    start[:runs] = starts[begin[:runs]]
-    devices = device[begin[:runs]]
-    keys = _are_before(devices, start[:runs])
-    within = np.diff(times) > 0
-    within[begins - 1] = True
-    low, high = start[:runs].min(), start[:runs].max()
-    return runs, keys, bool(within.all()), int(device.min()), int(device.max()), int(low), int(high)
-
-
-def _are_before(device: NDArray[np.int32], start: NDArray[np.int64]) -> bool:
-    rising = (device[1:] > device[:-1]) | ((device[1:] == device[:-1]) & (start[1:] > start[:-1]))
-    return bool(rising.all())
-
-
-def number_runs(  # noqa: PLR0917 - the buffers of one call into C
-    device: NDArray[np.int32],
-    times: NDArray[np.int64],
-    pane_us: int,
-    begin: NDArray[np.uint32],
-    start: NDArray[np.int64],
-    first: tuple[int, int],
-    cells: NDArray[np.uint32],
-    group: NDArray[np.uint32],
-    pane_device: NDArray[np.int32],
-    pane_start: NDArray[np.int64],
-    latest: NDArray[np.int64],
-) -> tuple[int, bool]:
-    """Number the panes that runs belong to, by device, then start.
-
-    Args:
-        device: As in ``find_runs``.
-        times: As in ``find_runs``.
-        pane_us: As in ``find_runs``.
-        begin: As filled there, shape ``(runs + 1,)``.
-        start: As filled there, shape ``(runs,)``.
-        first: The lowest device and the lowest start.
-        cells: Scratch, shape ``(devices, spans)``: from the lowest device and start to the highest.
-        group: Receives the pane of each run, shape ``(runs,)`` or more.
-        pane_device: Receives the device of each pane, as long.
-        pane_start: Receives the start of each pane, as long.
-        latest: Scratch, as long.
-
-    Returns:
-        How many panes there are, and whether times increase from run to run of each pane.
-
-    Raises:
-        ValueError: The arrays do not fit together, or a run lies outside of the cells.
-    """
-    _check("device", device, np.int32, 1)
-    _check("times", times, np.int64, 1)
-    _check("begin", begin, np.uint32, 1)
-    _check("start", start, np.int64, 1)
-    _check("cells", cells, np.uint32, 2, writable=True)
-    _check("group", group, np.uint32, 1, writable=True)
-    _check("pane_device", pane_device, np.int32, 1, writable=True)
-    _check("pane_start", pane_start, np.int64, 1, writable=True)
-    _check("latest", latest, np.int64, 1, writable=True)
-    runs = len(start)
-    shortest = min(len(group), len(pane_device), len(pane_start), len(latest))
-    if len(device) != len(times) or pane_us < 1 or shortest < runs or not _cut(begin, runs, len(times)):
-        raise ValueError("device, times, begin, start and what is to be filled must fit together")
-    row = device[begin[:-1]].astype(np.int64) - first[0]
-    span = (start - first[1]) // pane_us
-    if ((row < 0) | (row >= cells.shape[0]) | (span < 0) | (span >= cells.shape[1])).any():
-        raise ValueError("a run must have a cell")
-    keys, group[:runs] = np.unique(row * cells.shape[1] + span, return_inverse=True)
-    pane_device[: len(keys)] = keys // max(cells.shape[1], 1) + first[0]
-    pane_start[: len(keys)] = keys % max(cells.shape[1], 1) * pane_us + first[1]
-    order = np.argsort(group[:runs], kind="stable")
-    begins, ends = times[begin[:-1]][order], times[begin[1:].astype(np.int64) - 1][order]
-    next_run = np.diff(group[:runs][order]) == 0
-    return len(keys), bool((~next_run | (ends[:-1] < begins[1:])).all())
-
-
-def _cut(begin: NDArray[np.uint32], runs: int, rows: int) -> bool:
-    """Whether ``begin`` cuts rows into runs of one row or more."""
-    ends = begin.astype(np.int64)
-    return len(ends) == runs + 1 and ends[0] == 0 and ends[-1] == rows and bool((np.diff(ends) > 0).all())
-
-
-def sum_runs(  # noqa: PLR0917 - the buffers of one call into C
-    panes: Panes,
-    pane_start: NDArray[np.int64],
-    times: NDArray[np.int64],
-    begin: NDArray[np.uint32],
-    group: NDArray[np.uint32] | None,
-    columns: tuple[Parts, ...],
-    limits: NDArray[np.float64],
-    scratch: NDArray[np.uint32],
-) -> None:
-    """Sum up runs of rows in new panes.
-
-    Args:
-        panes: Overwritten with the panes, shape ``(panes, signals, FIELDS)``.
-        pane_start: Their starts, shape ``(panes,)``.
-        times: Event times of the rows, shape ``(n,)``, microseconds.
-        begin: The first row of each run and, behind them, ``n``; shape ``(runs + 1,)``.
-        group: The pane of each run, shape ``(runs,)``; ``None`` when each run is a pane.
-        columns: For each signal values, shape ``(n,)``, an Arrow bitmap of which exist or ``None``, and the first bit
-            of it that counts. NaN counts as missing too.
-        limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
-        scratch: With ``group``, one number per pane and two per run that is worked on at a time, the more the better.
-
-    Raises:
-        ValueError: The arrays do not fit together, or a run has no pane.
-    """
-    _check("panes", panes, np.float64, 3, writable=True)
-    _check("pane_start", pane_start, np.int64, 1)
-    _check("times", times, np.int64, 1)
-    _check("begin", begin, np.uint32, 1)
-    _check("limits", limits, np.float64, 1)
-    _check("scratch", scratch, np.uint32, 1, writable=True)
-    groups, signals, runs = len(panes), panes.shape[1], len(begin) - 1
-    if panes.shape[2] != FIELDS:
-        raise ValueError(f"panes must have {FIELDS} fields")
-    if len(pane_start) != groups or len(limits) != signals or not _cut(begin, runs, len(times)):
-        raise ValueError("pane_start must have one row per pane, limits one per signal, and begin must cut all rows")
-    _check_group(group, groups, runs, scratch)
-    if not isinstance(columns, tuple) or len(columns) != signals:
-        raise ValueError("columns must be a tuple of one column per signal")
-    columns_of_values = [values_of(column, len(times)) for column in columns]
-    panes[...] = [0.0] * LOW + [np.nan] * (FIELDS - LOW)
-    lengths = np.diff(begin).astype(np.int64)
-    owner = np.repeat(np.arange(runs) if group is None else group.astype(np.int64), lengths)
-    at = (times - pane_start[owner]).astype(np.float64)
-    order = None if group is None else np.argsort(owner, kind="stable")
-    if order is not None:
-        owner, at = owner[order], at[order]
-    for signal, values in enumerate(columns_of_values):
-        _add_signal(panes[:, signal], owner, at, values if order is None else values[order], limits[signal])
-
-
-def _check_group(group: object, groups: int, runs: int, scratch: NDArray[np.uint32]) -> None:
-    if group is None:
-        if groups != runs:
-            raise ValueError("every run must belong to a pane")
-        return
-    _check("group", group, np.uint32, 1)
-    if not isinstance(group, np.ndarray) or len(group) != runs or (runs and int(group.max()) >= groups):
-        raise ValueError("every run must belong to a pane")
-    if len(scratch) < groups + 2:
-        raise ValueError("scratch must hold one number per pane and two more")
-
-
-def values_of(column: Parts, rows: int) -> NDArray[np.float64]:
-    """The values of a column, NaN where they are missing.
-
-    Raises:
-        ValueError: The column does not have one value, and one bit where it has a bitmap, for each of ``rows``.
-    """
-    if not isinstance(column, tuple) or len(column) != 3:  # noqa: PLR2004 - values, validity, offset
-        raise ValueError("a column must be a tuple of values, validity or None, and an offset")
-    values, validity, offset = column
-    _check("values", values, np.float64, 1)
-    if len(values) != rows:
-        raise ValueError("a column must have one value per row")
-    if validity is None:
-        return values
-    _check("validity", validity, np.uint8, 1)
-    if offset < 0 or (offset + rows + 7) // 8 > len(validity):
-        raise ValueError("validity must hold one bit per row from the offset on")
-    valid = np.unpackbits(validity[: (offset + rows + 7) // 8], bitorder="little")[offset : offset + rows]
-    return np.where(valid, values, np.nan)
-
-
 def fold(panes: Panes, parts: Panes, order: NDArray[np.int64], begin: NDArray[np.int64]) -> None:
     """Merge panes of one start.
 
@@ -394,10 +189,10 @@ def fold(panes: Panes, parts: Panes, order: NDArray[np.int64], begin: NDArray[np
     Raises:
         ValueError: The arrays do not fit together, or a part does not exist.
     """
-    _check("panes", panes, np.float64, 3, writable=True)
-    _check("parts", parts, np.float64, 3)
-    _check("order", order, np.int64, 1)
-    _check("begin", begin, np.int64, 1)
+    check("panes", panes, np.float64, 3, writable=True)
+    check("parts", parts, np.float64, 3)
+    check("order", order, np.int64, 1)
+    check("begin", begin, np.int64, 1)
     if not FIELDS == panes.shape[2] == parts.shape[2]:
         raise ValueError(f"panes must have {FIELDS} fields")
     cuts = len(begin) == len(panes) + 1 and begin[0] == 0 and begin[-1] == len(order) and (np.diff(begin) > 0).all()
@@ -412,7 +207,31 @@ def fold(panes: Panes, parts: Panes, order: NDArray[np.int64], begin: NDArray[np
         panes[more] = union
 
 
-def _check(name: str, array: object, element: type[np.generic], dimensions: int, *, writable: bool = False) -> None:
+def accumulate(states: Panes, shift: NDArray[np.float64]) -> None:
+    """Merge each pane with all before it, in place.
+
+    Args:
+        states: Shape ``(n, signals, FIELDS)``: pane ``i`` becomes the union of the panes up to it, whose times count
+            from the start of the first one.
+        shift: How many microseconds later than the first pane each one starts, shape ``(n,)``.
+
+    Raises:
+        ValueError: An array has another shape, type or memory layout. Nothing was changed.
+    """
+    check("states", states, np.float64, 3, writable=True)
+    check("shift", shift, np.float64, 1)
+    if states.shape[2] != FIELDS:
+        raise ValueError(f"panes must have {FIELDS} fields")
+    if len(shift) != len(states):
+        raise ValueError("shift must hold one number per pane")
+    for place in range(1, len(states)):
+        union = states[place - 1].copy()
+        merge(union, states[place], shift[place : place + 1])
+        states[place] = union
+
+
+def check(name: str, array: object, element: type[np.generic], dimensions: int, *, writable: bool = False) -> None:
+    """Refuse what is not an array of this type, with these dimensions (0: any), lying in one piece."""
     if not isinstance(array, np.ndarray) or not array.flags.c_contiguous or array.dtype != element:
         raise ValueError(f"{name} must be a C-contiguous array of {element.__name__}")
     if array.ndim < 1 or (dimensions and array.ndim != dimensions):

@@ -16,7 +16,7 @@ from features import kernel
 from features.batch import feature_rows
 from features.event import Events
 from features.featureset import FeatureSet
-from features.kernel import reference, stream_reference
+from features.kernel import columns_reference, reference, stream_reference
 from features.online import OnlineFeatures
 from features.panetable import PaneTable, merge_tables, panes_of, unresolved
 from features.schema import MICROSECOND
@@ -127,9 +127,11 @@ PATHS = {
 def numpy_kernel() -> Iterator[None]:
     """Let the numpy reference serve in place of the compiled kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in kernel.__all__:
-            if isfunction(getattr(reference, name, None)):
-                patch.setattr(kernel, name, getattr(reference, name))
+        for twin in (reference, columns_reference):
+            for name in kernel.__all__:
+                if isfunction(getattr(twin, name, None)):
+                    patch.setattr(kernel, name, getattr(twin, name))
+        patch.setattr(kernel, "STATISTICS", columns_reference.STATISTICS)
         patch.setattr(kernel, "Stream", stream_reference.Stream)
         yield
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.kernel import reference
+from features.kernel import columns_reference, reference
 from features.kernel.reference import CHANGE
 from features.pane import PANE_FIELDS, empty
 
@@ -18,6 +18,7 @@ except ImportError:  # pragma: no cover - a machine without a compiler
     compiled = None  # type: ignore[assignment] # then the C rows of the tables below skip
 
 NO_COMPILER = pytest.mark.skipif(compiled is None, reason="the C kernel is not compiled here")
+TWINS = [pytest.param(compiled, id="c", marks=NO_COMPILER), pytest.param(columns_reference, id="numpy")]
 KERNELS = [pytest.param(compiled, id="c", marks=NO_COMPILER), pytest.param(reference, id="numpy")]
 
 MINUTE_US = 60_000_000

@@ -96,6 +96,27 @@ def test_the_compiled_kernel_and_the_numpy_reference_agree(
 
 
 @both_kernels
+@given(parts=st.lists(readings(5), min_size=1, max_size=5))
+def test_accumulated_panes_are_the_merges_of_all_before(kernel: ModuleType, parts: list[Readings]) -> None:
+    states = np.stack([summary(kernel, part) for part in parts])
+    shift = np.arange(len(parts)) * float(PANE_US)
+    grown = states[:, None].copy()
+    kernel.accumulate(grown, shift)
+    union = EMPTY.copy()
+    for state, later, found in zip(states, shift.tolist(), grown[:, 0], strict=True):
+        union = merged(kernel, union, state, later)
+        np.testing.assert_array_equal(found, union)
+
+
+@both_kernels
+def test_accumulating_refuses_what_does_not_fit(kernel: ModuleType) -> None:
+    kernel.accumulate(empty((0, 2)), np.zeros(0))
+    for states, shift in ((empty((2, 1)), np.zeros(1)), (np.zeros((2, 1, 14)), np.zeros(2)), (empty(2), np.zeros(2))):
+        with pytest.raises(ValueError, match=r"must|has"):
+            kernel.accumulate(states, shift)
+
+
+@both_kernels
 def test_ties_of_time_go_to_the_smaller_first_and_the_larger_last_value(kernel: ModuleType) -> None:
     for values in ([3.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 1.0]):
         state = summary(kernel, (np.full(3, 7.0), np.array(values)))

@@ -96,14 +96,15 @@ int main(void)
     CHECK(whole[1].above == 0 && whole[2].above == whole[2].count);
     CHECK(isnan((double)whole[0].change)); /* the readings came in no order */
     CHECK((double)whole[0].low == low);
-    CHECK(fabs((double)tm_pane_mean(whole) - sum / (double)count) < 1e-3);
-    CHECK(tm_pane_std(whole) > 0 && tm_pane_rms(whole) > 50 && !isnan((double)tm_pane_slope(whole)));
+    CHECK(fabs((double)tm_pane_statistic(whole, TM_MEAN, 0) - sum / (double)count) < 1e-3);
+    CHECK(tm_pane_statistic(whole, TM_STD, 0) > 0 && tm_pane_statistic(whole, TM_RMS, 0) > 50);
+    CHECK(!isnan((double)tm_pane_statistic(whole, TM_SLOPE, 0)));
 
     tm_panes_merge(panes, panes + SIGNALS, (GROUPS - 1) * SIGNALS, shift, 1); /* overlapping, ahead */
     tm_panes_merge(panes, panes, GROUPS * SIGNALS, shift, GROUPS * SIGNALS);  /* with itself, a shift each */
     tm_pane_clear(whole);
-    CHECK(isnan((double)tm_pane_mean(whole)) && isnan((double)tm_pane_std(whole)));
-    CHECK(isnan((double)tm_pane_slope(whole)) && isnan((double)tm_pane_rms(whole)));
+    for (int code = TM_MISSING_SHARE; code <= TM_STATISTICS; code++)
+        CHECK(isnan((double)tm_pane_statistic(whole, (tm_statistic)code, 600)));
 
     free(panes), free(group), free(at), free(values), free(shift);
     return 0;
