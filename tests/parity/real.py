@@ -63,14 +63,13 @@ def azure_pdm_upkeep() -> Slice:
         *(Feature("volt", name, Since(kind)) for name in ("mean", "std", "slope") for kind in ("start", "maintenance")),
         *(level, Lag(level, 4), Difference(level, 4)),
     )
-    columns: list[list[int]] = [[], [], []]
+    found: set[tuple[int, int, int]] = set()  # two errors of one hour are one event: a stream cannot tell them apart
     for kind, name in enumerate(("PdM_errors", "PdM_maint")):
         table = _csv("azure_pdm", f"{name}.csv.gz")
         for machine, moment in zip(*(table[c].to_pylist() for c in ("machineID", "datetime")), strict=True):
             if machine <= 3:
-                for column, value in zip(columns, (machine - 1, kind, _moment(moment)), strict=True):
-                    column.append(value)
-    device, kinds, time = (np.array(column, np.int64) for column in columns)
+                found.add((machine - 1, kind, _moment(moment)))
+    device, kinds, time = np.array(sorted(found), np.int64).T
     events = Events(device.astype(np.int32), kinds.astype(np.int32), time, time + 2 * HOUR_US)
     return Slice(FeatureSet(fleet, HOUR, 6 * HOUR, features), _machines(fleet, events))
 
