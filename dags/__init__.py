@@ -1,15 +1,16 @@
-"""When things run: four Airflow DAGs without logic of their own.
+"""When things run: five Airflow DAGs without logic of their own.
 
 A task is one call of the ``tidemill`` command in a process of its own; between tasks travel names and counts only::
 
     ingest    hourly      check_parameters → each fleet:     ingest → materialize     → asset telemetry.<fleet>
+    materialize  on demand  check_parameters → plan → runs → each run of dates: panes → rows
     train     on demand   check_parameters → each use case:  materialize → train        ← asset retrain.<use case>
     release   on alias    release                                                       ← asset registry.champions
     monitor   daily       check_parameters → each use case:  monitor → decide          → asset retrain.<use case>
 
 Floor plan::
 
-    ingest train release monitor   one DAG a file: form, schedule, tasks
+    ingest materialize train release monitor   one DAG a file: form, schedule, tasks
     command        the operator: one call of the tidemill command, its log lines, its summary, its end
     forms          the fields of the trigger forms, and the task that refuses what no form has
     assets         names of the assets through which DAGs wake each other

@@ -14,6 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from dags.errors import ParameterError
 
 MORE = "More"
+ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master or '' }}"}
+"""What the fields `engine` and `master` say, as options of the command."""
 
 
 def fleet(names: Collection[str]) -> Param:
@@ -24,6 +26,39 @@ def fleet(names: Collection[str]) -> Param:
         enum=[None, *names],
         title="Fleet",
         description="The fleet whose new telemetry is taken in. Empty: every fleet that has some.",
+    )
+
+
+def one_fleet(names: Collection[str]) -> Param:
+    """Return the field that picks one fleet."""
+    return Param(
+        next(iter(names), ""),
+        type="string",
+        enum=list(names),
+        title="Fleet",
+        description="The fleet whose panes and feature rows are computed.",
+    )
+
+
+def engine() -> Param:
+    """Return the field that picks who computes panes and feature rows."""
+    return Param(
+        "local",
+        type="string",
+        enum=["local", "spark"],
+        title="Engine",
+        description="Who computes: processes of this worker, or Spark, for more than one machine reads in time.",
+    )
+
+
+def master() -> Param:
+    """Return the field that says where Spark works."""
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Spark master",
+        description="Where Spark works, for example spark://head:7077. Empty: all cores of the worker.",
+        section=MORE,
     )
 
 

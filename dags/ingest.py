@@ -20,7 +20,7 @@ and feature rows that late readings touch.
 **If it fails** run it again: nothing is taken in twice. Bad readings do not fail it, they show as `quarantined` in the
 summary of the task `ingest`. `tidemill explain TM-nnn` explains every code in the log.
 """
-FORM = {"fleet": forms.fleet(catalog.names())}
+FORM = {"fleet": forms.fleet(catalog.names()), "engine": forms.engine(), "master": forms.master()}
 
 
 def announce(context: Context, summary: Any) -> None:
@@ -66,6 +66,7 @@ with DAG(
         materialize = CommandOperator(
             task_id="materialize",
             words=["materialize", name],
+            options=forms.ENGINE_OPTIONS,
             map_index_template="{{ task.words[1] }}",
             **defaults.RETRY,
         )

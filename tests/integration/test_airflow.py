@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
+from infra.local.pumps.plan import Plan, parse_start
+from infra.local.pumps.run import write_fleet
 from pipelines.importers.hub import RawWriter
 from serving.store import open_store
 from tests.fakes.predictions import START, a_fortnight, publish, send
@@ -75,6 +77,17 @@ def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(ho
     written = [path.read_bytes() for path in home.glob("airflow.db*")]
     assert written
     assert not [text for text in (said.encode(), *written) if SECRET.encode() in text]
+
+
+def test_panes_are_made_by_a_task_for_each_run_of_dates(home, tmp_path):
+    store = open_store(str(tmp_path / "store"), create=True)
+    write_fleet(Plan(2, 3, 7, parse_start("2026-01-05")), store.uri, processes=1)
+    subprocess.run([_bin("tidemill"), "ingest", "pumps", "--store", store.uri], check=True, capture_output=True)
+    found, said = run_dag(home, "materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
+    assert found["state"] == "success", said[-4000:]
+    panes = {name.partition(":")[2] for name in found["tasks"] if name.startswith("panes:")}
+    assert panes == {f"{date}..{date}" for date in ("2026-01-05", "2026-01-06", "2026-01-07")}
+    assert found["returned"]["rows"]["rows"] > 0
 
 
 def test_monitoring_wakes_the_training_when_the_inputs_have_moved(home, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
-from dags import assets, monitor
+from dags import assets, materialize, monitor
+from dags.command import flags
 from features import catalog
 from pipelines import usecases
 
@@ -22,14 +23,14 @@ def bag():
     return DagBag(str(DAGS))
 
 
-@pytest.fixture(params=["ingest", "train", "release", "monitor"])
+@pytest.fixture(params=["ingest", "materialize", "train", "release", "monitor"])
 def dag(request, bag):
     return bag.dags[request.param]
 
 
 def test_every_file_is_parsed_and_nothing_else_is_taken_for_one(bag):
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["ingest", "monitor", "release", "train"]
+    assert sorted(bag.dags) == ["ingest", "materialize", "monitor", "release", "train"]
 
 
 def test_a_dag_tells_people_what_it_does(dag):
@@ -66,6 +67,13 @@ def test_tasks_follow_each_other_as_told(bag):
     # Mapped tasks also depend on the task that says over what they are mapped.
     assert order == {
         "ingest": {"check_parameters": ["ingest", "materialize"], "ingest": ["materialize"], "materialize": []},
+        "materialize": {
+            "check_parameters": ["plan"],
+            "plan": ["runs"],
+            "runs": ["panes"],
+            "panes": ["rows"],
+            "rows": [],
+        },
         "train": {"check_parameters": ["materialize", "train"], "materialize": ["train"], "train": []},
         "release": {"release": []},
         "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
@@ -77,6 +85,9 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
     assert {name for name, count in retries.items() if count} == {
         "ingest.ingest",
         "ingest.materialize",
+        "materialize.plan",
+        "materialize.panes",
+        "materialize.rows",
         "train.materialize",
         "release.release",
         "monitor.monitor",
@@ -96,6 +107,15 @@ def test_a_moved_alias_wakes_the_release_and_a_decision_wakes_the_training(bag):
 
     assert awaited("release") == ["registry.champions"]
     assert awaited("train") == [f"retrain.{name}" for name in usecases.names()]
+
+
+def test_each_run_of_dates_in_a_plan_becomes_one_call_of_the_command():
+    plan = {"runs": ["2026-01-05..2026-01-11", "2026-01-12"]}
+    made = materialize.stage_options(plan, {"engine": "local", "master": None})
+    assert [flags(options) for options in made] == [
+        ["--stage=panes", "--dates=2026-01-05..2026-01-11", "--engine=local"],
+        ["--stage=panes", "--dates=2026-01-12", "--engine=local"],
+    ]
 
 
 def test_outlets_are_declared(bag):
@@ -134,4 +154,4 @@ print(json.dumps([sorted(bag.dags), sorted(set({HEAVY!r}) & set(sys.modules)), b
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [["ingest", "monitor", "release", "train"], [], {}]
+    assert found == [["ingest", "materialize", "monitor", "release", "train"], [], {}]
