@@ -836,12 +836,14 @@ static void expect_row(const tm_stream *stream, int32_t device)
     const char *panes = (const char *)(stream->state + ((size_t)device * stream->panes + slot) * stream->signals);
     for (size_t byte = 0; byte < stream->signals * sizeof(tm_pane); byte += 64)
         TM_PREFETCH(panes + byte);
-    TM_PREFETCH(stream->seen + (size_t)device * stream->capacity);
+    TM_PREFETCH(stream->seen + (size_t)device * stream->capacity + stream->marks[(size_t)device * TM_MARKS + TM_MARK_OPEN]);
 }
 
 size_t tm_stream_take(const tm_stream *stream, const int32_t *device, const int64_t *time, const tm_real *values,
                       size_t rows)
 {
+    for (size_t row = 0; row < rows && row < TM_AHEAD; row++)
+        expect_row(stream, device[row]);
     for (size_t row = 0; row < rows; row++) {
         if (row + TM_AHEAD < rows)
             expect_row(stream, device[row + TM_AHEAD]);
