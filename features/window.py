@@ -32,16 +32,21 @@ from features.statistic import STATISTICS, Statistic
 Times = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
+_SPARSE: Final = 4  # windows that fit for each that is wanted, from which on only the wanted ones are merged
 _BLOCK_BYTES: Final = 16 * 2**20  # of dense panes at a time; small enough to stay near the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Windows to merge: the first one covers the panes from ``offset`` on, ``length`` of them, of some signals."""
+    """Windows to merge: the first one covers the panes from ``offset`` on, ``length`` of them, of some signals.
+
+    Only those ``wanted``, by number, increasing; all that fit when left out.
+    """
 
     offset: int
     length: int
     signals: Indices
+    wanted: Indices | None = None
 
 
 def slide(run: State, spans: Sequence[Span], every: int, pane_us: int) -> list[State]:
@@ -73,7 +78,9 @@ def slide(run: State, spans: Sequence[Span], every: int, pane_us: int) -> list[S
             if not span.length & run_length:
                 continue
             begin = span.offset + covered[number]
-            part = np.take(run[begin : begin + counts[number] * every : every], span.signals, axis=1)
+            whole = run[begin : begin + counts[number] * every : every]
+            chosen = whole if span.wanted is None else np.take(whole, span.wanted, axis=0)
+            part = np.take(chosen, span.signals, axis=1)
             before = merged[number]
             if before is None:
                 merged[number] = part
@@ -131,6 +138,13 @@ class _Window:
     lag: int
     signals: Indices
     cells: tuple[_Cell, ...]
+
+    def wanted(self, rows: Indices, sparse: bool) -> Indices | None:  # noqa: FBT001 - of one caller
+        """The windows that rows ask for, by number; None for all of them."""
+        if not sparse:
+            return None
+        lags = {lag for cell in self.cells for lag, _, _ in cell.columns}
+        return np.unique(np.concatenate([rows + self.lag - lag for lag in lags]))
 
 
 class WindowPlan:
@@ -228,16 +242,20 @@ class WindowPlan:
         for phase in range(1, len(grains)):
             kernel.merge(grains[0], grains[phase], np.array([phase * self.pane_us], np.float64))
         reach = self.reach_us // self._grain_us
+        rows_picked = np.concatenate(picks)
+        # A stream asks for one row of a device at a time: most windows that would fit are then nobody's.
+        sparse = _SPARSE * len(rows_picked) < len(grains[0]) // self._step
         spans = [
-            Span(reach - length - window.lag * self._step, length, window.signals)
+            Span(reach - length - window.lag * self._step, length, window.signals, window.wanted(rows_picked, sparse))
             for window in self._windows
             for length in (window.length_us // self._grain_us,)
         ]
-        rows_picked = np.concatenate(picks)
-        for window, merged in zip(self._windows, slide(grains[0], spans, self._step, self._grain_us), strict=True):
+        slid = slide(grains[0], spans, self._step, self._grain_us)
+        for window, span, merged in zip(self._windows, spans, slid, strict=True):
             for cell in window.cells:
                 read = cell.statistic.function(merged[:, cell.signals], window.length_us)
                 for lag, positions, columns in cell.columns:
-                    picked = read[rows_picked + window.lag - lag]
+                    places = rows_picked + window.lag - lag
+                    picked = read[places if span.wanted is None else np.searchsorted(span.wanted, places)]
                     for position, column in zip(positions.tolist(), columns.tolist(), strict=True):
                         values[:, column] = picked[:, position]

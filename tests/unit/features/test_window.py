@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +46,9 @@ def test_windows_of_several_lengths_are_those_of_each_alone(lengths: list[int], 
     for span, found in zip(spans, together, strict=True):
         (alone,) = slide(panes[offset:].copy(), [Span(0, span.length, np.arange(3))], every, PANE_US)
         np.testing.assert_array_equal(found, alone[:, [2, 0]])
+        wanted = np.arange(0, len(found), 3)
+        (some,) = slide(panes.copy(), [replace(span, wanted=wanted)], every, PANE_US)
+        np.testing.assert_array_equal(some, found[wanted])
 
 
 def _panes(starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
