@@ -51,7 +51,15 @@ def throughput(rates: Mapping[str, float]) -> str:
         x, ink = (left + width - 10, _BACK) if inside else (left + width + 8, _INK)
         parts.append(_text(x, y + 18, share, 12.5, ink, anchor="end" if inside else "start"))
     parts.append(f'<path d="M{right} {top - 6}V{bottom}" stroke="{_INK}" stroke-width="1.5" stroke-dasharray="5 4"/>')
-    parts.append(_text(24, height - 20, "Longer is better. All compute the same statistics of each pane.", 12, _SOFT))
+    parts.append(
+        _text(
+            24,
+            height - 20,
+            "Longer is better. The same statistics of each pane; tsfresh and river compute fewer, of one device.",
+            12,
+            _SOFT,
+        )
+    )
     best = next((name for name, _ in bars if name != OURS), "")
     alt = f"Bars: {OURS} {brief(rates[OURS])} messages per CPU second, the scan {brief(limit)}; best peer: {best}."
     return _svg(height, parts, alt)
