@@ -81,10 +81,13 @@ class Events:
         return cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
     def histories(self) -> dict[tuple[int, int], History]:
-        """The events by device and kind; pairs without any are left out."""
+        """The events by device and kind; pairs without any are left out.
+
+        What was told twice, or differs only in what features do not look at, is one event.
+        """
         visible = np.maximum(self.time, self.known)
-        order = np.lexsort((self.time, visible, self.kind, self.device))
-        device, kind, visible, time = self.device[order], self.kind[order], visible[order], self.time[order]
+        table = np.unique(np.stack([self.device, self.kind, visible, self.time], axis=1), axis=0)
+        device, kind, visible, time = table.T
         begins = np.flatnonzero((np.diff(device, prepend=-1) != 0) | (np.diff(kind, prepend=-1) != 0))
-        parts = (slice(begin, end) for begin, end in pairwise([*begins.tolist(), len(order)]))
+        parts = (slice(begin, end) for begin, end in pairwise([*begins.tolist(), len(table)]))
         return {(int(device[part][0]), int(kind[part][0])): History(visible[part], time[part]) for part in parts}

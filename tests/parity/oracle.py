@@ -154,7 +154,7 @@ class History:
 
     def known(self, kind: str, end: int) -> list[int]:
         """When the events of a kind happened that were known at the end of a window."""
-        return [time for name, time, known in self.events if name == kind and max(time, known) < end]
+        return [time for name, time, known in set(self.events) if name == kind and max(time, known) < end]
 
     def beginning(self, kind: str, end: int) -> int | None:
         """The start of the first whole pane after the last event became known, if a pane lies behind it by now."""

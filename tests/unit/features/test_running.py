@@ -81,3 +81,9 @@ def test_a_device_without_an_event_has_no_growing_window() -> None:
     rows = plan.rows(np.zeros(4, np.int32), start, state, bounds)
     assert np.isnan(rows.values).all()
     assert len(rows.end) == 4
+
+
+def test_an_event_that_was_told_twice_is_one() -> None:
+    time = np.array([5, 5, 6]) * MINUTE
+    events = Events(np.zeros(3, np.int32), np.zeros(3, np.int32), time, time)
+    assert events.histories()[0, 0].count(np.array([9 * MINUTE]), 9 * MINUTE).tolist() == [2.0]
