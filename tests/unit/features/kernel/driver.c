@@ -51,6 +51,60 @@ static void run_bursts(void)
         }
 }
 
+/* Streams rows of three devices through rings on exactly sized blocks: forwards, backwards, twice, far ahead. */
+static void stream(int ordered)
+{
+    enum { DEVICES = 3, PANES = 7, CAPACITY = 8 };
+    tm_stream s = {.devices = DEVICES, .panes = PANES, .signals = SIGNALS, .capacity = CAPACITY, .most_open = CAPACITY,
+                   .pane_us = 10, .every_us = 20, .lateness_us = 15, .room_us = PANES * 10 + 20 - 40};
+    tm_real *limits = malloc(SIGNALS * sizeof *limits);
+    s.state = malloc(DEVICES * PANES * SIGNALS * sizeof *s.state);
+    s.start = malloc(DEVICES * PANES * sizeof *s.start);
+    s.marks = calloc(DEVICES * TM_MARKS, sizeof *s.marks);
+    s.seen = malloc(DEVICES * CAPACITY * sizeof *s.seen);
+    s.held = ordered ? malloc(DEVICES * CAPACITY * SIGNALS * sizeof *s.held) : NULL;
+    s.tally = calloc(TM_TALLIES, sizeof *s.tally);
+    s.limits = limits;
+    for (size_t i = 0; i < SIGNALS; i++)
+        limits[i] = (tm_real)50.5;
+    for (size_t i = 0; i < DEVICES * PANES; i++)
+        s.start[i] = TM_NEVER;
+    for (size_t d = 0; d < DEVICES; d++)
+        s.marks[d * TM_MARKS + TM_MARK_FIRST] = s.marks[d * TM_MARKS + TM_MARK_NEWEST] =
+            s.marks[d * TM_MARKS + TM_MARK_CLOSED] = s.marks[d * TM_MARKS + TM_MARK_EMITTED] =
+                s.marks[d * TM_MARKS + TM_MARK_PANE] = TM_NEVER;
+    int32_t *device = malloc(ROWS * sizeof *device);
+    int64_t *time = malloc(ROWS * sizeof *time), now = -500;
+    tm_real *values = malloc(ROWS * SIGNALS * sizeof *values);
+    for (size_t row = 0; row < ROWS; row++) {
+        now += uniform() < 0.01 ? 1000 : (int64_t)(uniform() * 4);
+        device[row] = (int32_t)(uniform() * (DEVICES + 1)) - 1;
+        time[row] = now - (int64_t)(uniform() * 30);
+        for (size_t i = 0; i < SIGNALS; i++)
+            values[row * SIGNALS + i] = uniform() < 0.1 ? (tm_real)NAN : (tm_real)(50 + uniform());
+    }
+    CHECK(tm_stream_misfit(&s, device, time, ROWS) == ROWS);
+    size_t row = 0, stops = 0;
+    while ((row += tm_stream_take(&s, device + row, time + row, values + row * SIGNALS, ROWS - row)) < ROWS) {
+        CHECK(s.tally[TM_TALLY_DUE] > 0 && ++stops < ROWS);
+        for (size_t d = 0; d < DEVICES; d++)
+            if (s.marks[d * TM_MARKS + TM_MARK_DUE]) {
+                const int64_t passed = s.marks[d * TM_MARKS + TM_MARK_NEWEST] - 15 + 1000000;
+                s.marks[d * TM_MARKS + TM_MARK_EMITTED] = passed / 20 * 20 - 1000000;
+                s.marks[d * TM_MARKS + TM_MARK_DUE] = 0;
+            }
+        s.tally[TM_TALLY_DUE] = 0;
+    }
+    CHECK(stops > 9 && s.tally[TM_TALLY_LATE] > 0 && s.tally[TM_TALLY_DUPLICATE] > 0);
+    CHECK(s.tally[TM_TALLY_CROWDED] > 0 && s.tally[TM_TALLY_REFUSED] > 0);
+    device[3] = DEVICES;
+    CHECK(tm_stream_misfit(&s, device, time, ROWS) == 3);
+    time[2] = INT64_MIN;
+    CHECK(tm_stream_misfit(&s, device, time, ROWS) == 2);
+    free(limits), free(s.state), free(s.start), free(s.marks), free(s.seen), free(s.held), free(s.tally);
+    free(device), free(time), free(values);
+}
+
 int main(void)
 {
     run_bursts();
@@ -107,5 +161,7 @@ int main(void)
         CHECK(isnan((double)tm_pane_statistic(whole, (tm_statistic)code, 600)));
 
     free(panes), free(group), free(at), free(values), free(shift);
+    stream(0);
+    stream(1);
     return 0;
 }
