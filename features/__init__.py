@@ -29,6 +29,10 @@ Floor plan, from the ground up; each module imports only from those before it:
     featureset.py   which features, with names and a digest over every parameter
     panetable.py    readings of many devices to panes, by columns
     batch.py        features of stored telemetry
+    snapshot.py     arrays and a book in one block of bytes that tells when it is damaged
+    roster.py       names of a stream's devices and their codes
+    eventlog.py     the events of a stream that rows to come still speak of
+    ring.py         what a stream remembers of its devices, in flat arrays
     online.py       features of a stream
     description.py  what each feature says, in words
     catalog/        the fleets and feature sets in use: what a data scientist edits
