@@ -70,6 +70,17 @@ class Version:
     created_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What a version learned from: the feature set's digest, and the first and last window end, UTC microseconds."""
+
+    usecase: str
+    version: str
+    digest: str
+    since: int
+    until: int
+
+
 class RegistryPort(Protocol):
     """The registry, as far as a training needs it: ``pipelines.registry.Registry``."""
 

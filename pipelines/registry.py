@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
-from pipelines.registration import BUNDLE, REPORT, Registered, Registration, Version
+from pipelines.registration import BUNDLE, REPORT, Registered, Registration, TrainingSet, Version
 from pipelines.settings import masked
 from serving.approval import Desired
 
@@ -81,6 +81,11 @@ class Registry:
         """Return all versions of a use case, oldest first; none when it was never trained."""
         with self._asked():
             return [self._version(found) for found in self._search(usecase)]
+
+    def training_sets(self, usecase: str) -> list[TrainingSet]:
+        """Return what the versions of a use case learned from; one registered by hand has nothing to say."""
+        with self._asked():
+            return [found for version in self._search(usecase) for found in self._learned_from(usecase, version)]
 
     def tags(self, usecase: str, version: str) -> dict[str, str]:
         """Return the tags of a version.
@@ -253,6 +258,14 @@ class Registry:
         created = int(found.creation_timestamp) * 1000
         digest = self._digest(found)
         return Version(str(found.version), found.run_id or "", digest, aliases, dict(found.tags), created)
+
+    def _learned_from(self, usecase: str, version: Any) -> Iterator[TrainingSet]:
+        run = self._optional(lambda: self._client.get_run(version.run_id)) if version.run_id else None
+        for used in run.inputs.dataset_inputs if run else ():
+            source = json.loads(used.dataset.source)
+            if {"features.digest", "since", "until"} <= source.keys():
+                since, until = int(source["since"]), int(source["until"])
+                yield TrainingSet(usecase, str(version.version), source["features.digest"], since, until)
 
     def _digest(self, found: Any) -> str:
         run = self._optional(lambda: self._client.get_run(found.run_id)) if found.run_id else None

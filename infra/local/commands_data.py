@@ -1,4 +1,4 @@
-"""Commands that bring telemetry in: simulate, import, ingest, materialize, quarantine."""
+"""Commands that bring telemetry in: simulate, import, ingest, quarantine."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,6 @@ import click
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
 from infra.local.parameters import FLEET, MOMENT, iso
-from infra.local.partitions import DATES, ENGINES, STAGES, Dates, Way, in_parts
 from infra.local.pumps.plan import Plan
 
 MOST_BYTES = 200  # of a rejected record that are shown
@@ -117,34 +116,6 @@ def ingest(run: Run, fleet: str) -> Outcome:
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
     ]
-    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
-
-
-@command(
-    "Bring panes and feature rows up to date.",
-    example="tidemill materialize pumps",
-    also="Where one machine is outgrown: --engine spark (make spark), or --stage plan, then --stage panes for each run "
-    "of dates in as many processes as you like, then --stage rows.",
-)
-@click.argument("fleet", type=FLEET)
-@click.option("--engine", default="local", type=click.Choice(ENGINES), help="Who does the work.")
-@click.option("--master", default="local[*]", metavar="URL", help="Where Spark works: local[n] or a cluster.")
-@click.option("--stage", type=click.Choice(STAGES), help="Only this stage.  [default: all of them]")
-@click.option("--dates", type=DATES, metavar="FIRST..LAST", help="Only panes of these dates.  [default: all]")
-def materialize(run: Run, fleet: str, *, engine: str, master: str, stage: str | None, dates: Dates | None) -> Outcome:
-    """Materialize the features of a fleet."""
-    if engine != "local" or stage:
-        return in_parts(run, fleet, Way(engine, master, stage, dates))
-    if dates:
-        raise click.UsageError("--dates goes with --stage panes")
-    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
-    from pipelines.lake import Lake  # noqa: PLC0415 - see above
-    from pipelines.materialize import materialize as bring_up  # noqa: PLC0415 - see above
-
-    store = run.open_store()
-    summary = bring_up(Lake(store.uri), catalog.load(fleet).features.computable, run.console.progress)
-    lines = [f"{summary.panes:,} panes of {summary.readings:,} readings, {summary.rows:,} feature rows computed"]
-    lines += [f"dates {summary.dates[0]} to {summary.dates[-1]}" if summary.dates else "nothing had changed"]
     return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
 
 

@@ -15,7 +15,7 @@ from pipelines import usecases
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
 from pipelines.label import FailureWithin
 from pipelines.lake import Lake
-from pipelines.registration import BUNDLE, REPORT, Registration
+from pipelines.registration import BUNDLE, REPORT, Registration, TrainingSet
 from pipelines.registry import Registry
 from pipelines.training import Parameters, train
 from serving.approval import Desired, read_gate
@@ -103,6 +103,14 @@ def test_a_version_that_passed_becomes_the_challenger_and_fits_the_screen(regist
     assert version.description.splitlines()[0] == "Passed: catches 3 of 3"
     assert f"(#/experiments/{home}/runs/{found.run_id}/artifacts/report/index.html)" in version.description
     assert client.get_registered_model(name).description == "Something fails"
+
+
+def test_a_version_says_what_it_learned_from(registry, client, name):
+    assert registry.training_sets(name) == []
+    source = {"features.digest": "sha256:rows", "since": "5", "until": "70", "train": 3}
+    registry.register(registration(name, dataset=("fleet/features", digest_of(b"rows"), source)))
+    client.create_model_version(name, "s3://somewhere/else")  # registered by hand
+    assert registry.training_sets(name) == [TrainingSet(name, "1", "sha256:rows", 5, 70)]
 
 
 def test_nobody_but_a_person_makes_a_champion(registry, name):

@@ -7,6 +7,9 @@ import pytest
 from features import catalog
 from features.description import describe
 from infra.local.cli import run
+from infra.local.pumps.plan import Plan, parse_start
+from infra.local.pumps.run import write_fleet
+from tests.fakes.mlflow_server import free_port
 
 FLEETS = catalog.names()
 
@@ -64,3 +67,43 @@ def test_the_list_names_every_fleet_and_its_digest(capsys):
     lines = text(capsys).splitlines()[1:]
     assert [line.split()[0] for line in lines] == FLEETS
     assert [line.split()[-1] for line in lines] == [catalog.load(fleet).features.digest for fleet in FLEETS]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Two pumps for two days, ingested; no registry answers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    (tmp_path / "store").mkdir()
+    uri = str(tmp_path / "store")
+    write_fleet(Plan(2, 2, 7, parse_start("2026-01-05"), corrupt_share=0.0), uri, processes=1)
+    assert run(["ingest", "pumps", "--store", uri, "--quiet"]) == 0
+    return uri
+
+
+def test_a_dry_run_says_what_a_run_then_does_and_writes_nothing(store, tmp_path, capsys):
+    files = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    assert run(["materialize", "pumps", "--store", store, "--dry-run", "--json"]) == 0
+    foreseen = json.loads(text(capsys))
+    assert sorted(tmp_path.rglob("*")) == files
+    assert run(["materialize", "pumps", "--store", store, "--explain", "--json"]) == 0
+    done = json.loads(text(capsys))
+    assert (foreseen["dry_run"], done["dry_run"]) == (True, False)
+    for name in ("panes", "rows", "dates"):
+        assert foreseen[name] == done[name] == done["touched"].get(name, foreseen[name])
+    assert done["rows"] > 0
+    assert done["touched"]["training_sets"] is None
+    assert done["touched"]["predictions"] == {}
+    assert len(done["touched"]["devices"]) == 2
+
+
+def test_an_explanation_says_unknown_where_no_registry_answers_and_nothing_where_nothing_changed(store, capsys):
+    assert run(["materialize", "pumps", "--store", store, "--explain", "--quiet"]) == 0
+    told = text(capsys)
+    assert "training sets  unknown: the registry does not answer" in told
+    assert "predictions    0 touched" in told
+    assert run(["materialize", "pumps", "--store", store, "--explain", "--quiet"]) == 0
+    told = text(capsys)
+    assert "nothing has changed" in told
+    assert "training sets  0 touched" in told
