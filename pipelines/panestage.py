@@ -167,7 +167,7 @@ class _Stage:
             for batch in batches:
                 names, times, *values = batch.columns
                 codes = self.devices.codes(names.dictionary)[names.indices.to_numpy()]
-                columns = [_column(each) for each in values]
+                columns = [column_of(each) for each in values]
                 partials.append(panes_of(self.features, codes, times.to_numpy(), columns))
         return self._joined(partials, group)
 
@@ -216,7 +216,7 @@ class _Stage:
                 found.append(file.read_row_group(group.number, self.columns, use_threads=False).filter(inside))
         device, times, *values = pa.concat_tables(found).combine_chunks().columns
         owners = codes[pc.index_in(device, pa.array(names)).to_numpy()]
-        columns = [_column(each.chunk(0)) for each in values]
+        columns = [column_of(each.chunk(0)) for each in values]
         return panes_of(self.features, owners, times.to_numpy(), columns)
 
 
@@ -242,8 +242,8 @@ def _key(table: PaneTable, row: int) -> tuple[int, int]:
     return int(table.device[row]), int(table.start[row])
 
 
-def _column(array: pa.Array) -> Column:
-    """The memory of an Arrow array as it is, not copied."""
+def column_of(array: pa.Array) -> Column:
+    """The memory of an Arrow array of float64 as it is, not copied."""
     validity, data = array.buffers()
     values = np.frombuffer(data, np.float64, len(array), array.offset * 8)
     bits = None if validity is None or not array.null_count else np.frombuffer(validity, np.uint8)

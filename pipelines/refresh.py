@@ -12,17 +12,17 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.featureset import FeatureSet
-from features.pane import PANE_FIELDS, pane_starts
+from features.pane import pane_starts
 from features.panetable import PaneTable, panes_of
 from features.plan import Bounds
-from pipelines import tables
+from pipelines import panerows, tables
 from pipelines.growth import Growth
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
+from pipelines.panestage import column_of
 from pipelines.reach import Codes, Devices, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
 from pipelines.unique import date_names
@@ -157,13 +157,10 @@ class PaneStage:
 
     def _summarise(self, readings: pa.Table, codes: Codes) -> pa.Table:
         features, devices = self._features, self._changes.devices
-        values = _matrix(readings, features.fleet.signal_names)
-        panes = panes_of(features, codes, readings["time"].to_numpy(), values)
-        columns = _columns(panes.state.reshape(len(panes.start), -1))
-        names = devices.names.take(pa.array(panes.device))
-        schema = tables.panes(features).schema
+        signals = [column_of(readings[name].combine_chunks()) for name in features.fleet.signal_names]
+        panes = panes_of(features, codes, readings["time"].to_numpy(), signals)
         self._changes.note(panes.device, panes.start, len(readings))
-        return pa.table([date_names(panes.start), names, panes.start, *columns], schema=schema)
+        return panerows.rows_of(features, devices.names, panes)
 
     def _others(self, dates: Sequence[str], computed: pa.Table) -> pa.Table:
         """The stored panes of some dates that were not computed anew."""
@@ -189,7 +186,7 @@ class RowStage:
     ) -> None:
         self._panes, self._features, self._changes = panes, features, changes
         self._happened, self._spans = happened, spans
-        self._growth = Growth(features, self._read, changes.after.first)
+        self._growth = Growth(features, self._read_states, changes.after.first)
 
     def compute(self, table: Snapshot, dates: Sequence[str]) -> tuple[pa.Table, int]:
         """Compute the touched rows of consecutive dates.
@@ -209,35 +206,34 @@ class RowStage:
     def _codes(self, rows: pa.Table) -> Codes:
         return self._changes.devices.codes(rows["device"])
 
-    def _read(self, begin: int, end: int, wanted: Codes) -> PaneTable:
-        """The panes of some devices that start within a time, sorted by device and start."""
-        signals, devices = self._features.fleet.signal_names, self._changes.devices
-        owners = None if len(wanted) == len(devices) else devices.names.take(pa.array(wanted)).to_pylist()
-        names = [f"{signal}.{part}" for signal in signals for part in PANE_FIELDS]
-        within = _within("start", begin, end)
-        dates = day_names(begin, end)
-        stored = self._panes.read(["device", "start", *names], dates=dates, devices=owners, coded=True, **within)
-        codes, start = devices.codes(stored["device"]), stored["start"].to_numpy()
-        order = np.lexsort((start, codes))
-        state = _matrix(stored, names)[order].reshape(len(stored), len(signals), len(PANE_FIELDS))
-        return PaneTable(codes[order], start[order], state)
-
     def _rows(self, spans: Spans, begin: int, end: int) -> pa.Table:
         features, after, devices = self._features, self._changes.after, self._changes.devices
         wanted = np.unique(spans.device)
         low = begin - features.longest_us
         low -= low % features.pane_us
-        panes = self._read(low, end, wanted)
+        panes = self._read(low, end, wanted, panerows.columns(features))
         bounds = Bounds(after.first, np.full(len(devices), -1), np.full(len(devices), -1))
         bounds.after[wanted] = begin - 1
         bounds.until[wanted] = np.minimum(end - 1, after.last[wanted] + features.pane_us)
-        carried = self._growth.up_to(low, wanted, self._happened.events)
+        events = self._happened.events
+        carried = self._growth.up_to(low, wanted, events)
         rows = features.plan().rows(
-            panes.device, panes.start, panes.state, bounds, events=self._happened.events, carried=carried
+            panes.device, panes.start, panes.state, bounds, counts=panes.counts, events=events, carried=carried
         )
         names = devices.names.take(pa.array(rows.device))
-        columns = [date_names(rows.end), names, rows.end, *_columns(rows.values)]
+        columns = [date_names(rows.end), names, rows.end, *np.ascontiguousarray(rows.values.T)]
         return pa.table(columns, schema=tables.features(features).schema)
+
+    def _read_states(self, begin: int, end: int, wanted: Codes) -> PaneTable:
+        return self._read(begin, end, wanted, panerows.columns(self._features, sketches=False))
+
+    def _read(self, begin: int, end: int, wanted: Codes, columns: Sequence[str]) -> PaneTable:
+        """The panes of some devices that start within a time, sorted by device and start."""
+        devices, within = self._changes.devices, _within("start", begin, end)
+        owners = None if len(wanted) == len(devices) else devices.names.take(pa.array(wanted)).to_pylist()
+        dates = day_names(begin, end)
+        stored = self._panes.read(columns, dates=dates, devices=owners, coded=True, **within)
+        return panerows.table_of(self._features, devices.codes(stored["device"]), stored)
 
 
 def runs_of_dates(dates: Sequence[str], counts: dict[str, int], most: int) -> Iterator[list[str]]:
@@ -286,17 +282,6 @@ def _among(device: Codes, start: Times, chosen: Codes, chosen_start: Times) -> N
     keys = device.astype(np.int64) * len(moments) + place
     wanted = chosen.astype(np.int64) * len(moments) + np.searchsorted(moments, chosen_start)
     return np.asarray(known & np.isin(keys, wanted))
-
-
-def _columns(matrix: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    return list(np.ascontiguousarray(matrix.T))
-
-
-def _matrix(table: pa.Table, names: Sequence[str]) -> NDArray[np.float64]:
-    matrix = np.empty((len(table), len(names)))
-    for number, name in enumerate(names):
-        matrix[:, number] = pc.fill_null(table[name], np.nan).to_numpy()
-    return matrix
 
 
 def day_of(date: str) -> int:

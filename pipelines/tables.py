@@ -5,7 +5,7 @@ as ``yyyy-mm-dd`` and the partition.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
@@ -55,16 +55,19 @@ def events(fleet: Fleet) -> Layout:
 
 
 def panes(features: FeatureSet) -> Layout:
-    """Panes: date, device, start, and ``<signal>.<field>`` for each field of a pane.
+    """Panes: date, device, start, ``<signal>.<field>`` for each field, ``<signal>.counts`` where quantiles are asked.
 
     The path names everything a pane depends on, so feature sets share panes exactly when they may.
     """
     signals = features.fleet.signal_names
     limits, regimes = [s.limit for s in features.fleet.signals], regimes_json(features.regimes)
-    kind = short(digest_of([PANE_VERSION, features.pane_us, list(signals), limits, regimes]))
+    sketches = {signals[place]: asdict(sketch) for place, sketch in features.sketched.items()}
+    kind = short(digest_of([PANE_VERSION, features.pane_us, list(signals), limits, regimes, sketches]))
     fields = (f"{signal}.{field}" for signal in signals for field in PANE_FIELDS)
     path = f"{features.fleet.name}/panes-v{PANE_VERSION}-{kind}"
     schema = _schema([("date", _TEXT), ("device", _TEXT), ("start", _NUMBER)], fields)
+    for signal in sketches:
+        schema = schema.append(pa.field(f"{signal}.counts", pa.list_(pa.int32())))
     return Layout(path, schema, ("device", "start"), f"tidemill materialize {features.fleet.name}", computed=True)
 
 

@@ -22,12 +22,14 @@ AGED = (LEVEL, TimeSince())
 EVENTFUL = (LEVEL, EventCount("fault", 6 * HOUR), Lag(EventCount("fault", 2 * HOUR), 2))
 SINCE_EVENT = (LEVEL, TimeSince("service"), Lag(TimeSince("service"), 2), Feature("speed", "mean", Since("service")))
 GROWN = (LEVEL, Feature("speed", "std", Since()), Feature("current", "max", Since("service")), TimeSince())
+QUANTILES = grid(["speed", "current"], ["p05", "p50", "mean_absolute_change"], [HOUR, 6 * HOUR])
 KINDS: dict[str, tuple[AnyFeature, ...]] = {
     "lagged": LAGGED,
     "aged": AGED,
     "eventful": EVENTFUL,
     "since_event": SINCE_EVENT,
     "grown": GROWN,
+    "quantiles": QUANTILES,
 }
 SETS = {name: FeatureSet(SERVICED, 10 * MINUTE, HOUR, features) for name, features in KINDS.items()}
 
