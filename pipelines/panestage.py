@@ -261,11 +261,13 @@ def _waits(
         near = (table.start >= part.start.min()) & (table.start <= part.start.max())
         waits |= near & np.isin(table.device, np.unique(part.device))
     codes = np.unique(table.device)
+    names = [devices.names[code] for code in codes.tolist()]
+    low, high = min(names), max(names)
     for group in _overlapping(to_come, table, pane_us):
         begin, end = group.times
-        named = np.zeros(int(codes[-1]) + 1, bool)
-        named[codes] = [group.may_hold(devices.names[code]) for code in codes.tolist()]
-        if named.any():
+        if group.devices is None or (group.devices[0] <= high and group.devices[1] >= low):
+            named = np.zeros(int(codes[-1]) + 1, bool)
+            named[codes] = [group.may_hold(name) for name in names]
             waits |= (table.start > begin - pane_us) & (table.start <= end) & named[table.device]
     return waits
 
