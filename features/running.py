@@ -72,10 +72,7 @@ def growing(
         high = int(np.searchsorted(start, ends[rows[-1]]))
         # Only the window that was in force already has a share in what is carried.
         panes = np.concatenate([held[None] if number == 0 else empty((1, state.shape[1])), state[low:high]])
-        for place in range(1, len(panes)):
-            merged = panes[place - 1].copy()
-            kernel.merge(merged, panes[place], np.array([start[low + place - 1] - begin], np.float64))
-            panes[place] = merged
+        kernel.accumulate(panes, np.append(0.0, start[low:high] - begin))
         states[rows] = panes[np.searchsorted(start[low:high], ends[rows])]
     return states, lengths
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from features import kernel
 from features.pane import PANE_FIELDS, State, empty
-from features.statistic import STATISTICS, Statistic
+from features.statistic import read_columns
 
 Times = NDArray[np.int64]
 Indices = NDArray[np.intp]
@@ -122,28 +122,20 @@ class Stretches:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
-    """Columns of the result that one call of a statistic fills, by lag in steps."""
-
-    statistic: Statistic
-    signals: Indices | slice  # of the window's; a slice copies nothing
-    columns: tuple[tuple[int, Indices, Indices], ...]  # lag, positions within signals, columns
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     """One window length, the signals that need it, how far back it is asked for, and what is read off it."""
 
     length_us: int
     lag: int
     signals: Indices
-    cells: tuple[_Cell, ...]
+    reads: tuple[tuple[int, str], ...]  # positions within signals, statistics
+    columns: tuple[tuple[int, int, int], ...]  # lag in steps, position within reads, column
 
     def wanted(self, rows: Indices, sparse: bool) -> Indices | None:  # noqa: FBT001 - of one caller
         """The windows that rows ask for, by number; None for all of them."""
         if not sparse:
             return None
-        lags = {lag for cell in self.cells for lag, _, _ in cell.columns}
+        lags = {lag for lag, _, _ in self.columns}
         return np.unique(np.concatenate([rows + self.lag - lag for lag in lags]))
 
 
@@ -171,19 +163,17 @@ class WindowPlan:
     def _window(self, length_us: int, requests: Sequence[Request]) -> _Window:
         here = [(column, request) for column, request in enumerate(requests) if request.window_us == length_us]
         signals = np.unique([request.signal for _, request in here])
-        cells = []
-        for name in sorted({request.statistic for _, request in here}):
-            chosen = [(column, request) for column, request in here if request.statistic == name]
-            wanted = np.unique([request.signal for _, request in chosen])
-            columns = []
-            for lag_us in sorted({request.lag_us for _, request in chosen}):
-                lagged = [(column, request.signal) for column, request in chosen if request.lag_us == lag_us]
-                positions = np.searchsorted(wanted, [signal for _, signal in lagged])
-                columns.append((lag_us // self.every_us, positions, np.array([column for column, _ in lagged])))
-            here_of = slice(None) if len(wanted) == len(signals) else np.searchsorted(signals, wanted)
-            cells.append(_Cell(STATISTICS[name], here_of, tuple(columns)))
+        wanted = sorted({(int(np.searchsorted(signals, request.signal)), request.statistic) for _, request in here})
+        columns = [
+            (
+                request.lag_us // self.every_us,
+                wanted.index((int(np.searchsorted(signals, request.signal)), request.statistic)),
+                column,
+            )
+            for column, request in here
+        ]
         lag = max(request.lag_us for _, request in here) // self.every_us
-        return _Window(length_us, lag, np.searchsorted(self._signals, signals), tuple(cells))
+        return _Window(length_us, lag, np.searchsorted(self._signals, signals), tuple(wanted), tuple(columns))
 
     def fill(self, values: State, start: Times, state: State, stretches: Stretches) -> None:
         """Read every column off the windows of every row.
@@ -252,10 +242,7 @@ class WindowPlan:
         ]
         slid = slide(grains[0], spans, self._step, self._grain_us)
         for window, span, merged in zip(self._windows, spans, slid, strict=True):
-            for cell in window.cells:
-                read = cell.statistic.function(merged[:, cell.signals], window.length_us)
-                for lag, positions, columns in cell.columns:
-                    places = rows_picked + window.lag - lag
-                    picked = read[places if span.wanted is None else np.searchsorted(span.wanted, places)]
-                    for position, column in zip(positions.tolist(), columns.tolist(), strict=True):
-                        values[:, column] = picked[:, position]
+            read = read_columns(merged, window.reads, window.length_us)
+            for lag, place, column in window.columns:
+                places = rows_picked + (window.lag - lag)
+                values[:, column] = read[place, places if span.wanted is None else np.searchsorted(span.wanted, places)]
