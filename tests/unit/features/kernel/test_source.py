@@ -19,6 +19,7 @@ from tests.parity.oracle import ORACLES, Points, Window, scale
 
 SOURCE = Path(features.kernel.__file__).parent
 DRIVER = Path(__file__).parent / "driver.c"
+FUZZ = Path(__file__).parent / "fuzz.c"
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off"]
 LIMIT = 84.0
 DAY_US, DAY = 86.4e9, Window(nulls=0, hours=24.0, limit=LIMIT)
@@ -115,15 +116,17 @@ def test_the_header_names_the_fields_in_the_order_of_python() -> None:
 
 
 @pytest.mark.parametrize("real", REALS)
-def test_the_kernel_is_clean_under_the_sanitizers(cc: str, real: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", [[DRIVER], [FUZZ, "300", "2026"]], ids=["driver", "fuzz"])
+def test_the_kernel_is_clean_under_the_sanitizers(cc: str, real: str, driver: list[Any], tmp_path: Path) -> None:
     program = tmp_path / "driver"
     flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-DTM_REAL={real}"]
     build = partial(_compile, cc, *flags, "-o", program)
     (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
     if build(tmp_path / "empty.c").returncode != 0:
         pytest.skip("the compiler has no address and undefined-behaviour sanitizers")
-    done = build(DRIVER, SOURCE / "pane.c")
+    done = build(driver[0], SOURCE / "pane.c")
     assert done.returncode == 0, done.stderr
     # Leaks are not looked for: that needs ptrace, which containers deny.
-    run = subprocess.run([program], capture_output=True, text=True, check=False, env={"ASAN_OPTIONS": "detect_leaks=0"})
+    environment = {"ASAN_OPTIONS": "detect_leaks=0"}
+    run = subprocess.run([program, *driver[1:]], capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr
