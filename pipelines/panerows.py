@@ -22,7 +22,8 @@ def columns(features: FeatureSet, *, sketches: bool = True) -> list[str]:
 def rows_of(features: FeatureSet, names: pa.Array, panes: PaneTable) -> pa.Table:
     """Panes as rows of their table; ``names`` are the devices by code."""
     found = [date_names(panes.start), names.take(pa.array(panes.device)), panes.start]
-    found += list(np.ascontiguousarray(panes.state.reshape(len(panes.start), -1).T))
+    state = panes.state.reshape(len(panes.start), len(_states(features)))
+    found += list(np.ascontiguousarray(state.T))
     if panes.counts is not None:
         found += [_lists(panes.counts[:, place].astype(np.int32)) for place in range(panes.counts.shape[1])]
     return pa.table(found, schema=tables.panes(features).schema)

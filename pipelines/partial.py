@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from features.batch import feature_rows
 from features.event import Events
 from features.featureset import FeatureSet
-from features.pane import PANE_FIELDS, pane_starts
-from features.panetable import PaneTable, merge_tables, panes_of, unresolved
-from pipelines import tables
+from features.pane import pane_starts
+from features.panetable import merge_tables, panes_of, unresolved
+from pipelines import panerows, tables
+from pipelines.panestage import column_of
 from pipelines.unique import date_names
 
 
@@ -32,9 +33,9 @@ def summarise(features: FeatureSet, readings: pa.Table) -> pa.Table:
         readings: Columns ``device``, ``time`` and the signals of the fleet, in any order of rows.
     """
     device = _coded(readings["device"])
-    values = _matrix(readings, features.fleet.signal_names)
-    panes = panes_of(features, _codes(device), readings["time"].to_numpy(), values)
-    return _table(features, device.dictionary, panes)
+    signals = [column_of(readings[name].combine_chunks()) for name in features.fleet.signal_names]
+    panes = panes_of(features, _codes(device), readings["time"].to_numpy(), signals)
+    return panerows.rows_of(features, device.dictionary, panes)
 
 
 def merged(features: FeatureSet, parts: pa.Table) -> pa.Table:
@@ -43,15 +44,16 @@ def merged(features: FeatureSet, parts: pa.Table) -> pa.Table:
     ``change`` is NaN where the parts interleave; see `interleaved`.
     """
     device = _coded(parts["device"])
-    found = PaneTable(_codes(device), parts["start"].to_numpy(), _states(parts, features))
+    found = panerows.table_of(features, _codes(device), parts)
     # A second table, though empty: the first is no table yet, it holds the parts of a pane side by side.
-    return _table(features, device.dictionary, merge_tables(features, [found, merge_tables(features, [])]))
+    whole = merge_tables(features, [found, merge_tables(features, [])])
+    return panerows.rows_of(features, device.dictionary, whole)
 
 
 def interleaved(features: FeatureSet, panes: pa.Table) -> NDArray[np.bool_]:
     """Which panes hold readings, but not the sum of their changes, shape ``(rows,)``."""
     device = _coded(panes["device"])
-    return unresolved(PaneTable(_codes(device), panes["start"].to_numpy(), _states(panes, features)))
+    return unresolved(panerows.table_of(features, _codes(device), panes))
 
 
 def mended(features: FeatureSet, panes: pa.Table, lost: NDArray[np.bool_], readings: pa.Table) -> pa.Table:
@@ -86,10 +88,9 @@ def rows(features: FeatureSet, panes: pa.Table, events: pa.Table, after_us: int)
     first = np.full(len(device.dictionary), np.iinfo(np.int64).max)
     np.minimum.at(first, codes, start)
     near = np.flatnonzero(start >= earliest_needed(features, after_us))
-    near = near[np.lexsort((start[near], codes[near]))]
     table = feature_rows(
         features,
-        PaneTable(codes[near], start[near], _states(panes.take(pa.array(near)), features)),
+        panerows.table_of(features, codes[near], panes.take(pa.array(near))),
         first,
         after_us,
         events=_events(features, events, device.dictionary),
@@ -110,24 +111,6 @@ def _events(features: FeatureSet, events: pa.Table, names: pa.Array) -> Events:
     ours = pc.and_(pc.is_valid(device), pc.is_valid(kind))
     columns = (device, kind, events["time"], events["known_at"])
     return Events(*(column.filter(ours).combine_chunks().to_numpy() for column in columns))
-
-
-def _table(features: FeatureSet, names: pa.Array, panes: PaneTable) -> pa.Table:
-    state = panes.state.reshape(len(panes.start), len(features.fleet.signals) * len(PANE_FIELDS))
-    columns = [date_names(panes.start), names.take(pa.array(panes.device)), panes.start]
-    return pa.table([*columns, *np.ascontiguousarray(state.T)], schema=tables.panes(features).schema)
-
-
-def _states(panes: pa.Table, features: FeatureSet) -> NDArray[np.float64]:
-    names = [f"{signal}.{part}" for signal in features.fleet.signal_names for part in PANE_FIELDS]
-    return _matrix(panes, names).reshape(len(panes), len(features.fleet.signals), len(PANE_FIELDS))
-
-
-def _matrix(table: pa.Table, names: tuple[str, ...] | list[str]) -> NDArray[np.float64]:
-    matrix = np.empty((len(table), len(names)))
-    for number, name in enumerate(names):
-        matrix[:, number] = pc.fill_null(table[name], np.nan).to_numpy()
-    return matrix
 
 
 def _coded(names: pa.ChunkedArray) -> pa.DictionaryArray:

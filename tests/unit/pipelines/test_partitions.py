@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.feature import grid
+from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
 from pipelines import partial
 from pipelines.errors import CommitConflictError, PanesBehindError
 from pipelines.lake import Lake
 from pipelines.materialize import load_features, materialize
 from pipelines.partitions import Alone, due, make_panes, make_rows, materialize_by
-from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, MINUTE_US, NOON_US, Plant, reading
+from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR, HOUR_US, MINUTE_US, NOON_US, Plant, reading
 
 STATE = [f"{signal}.{field}" for signal in FANS.signal_names for field in PANE_FIELDS]
 NOW = NOON_US + 3 * DAY_US
@@ -240,3 +242,17 @@ def tables_of_panes(plant: Plant) -> pd.Index:
     return (
         plant.lake.panes(FAN_FEATURES).open().read(["device", "start"]).to_pandas().set_index(["device", "start"]).index
     )
+
+
+def test_quantiles_of_parts_are_those_of_the_local_engine(tmp_path: Path):
+    plant = Plant(tmp_path)
+    quantiles = FeatureSet(FANS, FAN_FEATURES.pane, FAN_FEATURES.every, grid(["speed"], ["p05", "p95"], [6 * HOUR]))
+    plant.write([reading(d, NOON_US + n * MINUTE_US, 900.0 + n % 97) for d in "ab" for n in range(0, 900, 7)])
+    plant.ingest()
+    materialize_by(plant.lake, quantiles, ALONE)
+    in_parts = load_features(plant.lake, quantiles)
+    for made in [*tmp_path.rglob("panes*"), *tmp_path.rglob("features*")]:
+        shutil.rmtree(made)
+    materialize(plant.lake, quantiles)
+    assert len(in_parts) > 0
+    assert load_features(plant.lake, quantiles).equals(in_parts)
