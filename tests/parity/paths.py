@@ -29,13 +29,11 @@ Rows = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events,
-    and readings in any order where their order matters."""
+    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events."""
 
     run: Callable[[FeatureSet, Telemetry], Rows]
     lateness: timedelta | None = None
     events: bool = False
-    in_order: bool = True
 
 
 LATENESS = timedelta(minutes=25)
@@ -114,7 +112,7 @@ def _onnx(features: FeatureSet, readings: Telemetry) -> Rows:
 PATHS = {
     "batch": Path(_batch, events=True),
     "numpy": Path(_batch_in_numpy, events=True),
-    "merged": Path(_merged, events=True, in_order=False),
+    "merged": Path(_merged, events=True),
     "online": Path(_single, timedelta(0), events=True),
     "shuffled": Path(_shuffled, LATENESS, events=True),
     "shuffled-numpy": Path(_shuffled_in_numpy, LATENESS, events=True),

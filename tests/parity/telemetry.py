@@ -46,9 +46,8 @@ def workbench() -> FeatureSet:
         max_future=MINUTE,
         max_age=timedelta(days=1),
     )
-    in_any_order = [name for name in STATISTICS if name != "mean_absolute_change"]
     windows = [10 * MINUTE, 50 * MINUTE, 70 * MINUTE]
-    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, in_any_order, windows))
+    return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, grid(fleet.signal_names, STATISTICS, windows))
 
 
 def conditions() -> FeatureSet:
@@ -72,11 +71,10 @@ def logbook() -> FeatureSet:
     """Every kind of feature that looks at more than one window: lags, differences, growing windows, events."""
     fleet = replace(workbench().fleet, name="logbook", event_kinds=("service", "alarm"))
     level = Feature("counter", "mean", 50 * MINUTE)
-    growing = [name for name in STATISTICS if name != "mean_absolute_change"]
     features = (
         level,
-        *(Feature(signal, name, Since()) for signal in ("counter", "rare") for name in growing),
-        *(Feature("noise", name, Since("service")) for name in growing),
+        *(Feature(signal, name, Since()) for signal in ("counter", "rare") for name in STATISTICS),
+        *(Feature("noise", name, Since("service")) for name in STATISTICS),
         *(kind(of, 2) for kind in (Lag, Difference) for of in (level, Feature("noise", "last", Since("service")))),
         *(Lag(EventCount("alarm", 60 * MINUTE), 1), Difference(TimeSince("service"), 3), Lag(level, 1)),
         *(EventCount("alarm", 60 * MINUTE), EventCount("alarm", timedelta(days=2)), EventCount("service", 70 * MINUTE)),
@@ -90,8 +88,7 @@ def logbook() -> FeatureSet:
 def echo() -> FeatureSet:
     """Every statistic as it was some steps ago, and how much it has changed since."""
     fleet = replace(workbench().fleet, name="echo")
-    in_any_order = [name for name in STATISTICS if name != "mean_absolute_change"]
-    now = grid(["counter", "noise"], in_any_order, [20 * MINUTE, 50 * MINUTE])
+    now = grid(["counter", "noise"], STATISTICS, [20 * MINUTE, 50 * MINUTE])
     lags = (Lag(feature, 1 + place % 3) for place, feature in enumerate(now))
     differences = (Difference(feature, 2) for feature in now)
     return FeatureSet(fleet, 10 * MINUTE, 20 * MINUTE, (*lags, *now[::5], *differences))

@@ -24,7 +24,7 @@ CASES = [
     (name, path)
     for name, features in SETS.items()
     for path, way in PATHS.items()
-    if (way.events or not features.fleet.event_kinds) and (way.in_order or not features.ordered)
+    if way.events or not features.fleet.event_kinds
 ]
 
 
