@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from features.featureset import FeatureSet
 from features.pane import pane_starts
+from pipelines.devices import Devices
 from pipelines.errors import CommitConflictError
 from pipelines.lake import Snapshot, Table
-from pipelines.reach import Devices, Reach
+from pipelines.reach import Reach
 
 _WRITER = "devices"
 

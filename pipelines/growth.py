@@ -1,8 +1,8 @@
 """Windows that grow since the start or since an event: what they held before the panes at hand.
 
 Late data may change any pane of the past, so nothing is kept from run to run: the panes before the first touched row
-are read once, of the devices that are touched and the signals whose windows grow, in runs of days. That is the price of
-such a feature: its columns of the history of these devices, once a run. Sets without one pay nothing.
+are read once, of the devices that are touched, in runs of days. That is the price of such a feature: the history of
+these devices, once a run. Sets without one pay nothing.
 """
 
 from collections.abc import Callable

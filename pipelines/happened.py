@@ -11,9 +11,10 @@ from features.event import Events
 from features.feature import START, EventCount, Feature, Since, TimeSince, plain, steps
 from features.featureset import FeatureSet
 from features.schema import MICROSECOND
+from pipelines.devices import Devices
 from pipelines.errors import TableMissingError
 from pipelines.lake import Lake
-from pipelines.reach import NEVER, Devices, Spans
+from pipelines.reach import NEVER, Spans
 
 _COLUMNS = ("device", "kind", "time", "known_at")
 

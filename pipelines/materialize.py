@@ -17,10 +17,11 @@ import pyarrow as pa
 from features.feature import TimeSince, plain
 from features.featureset import FeatureSet
 from pipelines import happened
+from pipelines.devices import Devices
 from pipelines.errors import CommitConflictError
 from pipelines.extent import Extent, keep
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.reach import Devices, Sight, Spans
+from pipelines.reach import Sight, Spans
 from pipelines.refresh import MOST_READINGS, Changes, PaneStage, RowStage, day_of, runs_of_dates
 from pipelines.tables import DAY_US, short
 

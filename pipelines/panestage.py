@@ -14,7 +14,6 @@ Why so:
 """
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,39 +29,11 @@ from numpy.typing import NDArray
 
 from features.featureset import FeatureSet
 from features.panetable import Column, PaneTable, merge_tables, panes_of, unresolved
+from pipelines.devices import Devices
 
 _BATCH_ROWS: Final = 65_536
 _BUFFER_BYTES: Final = 1 << 20  # a column is read from its file in pieces of this size, not whole
 _NOWHERE: Final = (-(2**63), 2**63 - 1)
-
-
-class Devices:
-    """Codes of devices, the same in all files: the order in which names are first seen.
-
-    With several threads that order differs from run to run; names given at the start have their place as code.
-
-    Example:
-        >>> devices = Devices()
-        >>> devices.codes(pa.array(["P-2", "P-1"])).tolist(), devices.codes(pa.array(["P-1", "P-3"])).tolist()
-        ([0, 1], [1, 2])
-        >>> devices.names
-        ['P-2', 'P-1', 'P-3']
-    """
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.names = list(names)
-        self._codes = {name: code for code, name in enumerate(self.names)}
-        self._lock = threading.Lock()
-
-    def codes(self, names: pa.Array) -> NDArray[np.int32]:
-        """The codes of some names, shape ``(n,)``; new names get new codes."""
-        texts = names.to_pylist()
-        with self._lock:
-            for name in texts:
-                if name not in self._codes:
-                    self._codes[name] = len(self.names)
-                    self.names.append(name)
-            return np.array([self._codes[name] for name in texts], np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +177,7 @@ class _Stage:
 
     def _once_more(self, lost: PaneTable, groups: Sequence[RowGroup]) -> PaneTable:
         codes = np.unique(lost.device)
-        names = [self.devices.names[code] for code in codes.tolist()]
+        names = self.devices.names.take(pa.array(codes)).to_pylist()
         begin, end = int(lost.start.min()), int(lost.start.max()) + self.features.pane_us
         inside = (pc.field("time") >= begin) & (pc.field("time") < end) & pc.field("device").isin(names)
         found = []
@@ -261,7 +232,7 @@ def _waits(
         near = (table.start >= part.start.min()) & (table.start <= part.start.max())
         waits |= near & np.isin(table.device, np.unique(part.device))
     codes = np.unique(table.device)
-    names = [devices.names[code] for code in codes.tolist()]
+    names = devices.names.take(pa.array(codes)).to_pylist()
     low, high = min(names), max(names)
     for group in _overlapping(to_come, table, pane_us):
         begin, end = group.times

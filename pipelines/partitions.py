@@ -22,11 +22,11 @@ import pyarrow as pa
 from features.featureset import FeatureSet
 from pipelines import happened
 from pipelines.datafile import DataFile, loads
+from pipelines.devices import Devices
 from pipelines.errors import PanesBehindError, PartitionError
 from pipelines.lake import Lake
 from pipelines.materialize import MaterializeSummary, Progress, silent
 from pipelines.piecework import PaneJob, RowJob
-from pipelines.reach import Devices
 from pipelines.refresh import day_names, day_of
 from pipelines.tables import DAY_US, short
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.tables import DAY_US
@@ -21,37 +20,6 @@ Times = NDArray[np.int64]
 
 NEVER: Final = np.iinfo(np.int64).max // 2
 """Later than every time, with room to add to it."""
-
-
-class Devices:
-    """Codes of device names, given out in the order in which the names are met.
-
-    Example:
-        >>> devices = Devices()
-        >>> devices.codes(pa.chunked_array([["b", "a", "b"]])).tolist(), devices.names.to_pylist()
-        ([0, 1, 0], ['b', 'a'])
-    """
-
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._codes)
-
-    @property
-    def names(self) -> pa.Array:
-        """The names, in the order of their codes."""
-        return pa.array(list(self._codes), pa.string())
-
-    def codes(self, column: pa.ChunkedArray) -> Codes:
-        """The codes of a column of names; new names get the next ones."""
-        coded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        if not coded.num_chunks:
-            return np.zeros(0, np.int32)
-        found = [self._codes.setdefault(name, len(self._codes)) for name in coded.chunk(0).dictionary.to_pylist()]
-        indices = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in coded.chunks]
-        places = np.concatenate(indices)
-        return np.array(found, np.int32)[places] if len(places) else np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

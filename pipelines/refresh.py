@@ -19,11 +19,12 @@ from features.pane import pane_starts
 from features.panetable import PaneTable, panes_of
 from features.plan import Bounds
 from pipelines import panerows, tables
+from pipelines.devices import Devices
 from pipelines.growth import Growth
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
 from pipelines.panestage import column_of
-from pipelines.reach import Codes, Devices, Reach, Sight, Spans, Times
+from pipelines.reach import Codes, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
 from pipelines.unique import date_names
 

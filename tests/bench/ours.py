@@ -21,7 +21,8 @@ from features.featureset import FeatureSet
 from features.online import OnlineFeatures
 from features.panetable import PaneTable, merge_tables, panes_of
 from features.statistic import STATISTICS
-from pipelines.panestage import Devices, panes_of_files
+from pipelines.devices import Devices
+from pipelines.panestage import panes_of_files
 from tests.bench import fleet
 from tests.bench.stopwatch import Stopwatch, report
 
@@ -46,7 +47,7 @@ def panes(asked: str, threads: str, output: str, *files: str) -> None:
 
 
 def _write_statistics(table: PaneTable, devices: Devices, output: str) -> None:
-    names = pa.array(devices.names).take(pa.array(table.device))
+    names = devices.names.take(pa.array(table.device))
     columns = {"device": names, "start": table.start}
     for number, signal in enumerate(fleet.SIGNALS):
         state = table.state[:, number]

@@ -13,7 +13,8 @@ from features.featureset import FeatureSet
 from features.panetable import PaneTable, panes_of
 from features.schema import Fleet, Signal
 from pipelines import panestage
-from pipelines.panestage import Devices, panes_of_files
+from pipelines.devices import Devices
+from pipelines.panestage import panes_of_files
 
 HOUR = timedelta(hours=1)
 MINUTE_US = 60_000_000
@@ -69,7 +70,7 @@ def assert_same(found: dict[tuple[str, int], np.ndarray], expected: dict[tuple[s
 
 def run(files: list[str], threads: int = 1) -> dict[tuple[str, int], np.ndarray]:
     devices = Devices()
-    return keyed(list(panes_of_files(files, FEATURES, devices, threads)), devices.names)
+    return keyed(list(panes_of_files(files, FEATURES, devices, threads)), devices.names.to_pylist())
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -96,7 +97,7 @@ def test_a_pane_leaves_as_soon_as_no_row_group_to_come_can_hold_more_of_it(tmp_p
     devices = Devices()
     stage = panes_of_files(files, FEATURES, devices)
     first = next(stage)
-    assert (len(first.start), devices.names) == (9, ["van-0"])
+    assert (len(first.start), devices.names.to_pylist()) == (9, ["van-0"])
     assert [len(table.start) for table in stage] == [9, 9, 9]
 
 
@@ -169,8 +170,8 @@ def test_codes_that_were_given_before_stay(tmp_path):
     pq.write_table(readings(), path)
     devices = Devices(["van-9", "van-2"])
     tables = list(panes_of_files([path], FEATURES, devices))
-    assert devices.names[:2] == ["van-9", "van-2"]
-    assert sorted(devices.names) == ["van-0", "van-1", "van-2", "van-3", "van-9"]
+    assert devices.names.to_pylist()[:2] == ["van-9", "van-2"]
+    assert sorted(devices.names.to_pylist()) == ["van-0", "van-1", "van-2", "van-3", "van-9"]
     assert 0 not in np.concatenate([table.device for table in tables])
 
 

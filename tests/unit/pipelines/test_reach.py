@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.reach import NEVER, Codes, Devices, Reach, Sight, Spans, Times
+from pipelines.devices import Devices
+from pipelines.reach import NEVER, Codes, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
 
 PANE, EVERY, REACH = 10, 30, 90
