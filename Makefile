@@ -12,7 +12,7 @@ READY := .venv/.ready
 SPARK := .venv/.spark
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test check up down clean gateway spark lock bench-features
+.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on 
 
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest -q
+
+sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, and mutants that must die
+	@$(BIN)/python -m tests.sweep
 
 check: $(READY)  ## Format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

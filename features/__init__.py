@@ -37,6 +37,14 @@ Floor plan, from the ground up; each module imports only from those before it:
     description.py  what each feature says, in words
     catalog/        the fleets and feature sets in use: what a data scientist edits
 
+How to add a statistic, in ten minutes: the middle between the extremes, say.
+    1. ``features/statistic.py``: write ``_midrange(state, window_us)``, which returns
+       ``(field(state, "low") + field(state, "high")) / 2``, and enter it in ``STATISTICS`` with a sentence and a unit.
+    2. ``tests/parity/oracle.py``: enter in ``ORACLES`` what it is of raw readings, in plain Python.
+    3. ``pipelines/graph/statistic.py``: enter its form in ``FORMS``, the same formula over ``window["low"]``.
+    4. ``pytest -k midrange tests``: every path there is, from the batch to ONNX, was collected by itself.
+    5. Name it in a feature set in ``catalog/``. When it is worth a twin in C, ``features.statistic`` says.
+
 Why so:
     * Panes between readings and windows. Status: accepted. Panes merge, so a file, a day or a late reading is summed up
       on its own, and every window is made of the same panes wherever it is computed. Cost: windows are whole panes, and

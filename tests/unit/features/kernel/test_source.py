@@ -67,7 +67,7 @@ class Library:
     def statistic(self, name: str, pane: NDArray[Any]) -> float:
         function = self.library.tm_pane_statistic
         function.restype = self.real
-        code = list(STATISTICS).index(name)
+        code = kernel.STATISTICS.index(name)
         return float(function(pane.ctypes.data_as(ctypes.c_void_p), ctypes.c_int(code), self.real(DAY_US)))
 
 
