@@ -45,7 +45,9 @@ from pipelines.durability import sync_commit, torn_entry
 from pipelines.errors import CommitConflictError, LakeError, PipelineError, SettingsError, TableMissingError
 from pipelines.settings import storage_options
 
-_MEASURED = WriterProperties(compression="ZSTD", compression_level=1)
+# Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
+# threads read and sum up a day in two thirds of the memory that groups of a million take.
+_MEASURED = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2**18)
 # Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.
 _COMPUTED = WriterProperties(
     compression="LZ4_RAW",
