@@ -152,11 +152,13 @@ def due(lake: Lake, features: FeatureSet) -> Due:
     batch, events = reached.values()
     # Panes removed by hand: the rows of old readings rest on panes that are gone.
     fresh = [date for date, newest in batches.items() if newest > (done[f"materialize:{name}"] if panes else 0)]
-    told = happened.read(lake, features, Devices(), done[f"materialize-events:{name}"], events).touched
+    touched = happened.read(lake, features, Devices(), done[f"materialize-events:{name}"], events).touched.first
+    # The first day alone: an event can touch all rows until the end of time, and nobody counts those days.
+    told = day_names(touched.min(), touched.min() + 1) if len(touched) else []
     return Due(
         batch,
         tuple((writer, number) for writer, number in reached.items() if number > done[writer]),
-        min([*fresh, *told.dates()[:1]], default=""),
+        min([*fresh, *told], default=""),
         tuple(date for date in fresh if not panes or panes.transaction(_mark(date)) < batches[date]),
         batches,
         telemetry.row_counts(),

@@ -13,8 +13,9 @@ from infra.local.pumps.run import write_fleet
 from pipelines.errors import EngineError
 from pipelines.partitions import make_panes, make_rows, materialize_by
 from serving.store import FolderStore
-from tests.fakes.fleets import FAN_FEATURES, Plant
-from tests.unit.pipelines.test_partitions import assert_same, at_once, late_readings, three_days
+from tests.fakes.fleets import FAN_FEATURES, HOUR_US, NOON_US, Plant
+from tests.fakes.rebuilt import event
+from tests.unit.pipelines.test_partitions import EVERYTHING, NOW, assert_same, at_once, late_readings, three_days
 
 
 def _java():
@@ -57,6 +58,14 @@ def test_it_makes_the_tables_of_the_local_engine_first_as_a_whole_then_of_late_r
     summary = materialize_by(plant.lake, FAN_FEATURES, crew)
     assert summary.dates == ("2025-11-24", "2025-11-25")
     assert_same(plant.lake, at_once(plant, tmp_path / "second"))
+
+
+def test_quantiles_growing_windows_and_events_are_the_same_too(crew, plant, tmp_path):
+    plant.hub.write_events("first", NOON_US, [event("fan-1", NOON_US), event("fan-2", NOON_US + HOUR_US, "fault")])
+    plant.ingest(NOW)
+    make_panes(plant.lake, EVERYTHING, crew, most_readings=1)
+    make_rows(plant.lake, EVERYTHING, crew, most_panes=1)
+    assert_same(plant.lake, at_once(plant, tmp_path / "theirs", EVERYTHING), EVERYTHING)
 
 
 def test_the_command_with_spark_says_what_the_command_without_it_says(crew, tmp_path, capsys):

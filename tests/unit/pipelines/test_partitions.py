@@ -1,5 +1,7 @@
 """Materializing in parts gives what one run over everything gives, however the work is cut."""
 
+import dataclasses
+import itertools
 import shutil
 import subprocess
 import sys
@@ -17,16 +19,30 @@ from features.feature import grid
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS
 from pipelines import partial
-from pipelines.errors import CommitConflictError, PanesBehindError
+from pipelines.errors import CommitConflictError, PanesBehindError, PartitionError
 from pipelines.lake import Lake
 from pipelines.materialize import load_features, materialize
 from pipelines.partitions import Alone, due, make_panes, make_rows, materialize_by
-from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR, HOUR_US, MINUTE_US, NOON_US, Plant, reading
+from tests.fakes.fleets import (
+    DAY_US,
+    FAN_FEATURES,
+    FANS,
+    HOUR,
+    HOUR_US,
+    MINUTE,
+    MINUTE_US,
+    NOON_US,
+    Plant,
+    reading,
+)
+from tests.fakes.rebuilt import event
+from tests.unit.pipelines.test_materialize_kinds import KINDS, SERVICED
 
 STATE = [f"{signal}.{field}" for signal in FANS.signal_names for field in PANE_FIELDS]
 NOW = NOON_US + 3 * DAY_US
 DATES = ("2025-11-23", "2025-11-24", "2025-11-25")
 ALONE = Alone()
+EVERYTHING = FeatureSet(SERVICED, 10 * MINUTE, HOUR, tuple(dict.fromkeys(itertools.chain(*KINDS.values()))))
 
 
 def steady(device: str, begin_us: int, hours: float, every_us: int = 5 * MINUTE_US) -> list[Any]:
@@ -49,14 +65,14 @@ def late_readings(plant: Plant, hour: int = 2) -> None:
     plant.ingest(NOW)
 
 
-def tables(lake: Lake) -> tuple[pd.DataFrame, pd.DataFrame]:
-    panes = lake.panes(FAN_FEATURES).open().read(["device", "start", *STATE]).to_pandas()
-    rows = load_features(lake, FAN_FEATURES).to_pandas()
+def tables(lake: Lake, features: FeatureSet = FAN_FEATURES) -> tuple[pd.DataFrame, pd.DataFrame]:
+    panes = lake.panes(features).open().read(["device", "start", *STATE]).to_pandas()
+    rows = load_features(lake, features).to_pandas()
     return panes.set_index(["device", "start"]).sort_index(), rows.set_index(["device", "end"]).sort_index()
 
 
-def assert_same(found: Lake, expected: Lake) -> None:
-    for ours, theirs in zip(tables(found), tables(expected), strict=True):
+def assert_same(found: Lake, expected: Lake, features: FeatureSet = FAN_FEATURES) -> None:
+    for ours, theirs in zip(tables(found, features), tables(expected, features), strict=True):
         assert len(ours)
         assert ours.index.is_unique
         assert ours.index.equals(theirs.index)
@@ -128,13 +144,34 @@ def test_engines_take_turns_on_the_same_tables(plant, tmp_path, order):
     assert_same(plant.lake, at_once(plant, tmp_path / "at-once"))
 
 
-def at_once(plant: Plant, folder: Path) -> Lake:
+def at_once(plant: Plant, folder: Path, features: FeatureSet = FAN_FEATURES) -> Lake:
     """The same telemetry, materialized by the local engine in one go."""
     copy = copied(plant, folder)
     for made in [*(folder / "lake" / FANS.name).glob("panes*"), *(folder / "lake" / FANS.name).glob("features*")]:
         shutil.rmtree(made)
-    materialize(copy.lake, FAN_FEATURES)
+    materialize(copy.lake, features)
     return copy.lake
+
+
+def test_quantiles_growing_windows_and_events_are_made_in_parts_too(plant, tmp_path):
+    plant.hub.write_events("first", NOON_US, [event("fan-1", NOON_US), event("fan-2", NOON_US + HOUR_US, "fault")])
+    plant.ingest(NOW)
+    make_panes(plant.lake, EVERYTHING, ALONE, most_readings=1)
+    make_rows(plant.lake, EVERYTHING, ALONE, most_panes=1)
+    assert_same(plant.lake, at_once(plant, tmp_path / "first", EVERYTHING), EVERYTHING)
+    plant.hub.write_events("late", NOON_US, [event("fan-1", NOON_US - HOUR_US, "fault", NOON_US + 2 * HOUR_US)])
+    plant.ingest(NOW)
+    assert due(plant.lake, EVERYTHING).panes == ()
+    assert make_rows(plant.lake, EVERYTHING, ALONE).dates == DATES[1:]
+    assert_same(plant.lake, at_once(plant, tmp_path / "second", EVERYTHING), EVERYTHING)
+
+
+def test_panes_that_do_not_divide_a_day_are_left_to_the_local_engine(plant):
+    uneven = dataclasses.replace(
+        FAN_FEATURES, pane=7 * HOUR, every=7 * HOUR, features=grid(["speed"], ["mean"], [7 * HOUR])
+    )
+    with pytest.raises(PartitionError, match="do not divide a day"):
+        materialize_by(plant.lake, uneven, ALONE)
 
 
 def test_rows_are_not_made_of_panes_that_are_behind(plant):
