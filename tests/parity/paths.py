@@ -21,6 +21,7 @@ from features.online import OnlineFeatures
 from features.panetable import PaneTable, merge_tables, panes_of, unresolved
 from features.schema import MICROSECOND
 from pipelines.graph import feature_graph, panes_behind
+from tests.parity import single
 from tests.parity.telemetry import Telemetry
 
 Key = tuple[int, int]
@@ -29,11 +30,18 @@ Rows = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events."""
+    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events, and
+    whether it computes in single precision, of readings that have no more."""
 
     run: Callable[[FeatureSet, Telemetry], Rows]
     lateness: timedelta | None = None
     events: bool = False
+    single: bool = False
+
+    @property
+    def bound(self) -> float:
+        """How far from the truth it may be, as a share of the scale."""
+        return 1e-5 if self.single else 1e-9
 
 
 LATENESS = timedelta(minutes=25)
@@ -118,6 +126,7 @@ PATHS = {
     "shuffled-numpy": Path(_shuffled_in_numpy, LATENESS, events=True),
     "restored": Path(_restored, LATENESS, events=True),
     "onnx": Path(_onnx),
+    "float32": Path(single.rows, single=True),
 }
 
 
