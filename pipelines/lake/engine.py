@@ -1,0 +1,32 @@
+"""The table engine's errors in our words."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pyarrow as pa
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from pipelines.durability import torn_entry
+from pipelines.errors import CommitConflictError, LakeError
+
+
+@contextlib.contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn the errors of the table engine into ours; that there is no table stays its own."""
+    try:
+        yield
+    except TableNotFoundError:
+        raise
+    except CommitFailedError as error:
+        raise conflict(uri, str(error)) from error
+    except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
+        why, _, _ = " ".join(str(error).split()).partition(" 0: <unknown>")  # the engine's own stack says nothing
+        torn = torn_entry(uri)
+        fix = f"rm '{torn}': a power cut tore it, and its rows are written again" if torn else ""
+        raise LakeError("the table cannot be used", where=uri, why=why[:500], fix=fix) from error
+
+
+def conflict(uri: str, why: str) -> CommitConflictError:
+    """Another writer was first."""
+    what = "another writer changed the table first"
+    return CommitConflictError(what, where=uri, why=" ".join(why.split()), fix="run it again")

@@ -1,0 +1,289 @@
+"""A table, and one version of it to read from or to commit on top of."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction
+
+from pipelines import tables
+from pipelines.datafile import DataFile, Folder
+from pipelines.durability import sync_commit
+from pipelines.errors import CommitConflictError, LakeError, PipelineError, TableMissingError
+from pipelines.lake.engine import conflict, translated
+from pipelines.lake.view import View
+
+# Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
+# threads read and sum up a day in two thirds of the memory that groups of a million take.
+_MEASURED = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2**18)
+# Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.
+_COMPUTED = WriterProperties(
+    compression="LZ4_RAW",
+    default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
+    column_properties={
+        name: ColumnProperties(dictionary_enabled=True, statistics_enabled="CHUNK")
+        for name in ("device", "start", "end", "first", "last")
+    },
+)
+_COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table, whether or not it has been written yet.
+
+    Attributes:
+        uri: Where it lies.
+        layout: Its columns and how its files are cut.
+        options: Storage options of the table engine.
+    """
+
+    uri: str
+    layout: tables.Layout
+    options: Mapping[str, str]
+
+    @property
+    def folder(self) -> Folder:
+        """Where its files lie, for processes that read and write them themselves."""
+        return Folder(self.uri, self.layout, self.options)
+
+    def exists(self) -> bool:
+        """Tell whether the table has been written."""
+        with translated(self.uri):
+            return bool(DeltaTable.is_deltatable(self.uri, self._options()))
+
+    def open(self, version: int | None = None) -> "Snapshot":
+        """Open the table at its newest or at an earlier version.
+
+        Raises:
+            TableMissingError: Nothing was written yet, or not this version.
+        """
+        try:
+            with translated(self.uri):
+                return Snapshot(self, DeltaTable(self.uri, version=version, storage_options=self._options()))
+        except TableNotFoundError as error:
+            what = "this table has not been written yet"
+            raise TableMissingError(what, where=self.uri, fix=self.layout.made_by) from error
+        except LakeError as error:
+            if version is not None and version > self.open().version:
+                raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
+            raise
+
+    def version(self) -> int:
+        """The number of the newest version; see `open`."""
+        return self.open().version
+
+    def create(self) -> "Snapshot":
+        """Open the table, make it if it is missing, and add columns that its schema has gained."""
+        if not self.exists():
+            self._make()
+        snapshot = self.open()
+        missing = [field for field in self.layout.schema if field.name not in snapshot.columns]
+        if missing:
+            snapshot.add_columns(missing)
+            snapshot = self.open()
+        return snapshot
+
+    def _make(self) -> None:
+        try:
+            with translated(self.uri):
+                table = DeltaTable.create(
+                    self.uri,
+                    schema=self.layout.schema,
+                    mode="error",
+                    partition_by=["date"] if self.layout.partitioned else None,
+                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    storage_options=self._options(),
+                )
+        except PipelineError:
+            if self.exists():  # somebody else made it in the same moment
+                return
+            raise
+        sync_commit(self.uri, table.version())
+
+    def _options(self) -> dict[str, str] | None:
+        return dict(self.options) or None
+
+
+class Snapshot(View):
+    """One version of a table: read from it, or commit on top of it.
+
+    After a commit the snapshot is used up; open the table again.
+    """
+
+    def __init__(self, table: Table, delta: DeltaTable) -> None:
+        super().__init__(table.uri, table.layout, delta)
+        self._table = table
+
+    def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
+        """Add rows in one commit; without rows the commit still counts the transaction.
+
+        Args:
+            rows: The rows, columns as in the schema.
+            transaction: The writer and its number, greater than that of its latest commit.
+            metadata: Kept with the commit and shown by `history`.
+
+        Returns:
+            The version this made.
+
+        Raises:
+            CommitConflictError: This writer's number is taken, or another commit got in the way.
+        """
+        return self._write(rows, (transaction,), metadata, mode="append")
+
+    def replace(
+        self,
+        rows: pa.Table,
+        dates: Collection[str] | None,
+        *,
+        transactions: Collection[tuple[str, int]] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put these rows in place of all rows of these dates, or of all rows there are, in one commit; see `append`."""
+        if dates is None:
+            return self._write(rows, transactions, metadata, mode="overwrite")
+        if not dates:
+            return self._write(rows.slice(0, 0), transactions, metadata, mode="append")
+        listed = ", ".join(f"'{date}'" for date in sorted(dates))
+        predicate = f"date IN ({listed})"
+        return self._write(rows, transactions, metadata, fenced=dates, mode="overwrite", predicate=predicate)
+
+    def adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], *, transactions: Collection[tuple[str, int]] = ()
+    ) -> int:
+        """Put files that lie in the table's folder in place of all files of these dates, in one commit.
+
+        Commits on other dates that come in between do not get in the way.
+
+        Args:
+            files: The new files, of these dates only.
+            dates: The dates.
+            transactions: Writers and their numbers, as in `append`.
+
+        Returns:
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Since this snapshot was opened, another commit changed one of these dates or took one
+                of the numbers.
+        """
+        snapshot = self
+        while True:
+            try:
+                return snapshot._adopt(files, dates, transactions)
+            except CommitConflictError:
+                newer = self._table.open()
+                same = newer.files(dates) == self.files(dates)
+                free = all(number > newer.transaction(writer) for writer, number in transactions)
+                if newer.version == snapshot.version or not (same and free):
+                    raise
+                snapshot = newer
+
+    def _adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
+    ) -> int:
+        _refuse_taken(self, self._uri, transactions)
+        with translated(self._uri):
+            self._delta.create_write_transaction(
+                [_add_action(file) for file in files],
+                mode="overwrite" if dates else "append",
+                schema=Schema.from_arrow(self._layout.schema),
+                partition_by=["date"],
+                partition_filters=[("date", "in", sorted(dates))] if dates else None,
+                commit_properties=CommitProperties(
+                    app_transactions=[*self._fence(dates), *_transactions(transactions)]
+                ),
+            )
+        newest = self._table.open().version
+        for version in range(self.version + 1, newest + 1):  # ours, and those the engine let pass before it
+            sync_commit(self._uri, version)
+        return newest
+
+    def _fence(self, dates: Collection[str]) -> list[Transaction]:
+        """Of two commits that replace a date, the engine refuses the second by these, even where the date was empty."""
+        return [Transaction(f"replace:{date}", self.version + 1) for date in sorted(dates)]
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Widen the table; older rows have no value there."""
+        added = Schema.from_arrow(pa.schema(fields)).fields
+        with translated(self._uri):
+            self._delta.alter.add_columns(added)
+        sync_commit(self._uri, self._delta.version())
+
+    def compact(self) -> int:
+        """Merge the files of dates that have very many; the rows stay the same.
+
+        Returns:
+            How many dates (or 1 for a table without dates) were rewritten; 0 also when another commit got in the way.
+        """
+        counts = Counter(file.get("partition.date", "") for file in self._files())
+        crowded = [date for date, count in counts.items() if count > _COMPACT_ABOVE]
+        if not crowded:
+            return 0
+        chosen = [("date", "in", crowded)] if self._layout.partitioned else None
+        try:
+            with translated(self._uri):
+                self._delta.optimize.compact(partition_filters=chosen, writer_properties=self._writer_properties())
+        except CommitConflictError:
+            return 0
+        sync_commit(self._uri, self._delta.version())
+        return len(crowded)
+
+    def _write(
+        self,
+        rows: pa.Table,
+        transactions: Collection[tuple[str, int]],
+        metadata: Mapping[str, Any] | None,
+        fenced: Collection[str] = (),
+        **mode: str,
+    ) -> int:
+        _refuse_taken(self, self._uri, transactions)
+        properties = CommitProperties(
+            custom_metadata=dict(metadata or {}),
+            app_transactions=[*self._fence(fenced), *_transactions(transactions)] or None,
+        )
+        with translated(self._uri):
+            write_deltalake(
+                self._delta,
+                rows.cast(self._layout.schema),
+                writer_properties=self._writer_properties(),
+                commit_properties=properties,
+                **mode,
+            )
+        version: int = self._delta.version()
+        sync_commit(self._uri, version)
+        return version
+
+    def _writer_properties(self) -> WriterProperties:
+        return _COMPUTED if self._layout.computed else _MEASURED
+
+
+def _transactions(named: Collection[tuple[str, int]]) -> list[Transaction]:
+    return [Transaction(*each) for each in named]
+
+
+def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[str, int]]) -> None:
+    """The engine itself refuses a number only when it is committed between opening and committing."""
+    for writer, number in transactions:
+        if number <= snapshot.transaction(writer):
+            raise conflict(uri, f"{writer} has already committed number {number}")
+
+
+def _add_action(file: DataFile) -> AddAction:
+    statistics = {"numRecords": file.rows, "minValues": dict(file.lows), "maxValues": dict(file.highs)}
+    return AddAction(
+        file.path, file.size, {"date": file.date}, file.modified_ms, data_change=True, stats=json.dumps(statistics)
+    )
