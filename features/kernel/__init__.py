@@ -60,8 +60,9 @@ try:
 except ImportError:
     _compiled, _reason = None, "it was not compiled"
 else:
-    # A build that was left behind by another version would read fields that are not there.
-    _matches = (_pane.PANE_VERSION, _pane.FIELDS) == (PANE_VERSION, FIELDS)
+    # A build that was left behind by another version would read fields or lack functions that are there by now.
+    _whole = all(hasattr(_pane, name) for name in __all__ if name not in ("BACKEND", "BURST_RESULTS", "Parts"))
+    _matches = _whole and (_pane.PANE_VERSION, _pane.FIELDS) == (PANE_VERSION, FIELDS)
     _compiled, _reason = (_pane if _matches else None), "it was compiled for another version of the pane"
 
 if _compiled is not None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Thread
 from types import ModuleType
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.pane import PANE_FIELDS, empty
+import features.kernel
+from features.pane import PANE_FIELDS, PANE_VERSION, empty
 from tests.unit.features.readings import KERNELS
 
 both_kernels = pytest.mark.parametrize("kernel", KERNELS)
@@ -166,8 +167,16 @@ def test_without_the_extension_numpy_serves_and_says_so() -> None:
     assert "numpy kernel serves in place of the C kernel: it was not compiled" in err
 
 
-def test_an_extension_of_another_version_is_not_used() -> None:
-    fake = "old = types.ModuleType('features.kernel._pane'); old.PANE_VERSION, old.FIELDS = 0, 14"
+@pytest.mark.parametrize(
+    ("version", "functions"),
+    [
+        pytest.param((0, 14), features.kernel.__all__, id="of another version of the pane"),
+        pytest.param((PANE_VERSION, len(PANE_FIELDS)), (), id="without functions of today"),
+    ],
+)
+def test_an_extension_that_was_left_behind_is_not_used(version: tuple[int, int], functions: Sequence[str]) -> None:
+    fake = f"old = types.ModuleType('features.kernel._pane'); old.__dict__.update(dict.fromkeys({list(functions)}))"
+    fake += f"; old.PANE_VERSION, old.FIELDS = {version}"
     out, err = _backend(f"{fake}; sys.modules['features.kernel._pane'] = old")
     assert out.startswith("numpy")
     assert "another version of the pane" in err
