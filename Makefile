@@ -52,7 +52,7 @@ $(SPARK): $(READY) infra/spark.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --require-hashes -r infra/spark.lock
 	@touch $@
 
-bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 12 minutes; BENCH=quick takes 3
+bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 15 minutes; BENCH=quick takes a third
 	@$(BIN)/python -m tests.bench.features
 
 $(BENCH_READY): infra/bench.lock
