@@ -1,9 +1,6 @@
 """The Spark engine in a real Spark, two threads on this machine: it makes the tables that the local engine makes."""
 
 import json
-import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -15,22 +12,13 @@ from pipelines.partitions import make_panes, make_rows, materialize_by
 from serving.store import FolderStore
 from tests.fakes.fleets import FAN_FEATURES, HOUR_US, NOON_US, Plant
 from tests.fakes.rebuilt import event
+from tests.parity import cluster
 from tests.unit.pipelines.test_partitions import EVERYTHING, NOW, assert_same, at_once, late_readings, three_days
 
+if reason := cluster.missing():
+    pytest.skip(reason, allow_module_level=True)
 
-def _java():
-    """The major version of the Java on the search path, 0 without one."""
-    program = shutil.which("java")
-    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stderr if program else ""
-    found = re.search(r'version "(\d+)', said)
-    return int(found[1]) if found else 0
-
-
-pytest.importorskip("pyspark", reason="the Spark engine is not installed: make spark")
-if _java() < 17:
-    pytest.skip("the Spark engine needs a Java 17 or newer", allow_module_level=True)
-
-from pipelines.spark import SparkCrew  # noqa: E402 - only where it can run
+from pipelines.spark import SparkCrew
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:PySpark does not yet fully support:FutureWarning")]
 

@@ -21,7 +21,7 @@ from features.online import OnlineFeatures
 from features.panetable import PaneTable, merge_tables, panes_of, unresolved
 from features.schema import MICROSECOND
 from pipelines.graph import feature_graph, panes_behind
-from tests.parity import single
+from tests.parity import cluster, single
 from tests.parity.telemetry import Telemetry
 
 Key = tuple[int, int]
@@ -127,6 +127,7 @@ PATHS = {
     "restored": Path(_restored, LATENESS, events=True),
     "onnx": Path(_onnx),
     "float32": Path(single.rows, single=True),
+    "spark": Path(cluster.rows, events=True),
 }
 
 

@@ -21,6 +21,7 @@ SETS: dict[str, FeatureSet] = {name: catalog.load(name).features for name in cat
     "neighbours": neighbours(),
 }
 SEED = 2026
+pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support:FutureWarning")
 CASES = [
     (name, path)
     for name, features in SETS.items()
