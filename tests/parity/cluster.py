@@ -1,6 +1,5 @@
 """Features by way of the tables of a lake, computed by Spark: two threads of this machine stand for a cluster."""
 
-import atexit
 import contextlib
 import re
 import shutil
@@ -22,6 +21,8 @@ from tests.parity.telemetry import Telemetry
 
 Rows = dict[tuple[int, int], NDArray[np.float64]]
 
+STARTED = contextlib.ExitStack()
+"""What the tests must close when they end."""
 LEAST_JAVA = 17
 
 
@@ -41,14 +42,12 @@ def missing() -> str:
 
 @cache
 def crew() -> Crew:
-    """One Spark for all cases, stopped when the tests end."""
+    """One Spark for all cases."""
     if reason := missing():
         pytest.skip(reason)
     from pipelines.spark import SparkCrew  # noqa: PLC0415 - only where it can run
 
-    stack = contextlib.ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(SparkCrew.started("local[2]"))
+    return STARTED.enter_context(SparkCrew.started("local[2]"))
 
 
 def rows(features: FeatureSet, readings: Telemetry) -> Rows:

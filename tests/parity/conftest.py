@@ -1,9 +1,11 @@
-"""How many cases the parity suite holds, said at the end of a run."""
+"""How many cases the parity suite holds, said at the end of a run; and the end of the Spark that computed some."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from tests.parity import cluster
 
 HERE = Path(__file__).parent.name
 
@@ -23,3 +25,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         by_path = ", ".join(f"{path} {count}" for path, count in paths.most_common())
         how = ", ".join(f"{count} {outcome}" for outcome, count in ended.items())
         terminalreporter.write_line(f"parity: {how} ({by_path})")
+
+
+def pytest_sessionfinish() -> None:
+    """Stop Spark while its log can still be written to."""
+    cluster.STARTED.close()
