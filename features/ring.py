@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from features import kernel
 from features.featureset import FeatureSet
+from features.kernel.ring_reference import RingPanes
 from features.kernel.stream_reference import (
     MARK_DUE,
     MARK_EMITTED,
@@ -41,6 +42,7 @@ State = NDArray[np.float64]
 _LEAST_CAPACITY: Final = 16
 _BURST: Final = 16  # times as many readings as the fleet declares may stand open
 _LEAST_OPEN: Final = 4096
+_LINE: Final = 64  # bytes that a processor fetches at once
 _GATHER_BYTES: Final = 32 * 2**20  # of panes at a time: a step of thousands of devices must not take memory twice
 
 
@@ -54,28 +56,47 @@ class Live:
     counts: Counts
 
 
-class SketchedStream(Stream):
-    """The stream that also counts readings in sketches; in numpy, for the sets that ask for quantiles.
+class SketchedPanes(RingPanes):
+    """Panes that also count their readings in sketches.
 
     Args:
-        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
+        counts: Sketches of the panes, shape ``(places, sketches, buckets)``, changed in place.
         sketched: The signals that have a sketch, by place.
-        arrays: What ``Stream`` takes.
+        arrays: What ``RingPanes`` takes.
     """
 
     def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
         super().__init__(*arrays)
-        self._counts = counts.reshape(counts.shape[0] * counts.shape[1], *counts.shape[2:])
-        self._sketched = sketched
+        self._counts, self._sketched = counts, sketched
 
-    def _empty(self, places: Times) -> None:
-        super()._empty(places)
+    def empty(self, places: Times) -> None:
+        """Empty panes and their sketches."""
+        super().empty(places)
         self._counts[places] = 0
 
     def _add(self, places: Times, group: NDArray[np.intp], at: State, values: State) -> None:
         super()._add(places, group, at, values)
         for number, (signal, sketch) in enumerate(self._sketched.items()):
             add(self._counts[:, number], places[group], values[:, signal], sketch)
+
+
+class SketchedStream(Stream):
+    """The stream over panes with sketches; in numpy, for the sets that ask for quantiles.
+
+    Args:
+        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
+        sketched: The signals that have a sketch, by place.
+        arrays: What ``Stream`` takes: state, start, marks, seen, held, limits and so on.
+    """
+
+    def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
+        super().__init__(*arrays)
+        state, start, limits = arrays[0], arrays[1], arrays[5]
+        places = counts.shape[0] * counts.shape[1]
+        flat = counts.reshape(places, *counts.shape[2:])
+        self._panes = SketchedPanes(
+            flat, sketched, state.reshape(places, *state.shape[2:]), start.reshape(places), limits
+        )
 
 
 class Rings:
@@ -222,16 +243,17 @@ class Rings:
 
     def _fresh(self, devices: int, capacity: int) -> dict[str, NDArray[Any]]:
         signals = len(self._limits)
-        marks = np.full((devices, MARKS), NEVER)
+        marks = _lined_up((devices, MARKS), np.int64)
+        marks[:] = NEVER
         marks[:, [MARK_OPEN, MARK_SLOT, MARK_DUE]] = 0
         nothing = Carried.nothing(self._kinds, signals)
         return {
-            "state": np.zeros((devices, self.panes, signals, kernel.FIELDS)),
+            "state": _lined_up((devices, self.panes, signals, kernel.FIELDS), np.float64),
             "counts": np.zeros((devices, self.panes, len(self._sketched), self._buckets), np.uint32),
             "start": np.full((devices, self.panes), NEVER),
             "marks": marks,
-            "seen": np.zeros((devices, capacity), np.int64),
-            "held": np.zeros((devices, capacity if self._features.ordered else 0, signals)),
+            "seen": _lined_up((devices, capacity), np.int64),
+            "held": _lined_up((devices, capacity if self._features.ordered else 0, signals), np.float64),
             "until": np.full(devices, nothing.until),
             "origin": np.tile(nothing.origin, (devices, 1)),
             "grown": np.tile(nothing.state, (devices, 1, 1, 1)),
@@ -241,7 +263,10 @@ class Rings:
         arrays, before = self._fresh(devices, capacity), self._arrays
         for name, array in arrays.items():
             old = before[name]
-            array[tuple(map(slice, old.shape))] = old
+            if array.shape == old.shape:  # the panes are most of it: they stay where they are when only times need room
+                arrays[name] = old
+            else:
+                array[tuple(map(slice, old.shape))] = old
         self._open(arrays)
 
     def _open(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -254,3 +279,15 @@ class Rings:
         self.stream: Stream = (
             SketchedStream(arrays["counts"], self._sketched, *given) if self._sketched else kernel.Stream(*given)
         )
+
+
+def _lined_up(shape: tuple[int, ...], element: type[np.generic]) -> NDArray[Any]:
+    """Zeros that begin at a line of the cache.
+
+    The readings of eight signals are one line: written as two halves of lines, a stream of a thousand devices takes
+    twice as long.
+    """
+    count = int(np.prod(shape)) * np.dtype(element).itemsize
+    room = np.zeros(count + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + count].view(element).reshape(shape)

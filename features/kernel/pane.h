@@ -248,8 +248,9 @@ size_t tm_burst(const tm_real *samples, size_t count, tm_real rate, const tm_rea
  * The watermark of a device is its newest time less the lateness. Panes that end at or before it are closed: their
  * readings are late. Windows end at multiples of the step; the caller emits those the watermark has passed and notes in
  * TM_MARK_EMITTED up to where it did. A pane whose place in the ring is taken again is one no window to come needs.
- * Times of open panes are kept, sorted, so that a reading that was seen before is told apart exactly. Where panes need
- * their readings in the order of time (`held`), readings wait beside their times until their pane closes.
+ * Times of open panes are kept, sorted, so that a reading that was seen before is told apart exactly. Every reading is
+ * summed up at once. Where panes need their readings in the order of time (`held`), readings are kept beside their times:
+ * a pane that got them in another order, as the NaN of its `change` tells, is summed up anew when it closes.
  */
 
 /* What is noted of each device; times in microseconds, TM_NEVER where there was none. */
@@ -292,7 +293,7 @@ typedef struct {
     int64_t *start;  /* [devices][panes], TM_NEVER where the ring holds nothing */
     int64_t *marks;  /* [devices][TM_MARKS] */
     int64_t *seen;   /* [devices][capacity], the first TM_MARK_OPEN of them in use, increasing */
-    tm_real *held;   /* [devices][capacity][signals]; NULL when readings are summed up at once */
+    tm_real *held;   /* [devices][capacity][signals], the readings of `seen`; NULL when their order does not matter */
     const tm_real *limits;
     int64_t *tally; /* [TM_TALLIES] */
 } tm_stream;

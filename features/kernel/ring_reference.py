@@ -1,0 +1,129 @@
+"""Panes in rings, in numpy: the sums behind ``stream_reference``, without a word about who sent what when.
+
+A micro-batch mostly holds one reading of a pane, later than all before; such rows are added to all their panes at once.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.kernel import reference
+from features.kernel.reference import (
+    ABOVE,
+    CHANGE,
+    COUNT,
+    FIELDS,
+    FIRST,
+    FIRST_AT,
+    HIGH,
+    LAST,
+    LAST_AT,
+    LOW,
+    NULLS,
+    SQUARE,
+    SUM,
+    TIME,
+    TIME_SQUARE,
+    TIME_VALUE,
+)
+
+_FEW = 3  # readings of one pane in a micro-batch that are added in rounds; more are sorted and summed up
+
+Places = NDArray[np.int64]
+Times = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+
+class RingPanes:
+    """Panes by their place in rings.
+
+    Args:
+        state: Panes, shape ``(places, signals, FIELDS)``, changed in place.
+        start: Start of the pane in each place, shape ``(places,)``, UTC microseconds, changed in place.
+        limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
+    """
+
+    def __init__(self, state: Reals, start: Times, limits: Reals) -> None:
+        self._state, self._start, self._limits = state, start, limits
+
+    def sum_up(self, place: Places, start: Times, at: Reals, values: Reals) -> None:
+        """Add rows of readings to their panes, in any order; a place that held an earlier pane is emptied before.
+
+        Args:
+            place: Where the pane of each row lies, shape ``(n,)``.
+            start: When it starts, shape ``(n,)``.
+            at: Microseconds after that, shape ``(n,)``.
+            values: Readings, shape ``(n, signals)``; NaN counts as missing.
+        """
+        places, inverse = np.unique(place, return_inverse=True)
+        latest = self._start[places]
+        np.maximum.at(latest, inverse, start)
+        stay = start == latest[inverse]  # a pane whose place was taken in the same call is needed by no window to come
+        taken = latest != self._start[places]
+        self._start[places] = latest
+        if taken.any():
+            self.empty(places[taken])
+        if not stay.all():
+            inverse, at, values = inverse[stay], at[stay], values[stay]
+        self._add(places, inverse, at, values)
+
+    def torn(self, place: Places, start: Times) -> NDArray[np.bool_]:
+        """Whether panes hold readings that came in another order than that of time; what starts elsewhere does not."""
+        return (self._start[place] == start) & np.isnan(self._state[place, :, CHANGE]).any(axis=1)
+
+    def empty(self, places: Places) -> None:
+        """Empty panes."""
+        self._state[places] = 0.0
+        self._state[places, :, LOW:] = np.nan
+
+    def _add(self, places: Places, group: NDArray[np.intp], at: Reals, values: Reals) -> None:
+        panes = self._state[places]
+        if np.bincount(group).max(initial=0) > _FEW or not self._in_order(panes, group, at):
+            reference.add(panes, group.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
+        else:
+            _add_in_rounds(panes, group, at, values, self._limits)
+        self._state[places] = panes
+
+    @staticmethod
+    def _in_order(panes: Reals, group: NDArray[np.intp], at: Reals) -> bool:
+        order = np.argsort(group, kind="stable")
+        ascending = (np.diff(at[order]) > 0) | (np.diff(group[order]) > 0)
+        return bool(ascending.all() and not (panes[group, :, LAST_AT] >= at[:, None]).any())
+
+
+def _add_in_rounds(panes: Reals, group: NDArray[np.intp], at: Reals, values: Reals, limits: Reals) -> None:
+    """Add rows that are later than all before in their pane: in each round at most one to a pane."""
+    rest = np.arange(len(group))
+    while len(rest):
+        _, first = np.unique(group[rest], return_index=True)
+        rows = rest[first]
+        chosen = panes[group[rows]]
+        _add_latest(chosen.reshape(-1, FIELDS), np.repeat(at[rows], len(limits)), values[rows], limits)
+        panes[group[rows]] = chosen
+        rest = np.delete(rest, first)
+
+
+def _add_latest(panes: Reals, at: Reals, values: Reals, limits: Reals) -> None:
+    """Add one reading to each pane, later than all it holds; panes of shape ``(rows * signals, FIELDS)``."""
+    field = np.ascontiguousarray(panes.T)
+    x = values.ravel()
+    valid = ~np.isnan(x)
+    begins = valid & (field[COUNT] == 0)
+    field[ABOVE] += (values > limits).ravel()
+    field[NULLS] += ~valid
+    field[COUNT] += valid
+    np.copyto(field[FIRST], x, where=begins)
+    np.copyto(field[FIRST_AT], at, where=begins)
+    np.copyto(field[LAST], x, where=begins)
+    t = np.where(valid, at - field[FIRST_AT], 0.0)
+    dx = np.where(valid, x - field[FIRST], 0.0)
+    field[SUM] += dx
+    field[SQUARE] += dx * dx
+    field[TIME] += t
+    field[TIME_SQUARE] += t * t
+    field[TIME_VALUE] += t * dx
+    field[CHANGE] += np.where(valid, np.abs(x - field[LAST]), 0.0)
+    np.fmin(field[LOW], x, out=field[LOW])
+    np.fmax(field[HIGH], x, out=field[HIGH])
+    np.copyto(field[LAST], x, where=valid)
+    np.copyto(field[LAST_AT], at, where=valid)
+    panes[:] = field.T
