@@ -1,8 +1,9 @@
 """What a stream remembers of its devices, in flat arrays: a ring of panes each, their marks, and the times still open.
 
-A ring holds the reach of the longest window, the lateness and one pane more, so that a place in it is taken again only
-after every window that needed the pane before has been emitted. Arrays grow by doubling over devices; memory that no
-device uses yet is asked for and never touched.
+A place in a ring is taken again only after every window that needed the pane before has been emitted. So a ring holds
+the reach of the longest window and the lateness, and the time to the next reading (at most a pane) on top: the reading
+that makes a device due still finds room, and thousands of devices are emitted together and not one by one. Arrays grow
+by doubling over devices; memory that no device uses yet is asked for and never touched.
 
 Bytes of a device, with ``S`` signals, ``P`` panes in its ring, room for ``C`` times and windows that grow from ``K``
 kinds of beginnings: ``P (120 S + 8) + 8 C + 64 + K (120 S + 8) + 8``; ``8 C S`` more where a pane must know its
@@ -11,6 +12,7 @@ readings in the order of time, and ``4 B P`` for each sketch of ``B`` buckets (`
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -117,9 +119,11 @@ class Rings:
 
     def __init__(self, features: FeatureSet, lateness_us: int, kinds: int) -> None:
         self._features, self._lateness_us, self._kinds = features, lateness_us, kinds
-        self._limits, self._sketched = features.fleet.limits, features.sketched
-        self.panes = -(-(features.longest_us + lateness_us) // features.pane_us) + 1
-        expected = (lateness_us + 2 * features.pane_us) // (features.fleet.sampling // MICROSECOND)
+        self._limits, self._sketched, self._ordered = features.fleet.limits, features.sketched, features.ordered
+        sampling_us = features.fleet.sampling // MICROSECOND
+        ahead_us = lateness_us + min(sampling_us, features.pane_us)
+        self.panes = -(-(features.longest_us + ahead_us) // features.pane_us)
+        expected = (lateness_us + 2 * features.pane_us) // sampling_us
         self.most_open = max(_BURST * expected, _LEAST_OPEN)
         self._room_us = self.panes * features.pane_us + features.every_us - features.longest_us
         self.tally = np.zeros(TALLIES, np.int64)
@@ -133,7 +137,7 @@ class Rings:
     @property
     def bytes_per_device(self) -> int:
         """What one device takes, its name aside."""
-        return sum(array[0].nbytes for array in self._fresh(1, self._capacity).values())
+        return sum(array.itemsize * prod(array.shape[1:]) for array in self._arrays.values())
 
     def make_room(self, devices: int) -> None:
         """Let there be room for so many devices, or more."""
@@ -211,7 +215,7 @@ class Rings:
         arrays["start"] = np.where(needed, arrays["start"], NEVER)
         arrays["state"], arrays["counts"] = arrays["state"][needed], arrays["counts"][needed]
         open_ = np.arange(self._capacity) < arrays["marks"][:, MARK_OPEN, None]
-        for name in ("seen", "held") if self._features.ordered else ("seen",):
+        for name in ("seen", "held") if self._ordered else ("seen",):
             arrays[name] = arrays[name][open_]
         return {**arrays, "tally": self.tally}
 
@@ -228,7 +232,7 @@ class Rings:
         for name in ("state", "counts"):
             arrays[name][arrays["start"] != NEVER] = packed[name]
         open_ = np.arange(capacity) < arrays["marks"][:, MARK_OPEN, None]
-        for name in ("seen", "held") if self._features.ordered else ("seen",):
+        for name in ("seen", "held") if self._ordered else ("seen",):
             arrays[name][open_] = packed[name]
         self.tally = packed["tally"].copy()
         self._open(arrays)
@@ -253,7 +257,7 @@ class Rings:
             "start": np.full((devices, self.panes), NEVER),
             "marks": marks,
             "seen": _lined_up((devices, capacity), np.int64),
-            "held": _lined_up((devices, capacity if self._features.ordered else 0, signals), np.float64),
+            "held": _lined_up((devices, capacity if self._ordered else 0, signals), np.float64),
             "until": np.full(devices, nothing.until),
             "origin": np.tile(nothing.origin, (devices, 1)),
             "grown": np.tile(nothing.state, (devices, 1, 1, 1)),
@@ -287,7 +291,7 @@ def _lined_up(shape: tuple[int, ...], element: type[np.generic]) -> NDArray[Any]
     The readings of eight signals are one line: written as two halves of lines, a stream of a thousand devices takes
     twice as long.
     """
-    count = int(np.prod(shape)) * np.dtype(element).itemsize
+    count = prod(shape) * np.dtype(element).itemsize
     room = np.zeros(count + _LINE, np.uint8)
     begin = -room.ctypes.data % _LINE
     return room[begin : begin + count].view(element).reshape(shape)

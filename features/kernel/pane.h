@@ -281,7 +281,7 @@ enum {
 
 typedef struct {
     size_t devices;
-    size_t panes; /* of a ring; they hold the longest window, the lateness and one pane more */
+    size_t panes; /* of a ring; they hold the longest window and the lateness, and leave room for readings to come */
     size_t signals;
     size_t capacity;  /* times kept of a device */
     size_t most_open; /* what the caller would let the capacity grow to */

@@ -77,44 +77,47 @@ class RingPanes:
 
     def _add(self, places: Places, group: NDArray[np.intp], at: Reals, values: Reals) -> None:
         panes = self._state[places]
-        if np.bincount(group).max(initial=0) > _FEW or not self._in_order(panes, group, at):
-            reference.add(panes, group.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
+        order = np.argsort(group, kind="stable")
+        sorted_ = group[order]
+        if len(group) == len(places) and not (panes[..., LAST_AT] >= at[order, None]).any():
+            _add_latest(panes, at[order], values[order], self._limits)
+        elif np.bincount(group).max(initial=0) <= _FEW and self._in_order(panes, sorted_, at[order]):
+            _add_in_rounds(panes, sorted_, at[order], values[order], self._limits)
         else:
-            _add_in_rounds(panes, group, at, values, self._limits)
+            reference.add(panes, group.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
         self._state[places] = panes
 
     @staticmethod
     def _in_order(panes: Reals, group: NDArray[np.intp], at: Reals) -> bool:
-        order = np.argsort(group, kind="stable")
-        ascending = (np.diff(at[order]) > 0) | (np.diff(group[order]) > 0)
+        ascending = (np.diff(at) > 0) | (np.diff(group) > 0)
         return bool(ascending.all() and not (panes[group, :, LAST_AT] >= at[:, None]).any())
 
 
 def _add_in_rounds(panes: Reals, group: NDArray[np.intp], at: Reals, values: Reals, limits: Reals) -> None:
-    """Add rows that are later than all before in their pane: in each round at most one to a pane."""
+    """Add rows that are later than all before in their pane, sorted by pane: in each round at most one to a pane."""
     rest = np.arange(len(group))
     while len(rest):
-        _, first = np.unique(group[rest], return_index=True)
+        first = np.diff(group[rest], prepend=-1) > 0
         rows = rest[first]
         chosen = panes[group[rows]]
-        _add_latest(chosen.reshape(-1, FIELDS), np.repeat(at[rows], len(limits)), values[rows], limits)
+        _add_latest(chosen, at[rows], values[rows], limits)
         panes[group[rows]] = chosen
-        rest = np.delete(rest, first)
+        rest = rest[~first]
 
 
-def _add_latest(panes: Reals, at: Reals, values: Reals, limits: Reals) -> None:
-    """Add one reading to each pane, later than all it holds; panes of shape ``(rows * signals, FIELDS)``."""
-    field = np.ascontiguousarray(panes.T)
-    x = values.ravel()
+def _add_latest(panes: Reals, at: Reals, x: Reals, limits: Reals) -> None:
+    """Add one row of readings to each pane, later than all it holds; readings of shape ``(panes, signals)``."""
+    field = [panes[..., number] for number in range(FIELDS)]
     valid = ~np.isnan(x)
     begins = valid & (field[COUNT] == 0)
-    field[ABOVE] += (values > limits).ravel()
+    if begins.any():
+        np.copyto(field[FIRST], x, where=begins)
+        np.copyto(field[FIRST_AT], at[:, None], where=begins)
+        np.copyto(field[LAST], x, where=begins)
+    field[ABOVE] += x > limits
     field[NULLS] += ~valid
     field[COUNT] += valid
-    np.copyto(field[FIRST], x, where=begins)
-    np.copyto(field[FIRST_AT], at, where=begins)
-    np.copyto(field[LAST], x, where=begins)
-    t = np.where(valid, at - field[FIRST_AT], 0.0)
+    t = np.where(valid, at[:, None] - field[FIRST_AT], 0.0)
     dx = np.where(valid, x - field[FIRST], 0.0)
     field[SUM] += dx
     field[SQUARE] += dx * dx
@@ -125,5 +128,4 @@ def _add_latest(panes: Reals, at: Reals, values: Reals, limits: Reals) -> None:
     np.fmin(field[LOW], x, out=field[LOW])
     np.fmax(field[HIGH], x, out=field[HIGH])
     np.copyto(field[LAST], x, where=valid)
-    np.copyto(field[LAST_AT], at, where=valid)
-    panes[:] = field.T
+    np.copyto(field[LAST_AT], at[:, None], where=valid)

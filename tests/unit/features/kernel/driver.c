@@ -97,6 +97,15 @@ static void stream(int ordered)
     }
     CHECK(stops > 9 && s.tally[TM_TALLY_LATE] > 0 && s.tally[TM_TALLY_DUPLICATE] > 0);
     CHECK(s.tally[TM_TALLY_CROWDED] > 0 && s.tally[TM_TALLY_REFUSED] > 0);
+    size_t closed = 0, torn = 0; /* panes that hold readings, and those of them that do not know their changes */
+    for (size_t pane = 0; pane < DEVICES * PANES; pane++)
+        if (s.start[pane] != TM_NEVER && s.start[pane] < s.marks[pane / PANES * TM_MARKS + TM_MARK_CLOSED])
+            for (size_t i = 0; i < SIGNALS; i++) {
+                const tm_pane *one = s.state + pane * SIGNALS + i;
+                CHECK(one->count + one->nulls > 0 && one->count + one->nulls <= 10);
+                closed++, torn += one->change != one->change;
+            }
+    CHECK(closed > SIGNALS && (ordered ? torn == 0 : torn > 0));
     device[3] = DEVICES;
     CHECK(tm_stream_misfit(&s, device, time, ROWS) == 3);
     time[2] = INT64_MIN;

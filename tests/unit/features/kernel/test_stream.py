@@ -1,6 +1,7 @@
 """The stream entry: the compiled one and the one in numpy leave the same arrays behind, whatever arrives."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.kernel import FIELDS, stream_reference
+from features.kernel.reference import CHANGE, COUNT
 from features.kernel.stream_reference import (
     FARTHEST,
     MARK_DUE,
@@ -98,12 +100,15 @@ def run(kind: Any, rows: list[tuple[int, int, float]], cuts: list[int], *, order
 @st.composite
 def arrivals(draw: Any) -> list[tuple[int, int, float]]:
     """Rows of three devices and an unknown one: forwards, back within and beyond the lateness, twice, after pauses."""
-    steps = draw(st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, -1, -4, -12, -30, 45, 400]), max_size=70))
+    least = draw(st.sampled_from([0, 15, 30]))
+    steps = draw(
+        st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, 9, -1, -4, -12, -30, 45, 400]), min_size=least, max_size=70)
+    )
     time = draw(st.integers(-300, 300))
     rows = []
     for number, step in enumerate(steps):
         time += step
-        rows.append((draw(st.integers(-1, 2)), time, float(draw(st.sampled_from([-1, number])))))
+        rows.append((draw(st.sampled_from([-1, 0, 0, 0, 1, 2])), time, float(draw(st.sampled_from([-1, number])))))
     return rows
 
 
@@ -151,6 +156,37 @@ def test_readings_beyond_what_may_stand_open_are_dropped_and_counted(kind: Any) 
     live = stream(kind, held, most_open=2)
     assert [live.take_one(0, time, [1.0, 1.0]) for time in (0, 1, 2)] == [TAKEN] * 3
     assert (held["tally"][TALLY_CROWDED], held["marks"][0, MARK_OPEN]) == (1, 2)
+
+
+@both
+def test_a_pane_that_got_readings_out_of_order_is_summed_up_anew_when_it_closes(kind: Any) -> None:
+    shuffled, sorted_ = arrays(capacity=8, ordered=True), arrays(capacity=8, ordered=True)
+    for held, times in ((shuffled, (1, 11, 5, 3, 9, 12)), (sorted_, (1, 3, 5, 9, 11, 12))):
+        live = stream(kind, held)
+        for time in times:
+            assert live.take_one(0, time, (time * time / 3.0, 1e8 / (time + 3.0))) == TAKEN
+    torn = np.isnan(shuffled["state"][0, :, :, CHANGE])
+    assert torn[0].all()  # nobody is given a wrong number before
+    assert not torn[1:].any()
+    for held in (shuffled, sorted_):
+        assert stream(kind, held).take_one(0, 25, (0.0, 0.0)) == TAKEN_AND_DUE  # the first pane closes
+        assert held["marks"][0, MARK_OPEN] == 3
+    np.testing.assert_array_equal(shuffled["state"], sorted_["state"])
+    changes = sum(abs(after**2 - before**2) / 3 for before, after in pairwise((1, 3, 5, 9)))
+    assert shuffled["state"][0, 0, 0, CHANGE] == pytest.approx(changes, rel=1e-12)
+
+
+@both
+def test_rows_of_a_batch_that_closes_their_own_pane_count_once(kind: Any) -> None:
+    held = arrays(devices=1, capacity=8, ordered=True)
+    live = stream(kind, held)
+    times = [1, 7, 4, 8, 26]  # out of order, then in order, then the pane closes: in two batches
+    for batch in (times[:3], times[3:]):
+        rows = np.array(batch)
+        device = np.zeros(len(rows), np.int32)
+        assert live.take(device, rows, np.stack([rows, -rows], axis=1).astype(float), 0) == len(rows)
+    assert held["state"][0, 0, :, COUNT].tolist() == [4, 4]
+    assert held["state"][0, 0, :, CHANGE].tolist() == [7, 7]
 
 
 MISFITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
