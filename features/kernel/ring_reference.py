@@ -68,7 +68,8 @@ class RingPanes:
 
     def torn(self, place: Places, start: Times) -> NDArray[np.bool_]:
         """Whether panes hold readings that came in another order than that of time; what starts elsewhere does not."""
-        return (self._start[place] == start) & np.isnan(self._state[place, :, CHANGE]).any(axis=1)
+        torn: NDArray[np.bool_] = np.isnan(self._state[place, :, CHANGE]).any(axis=1)
+        return torn & (self._start[place] == start)
 
     def empty(self, places: Places) -> None:
         """Empty panes."""
