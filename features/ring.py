@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from features import kernel
 from features.featureset import FeatureSet
-from features.kernel.ring_reference import RingPanes
 from features.kernel.stream_reference import (
     MARK_DUE,
     MARK_EMITTED,
@@ -35,7 +34,7 @@ from features.kernel.stream_reference import (
 )
 from features.running import Carried
 from features.schema import MICROSECOND
-from features.sketch import Counts, Sketch, add
+from features.sketch import Counts
 
 Codes = NDArray[np.int32]
 Times = NDArray[np.int64]
@@ -56,49 +55,6 @@ class Live:
     start: Times
     state: State
     counts: Counts
-
-
-class SketchedPanes(RingPanes):
-    """Panes that also count their readings in sketches.
-
-    Args:
-        counts: Sketches of the panes, shape ``(places, sketches, buckets)``, changed in place.
-        sketched: The signals that have a sketch, by place.
-        arrays: What ``RingPanes`` takes.
-    """
-
-    def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
-        super().__init__(*arrays)
-        self._counts, self._sketched = counts, sketched
-
-    def empty(self, places: Times) -> None:
-        """Empty panes and their sketches."""
-        super().empty(places)
-        self._counts[places] = 0
-
-    def _add(self, places: Times, group: NDArray[np.intp], at: State, values: State) -> None:
-        super()._add(places, group, at, values)
-        for number, (signal, sketch) in enumerate(self._sketched.items()):
-            add(self._counts[:, number], places[group], values[:, signal], sketch)
-
-
-class SketchedStream(Stream):
-    """The stream over panes with sketches; in numpy, for the sets that ask for quantiles.
-
-    Args:
-        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
-        sketched: The signals that have a sketch, by place.
-        arrays: What ``Stream`` takes: state, start, marks, seen, held, limits and so on.
-    """
-
-    def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
-        super().__init__(*arrays)
-        state, start, limits = arrays[0], arrays[1], arrays[5]
-        places = counts.shape[0] * counts.shape[1]
-        flat = counts.reshape(places, *counts.shape[2:])
-        self._panes = SketchedPanes(
-            flat, sketched, state.reshape(places, *state.shape[2:]), start.reshape(places), limits
-        )
 
 
 class Rings:
@@ -279,10 +235,11 @@ class Rings:
         self._state, self._start, self.marks = arrays["state"], arrays["start"], arrays["marks"]
         numbers = (features.pane_us, features.every_us, self._lateness_us, self._room_us, self.most_open)
         names = ("state", "start", "marks", "seen", "held")
-        given: tuple[Any, ...] = (*(arrays[name] for name in names), self._limits, self.tally, *numbers)
-        self.stream: Stream = (
-            SketchedStream(arrays["counts"], self._sketched, *given) if self._sketched else kernel.Stream(*given)
-        )
+        sketched = np.array(list(self._sketched), np.int32)
+        tops = np.array([sketch.key for sketch in self._sketched.values()], np.int32)
+        beside = (self._limits, self.tally, arrays["counts"], sketched, tops)
+        given: tuple[Any, ...] = (*(arrays[name] for name in names), *beside, *numbers)
+        self.stream: Stream = kernel.Stream(*given)
 
 
 def _lined_up(shape: tuple[int, ...], element: type[np.generic]) -> NDArray[Any]:

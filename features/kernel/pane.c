@@ -713,6 +713,24 @@ static int64_t floor_to(int64_t time, int64_t unit)
     return time - (rest < 0 ? rest + unit : rest);
 }
 
+/* The sketches beside the panes in a place of a ring; `size` receives how many counts each has. */
+static uint32_t *counts_at(const tm_stream *stream, size_t device, size_t slot, size_t *size)
+{
+    *size = stream->below + 1 + TM_SKETCH_SIDE;
+    return stream->counts + (device * stream->panes + slot) * stream->sketches * *size;
+}
+
+static void count_readings(const tm_stream *stream, size_t device, const tm_real *values)
+{
+    size_t size;
+    uint32_t *counts = counts_at(stream, device, (size_t)stream->marks[device * TM_MARKS + TM_MARK_SLOT], &size);
+    for (size_t sketch = 0; sketch < stream->sketches; sketch++, counts += size) {
+        const tm_real value = values[stream->sketched[sketch]];
+        if (value == value)
+            counts[tm_sketch_place(value, stream->top[sketch], stream->below)]++;
+    }
+}
+
 /* The panes a time belongs to, emptied when their place in the ring was another's. */
 static tm_pane *panes_at(const tm_stream *stream, size_t device, int64_t time)
 {
@@ -728,6 +746,12 @@ static tm_pane *panes_at(const tm_stream *stream, size_t device, int64_t time)
         if (*held != start) {
             for (size_t signal = 0; signal < stream->signals; signal++)
                 tm_pane_clear(ring + (size_t)slot * stream->signals + signal);
+            if (stream->sketches > 0) {
+                size_t size;
+                uint32_t *counts = counts_at(stream, device, (size_t)slot, &size);
+                for (size_t i = 0; i < stream->sketches * size; i++)
+                    counts[i] = 0;
+            }
             *held = start;
         }
     }
@@ -754,7 +778,7 @@ static void set_right(const tm_stream *stream, size_t device, const int64_t *see
     for (size_t signal = 0; signal < stream->signals; signal++)
         tm_pane_clear(panes + signal);
     for (size_t row = 0; row < rows; row++)
-        sum_up(stream, device, seen[row], held + row * stream->signals);
+        sum_up(stream, device, seen[row], held + row * stream->signals); /* sketches do not ask for an order */
 }
 
 /* Lets go of the times and readings of closed panes. */
@@ -841,6 +865,8 @@ static int take_row(const tm_stream *stream, size_t device, int64_t time, const 
         memcpy(held + place * stream->signals, values, stream->signals * sizeof *values);
     }
     sum_up(stream, device, time, values);
+    if (stream->sketches > 0)
+        count_readings(stream, device, values);
     return 1;
 }
 

@@ -295,7 +295,12 @@ typedef struct {
     int64_t *seen;   /* [devices][capacity], the first TM_MARK_OPEN of them in use, increasing */
     tm_real *held;   /* [devices][capacity][signals], the readings of `seen`; NULL when their order does not matter */
     const tm_real *limits;
-    int64_t *tally; /* [TM_TALLIES] */
+    int64_t *tally;          /* [TM_TALLIES] */
+    size_t sketches;         /* signals whose readings are also counted in sketches */
+    size_t below;            /* buckets for negative readings: TM_SKETCH_SIDE or 0 */
+    uint32_t *counts;        /* [devices][panes][sketches][below + 1 + TM_SKETCH_SIDE] */
+    const int32_t *sketched; /* [sketches]: the signal of each */
+    const int32_t *top;      /* [sketches]: the key of its outermost bucket */
 } tm_stream;
 
 /* Takes rows in the order of their arrival. Returns `rows`, or the number of the first row that has to wait: when a

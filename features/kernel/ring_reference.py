@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel import reference
+from features.kernel.columns_reference import SIDE, sketch_places
 from features.kernel.reference import (
     ABOVE,
     CHANGE,
@@ -40,10 +41,23 @@ class RingPanes:
         state: Panes, shape ``(places, signals, FIELDS)``, changed in place.
         start: Start of the pane in each place, shape ``(places,)``, UTC microseconds, changed in place.
         limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
+        counts: Their sketches, shape ``(places, sketches, buckets)``, changed in place.
+        sketched: The signal of each sketch, shape ``(sketches,)``.
+        top: The key of its outermost bucket, shape ``(sketches,)``.
     """
 
-    def __init__(self, state: Reals, start: Times, limits: Reals) -> None:
+    def __init__(  # noqa: PLR0917 - arrays of the C struct, in its order
+        self,
+        state: Reals,
+        start: Times,
+        limits: Reals,
+        counts: NDArray[np.uint32],
+        sketched: NDArray[np.int32],
+        top: NDArray[np.int32],
+    ) -> None:
         self._state, self._start, self._limits = state, start, limits
+        self._counts, self._below = counts, counts.shape[2] - 1 - SIDE
+        self._sketches = list(zip(sketched.tolist(), top.tolist(), strict=True))
 
     def sum_up(self, place: Places, start: Times, at: Reals, values: Reals) -> None:
         """Add rows of readings to their panes, in any order; a place that held an earlier pane is emptied before.
@@ -65,14 +79,20 @@ class RingPanes:
         if not stay.all():
             inverse, at, values = inverse[stay], at[stay], values[stay]
         self._add(places, inverse, at, values)
+        for number, (signal, top) in enumerate(self._sketches):
+            some = ~np.isnan(values[:, signal])
+            bucket = sketch_places(values[some, signal], top, self._below)
+            np.add.at(self._counts[:, number], (places[inverse[some]], bucket), np.uint32(1))
 
     def torn(self, place: Places, start: Times) -> NDArray[np.bool_]:
         """Whether panes hold readings that came in another order than that of time; what starts elsewhere does not."""
-        torn: NDArray[np.bool_] = np.isnan(self._state[place, :, CHANGE]).any(axis=1)
-        return torn & (self._start[place] == start)
+        unknown = np.isnan(self._state[place, :, CHANGE])
+        torn: NDArray[np.bool_] = unknown.any(axis=1) & (self._start[place] == start)
+        return torn
 
     def empty(self, places: Places) -> None:
-        """Empty panes."""
+        """Empty panes and their sketches."""
+        self._counts[places] = 0
         self._state[places] = 0.0
         self._state[places, :, LOW:] = np.nan
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.kernel.columns_reference import SIDE, STEPS
 from features.kernel.reference import FIELDS
 from features.kernel.ring_reference import RingPanes
 
@@ -38,6 +39,9 @@ class Stream:
             ``(devices, 0, signals)`` where no pane needs its readings in the order of time.
         limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
         tally: What became of the readings that were not summed up, shape ``(TALLIES,)``.
+        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
+        sketched: The signal of each sketch, shape ``(sketches,)``.
+        top: The key of the outermost bucket of each sketch, shape ``(sketches,)``.
         pane_us: Length of a pane.
         every_us: Step between windows, a whole number of panes.
         lateness_us: How far the watermark is behind the newest time.
@@ -57,6 +61,9 @@ class Stream:
         held: Reals,
         limits: Reals,
         tally: Times,
+        counts: NDArray[np.uint32],
+        sketched: Codes,
+        top: Codes,
         pane_us: int,
         every_us: int,
         lateness_us: int,
@@ -70,6 +77,13 @@ class Stream:
             raise ValueError("seen and held must have one row per device, held one reading per time, or none")
         if limits.shape != (signals,) or tally.shape != (TALLIES,):
             raise ValueError("limits must hold one number per signal, tally one of each kind")
+        sketches, buckets = counts.shape[2:]
+        if counts.shape[:2] != (devices, panes) or not len(sketched) == len(top) == sketches:
+            raise ValueError("counts must have one row per pane, sketched and top one number per sketch")
+        if sketches and buckets not in {1 + SIDE, 1 + 2 * SIDE}:
+            raise ValueError("there must be as many buckets as a sketch has")
+        if ((sketched < 0) | (sketched >= signals) | (np.abs(top.astype(np.int64)) > 1100 * STEPS)).any():
+            raise ValueError("sketched must number signals, and top be the keys of numbers")
         if min(pane_us, every_us) < 1 or lateness_us < 0 or every_us % pane_us:
             raise ValueError("pane, step and lateness do not fit together")
         if room_us % pane_us or room_us < lateness_us + every_us or panes * pane_us < lateness_us + pane_us:
@@ -77,7 +91,8 @@ class Stream:
         slot, opened = marks[:, MARK_SLOT], marks[:, MARK_OPEN]
         if ((slot < 0) | (slot >= panes) | (opened < 0) | (opened > seen.shape[1])).any():
             raise ValueError("marks point beyond the ring or the times")
-        self._panes = RingPanes(state.reshape(devices * panes, signals, FIELDS), start.reshape(-1), limits)
+        flat = state.reshape(devices * panes, signals, FIELDS), counts.reshape(devices * panes, sketches, buckets)
+        self._panes = RingPanes(flat[0], start.reshape(-1), limits, flat[1], sketched, top)
         self._marks, self._seen, self._held, self._tally = marks, seen, held, tally
         self._signals, self._length, self._holds = signals, panes, held.shape[1] > 0
         self._queue: list[tuple[int, int, Reals]] = []

@@ -47,6 +47,8 @@ MUTANTS = (
     ("        tm_pane_clear(panes + signal);\n    for (size_t row", "        ;\n    for (size_t row"),
     ("while (closed < open && seen[closed] < end)", "while (closed < open && seen[closed] <= end)"),
     ("held[i + stream->signals - 1] = held[i - 1];", ""),
+    ("counts[i] = 0;", ""),
+    ("counts += size", "counts++"),
     ("held[i - closed * stream->signals] = held[i];", ""),
 )
 LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.py", "kernel/test_stream.py")

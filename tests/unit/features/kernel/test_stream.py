@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.kernel import FIELDS, stream_reference
+from features.kernel.columns_reference import SIDE, STEPS
 from features.kernel.reference import CHANGE, COUNT
 from features.kernel.stream_reference import (
     FARTHEST,
@@ -39,7 +40,7 @@ except ImportError:  # pragma: no cover - a machine without a compiler
 SIGNALS, PANE, EVERY, REACH, LATENESS, PANES = 2, 10, 20, 40, 15, 7
 ROOM = PANES * PANE + EVERY - REACH
 NUMBERS = (PANE, EVERY, LATENESS, ROOM)
-ARRAYS = ("state", "start", "marks", "seen", "held", "limits", "tally")
+ARRAYS = ("state", "start", "marks", "seen", "held", "limits", "tally", "counts", "sketched", "top")
 
 STREAMS = [
     pytest.param(CompiledStream, id="c", marks=NO_COMPILER),
@@ -59,6 +60,9 @@ def arrays(devices: int = 3, capacity: int = 4, *, ordered: bool = False) -> dic
         "held": np.zeros((devices, capacity if ordered else 0, SIGNALS)),
         "limits": np.array([0.5, np.nan]),
         "tally": np.zeros(TALLIES, np.int64),
+        "counts": np.full((devices, PANES, 2, 1 + 2 * SIDE), 7, np.uint32),  # whatever was there before
+        "sketched": np.array([1, 0], np.int32),
+        "top": np.array([27 * STEPS - 1, 5 * STEPS - 1], np.int32),
     }
 
 
@@ -132,6 +136,8 @@ def test_the_compiled_stream_leaves_what_the_one_in_numpy_leaves(
         if ordered:
             np.testing.assert_array_equal(found["held"][device, :count], expected["held"][device, :count])
     used = found["start"] != NEVER
+    np.testing.assert_array_equal(found["counts"][used], expected["counts"][used])
+    np.testing.assert_array_equal(found["counts"][used].sum(axis=-1), found["state"][used][:, ::-1, COUNT])
     np.testing.assert_allclose(found["state"][used], expected["state"][used], rtol=1e-9, atol=1e-9)
 
 
@@ -197,6 +203,11 @@ MISFITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "readings held of another capacity": ("held", lambda a: np.zeros((3, 3, SIGNALS))),
     "limits of other signals": ("limits", lambda a: a[1:].copy()),
     "a tally that lacks a number": ("tally", lambda a: a[1:].copy()),
+    "sketches of other rings": ("counts", lambda a: a[:, 1:].copy()),
+    "sketches of other buckets": ("counts", lambda a: a[..., 1:].copy()),
+    "a sketch of no signal": ("sketched", lambda a: a + 1),
+    "sketches of fewer signals": ("sketched", lambda a: a[1:].copy()),
+    "a top beyond all numbers": ("top", lambda a: a * 100),
 }
 
 
