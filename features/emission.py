@@ -9,7 +9,7 @@ import numpy as np
 from features.eventlog import EventLog
 from features.kernel.stream_reference import MARK_EMITTED, MARK_FIRST
 from features.plan import Bounds, Plan, Rows
-from features.ring import Live, Rings
+from features.ring import Codes, Live, Rings, Times
 from features.running import advance
 
 
@@ -25,6 +25,21 @@ class Emission:
     def __init__(self, plan: Plan, rings: Rings, log: EventLog) -> None:
         self._plan, self._rings, self._log = plan, rings, log
         self._carry_us = max((source.lag_us for _, source in plan.growing), default=0)
+
+    def hear(self, device: Codes, kind: Codes, time: Times, visible: Times) -> None:
+        """Take in events.
+
+        Args:
+            device: Codes of the devices, shape ``(n,)``.
+            kind: Positions in ``Fleet.event_kinds``, shape ``(n,)``.
+            time: When they happened, shape ``(n,)``, UTC microseconds.
+            visible: From when on rows may speak of them, shape ``(n,)``.
+        """
+        grows_from = np.full(len(device), np.iinfo(np.int64).max)
+        for place, beginning in enumerate(self._plan.kinds):
+            here = kind == beginning
+            grows_from[here] = self._rings.origin(device[here], place)
+        self._log.add(device, kind, time, visible, self._rings.marks[device, MARK_EMITTED], grows_from)
 
     def rows(self) -> list[Rows]:
         """The rows of all devices that are due, some devices at a time; those devices are due no longer."""

@@ -86,10 +86,10 @@ class OnlineFeatures:
         self._lateness_us = lateness // MICROSECOND
         self._signals = len(features.fleet.signals)
         self._prepares = features.regimes is not None
-        self._plan = features.plan()
-        self._rings = Rings(features, self._lateness_us, len(self._plan.kinds))
+        plan = features.plan()
+        self._rings = Rings(features, self._lateness_us, len(plan.kinds))
         self._log = EventLog(features.longest_us)
-        self._emission = Emission(self._plan, self._rings, self._log)
+        self._emission = Emission(plan, self._rings, self._log)
         self._roster = Roster(most_devices)
         self._nothing = OnlineRows((), np.zeros(0, np.int64), np.zeros((0, len(features.features))))
 
@@ -260,13 +260,7 @@ class OnlineFeatures:
         self._rings.tally[TALLY_REFUSED] += len(codes) - len(told)
         numbers = np.array([declared.index(kind) for kind in kinds], np.int32)
         visible = np.maximum(times, times if known is None else known)
-        codes, numbers = codes[told], numbers[told]
-        grows_from = np.full(len(codes), np.iinfo(np.int64).max)
-        for place, kind in enumerate(self._plan.kinds):
-            here = numbers == kind
-            grows_from[here] = self._rings.origin(codes[here], place)
-        emitted = self._rings.marks[codes, MARK_EMITTED]
-        self._log.add(codes, numbers, times[told], visible[told], emitted, grows_from)
+        self._emission.hear(codes[told], numbers[told], times[told], visible[told])
 
     def _coded(self, devices: Sequence[str] | NDArray[np.int32]) -> NDArray[np.int32]:
         if not isinstance(devices, np.ndarray):

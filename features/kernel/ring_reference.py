@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel import reference
-from features.kernel.columns_reference import SIDE, sketch_places
+from features.kernel.columns_reference import SIDE, STEPS, sketch_places
 from features.kernel.reference import (
     ABOVE,
     CHANGE,
@@ -44,6 +44,9 @@ class RingPanes:
         counts: Their sketches, shape ``(places, sketches, buckets)``, changed in place.
         sketched: The signal of each sketch, shape ``(sketches,)``.
         top: The key of its outermost bucket, shape ``(sketches,)``.
+
+    Raises:
+        ValueError: The sketches do not fit together or the signals.
     """
 
     def __init__(  # noqa: PLR0917 - arrays of the C struct, in its order
@@ -55,6 +58,11 @@ class RingPanes:
         sketched: NDArray[np.int32],
         top: NDArray[np.int32],
     ) -> None:
+        sketches, buckets = counts.shape[1:]
+        if not len(sketched) == len(top) == sketches or (sketches and buckets not in {1 + SIDE, 1 + 2 * SIDE}):
+            raise ValueError("there must be one signal and one top per sketch, and as many buckets as a sketch has")
+        if ((sketched < 0) | (sketched >= state.shape[1]) | (np.abs(top.astype(np.int64)) > 1100 * STEPS)).any():
+            raise ValueError("sketched must number signals, and top be the keys of numbers")
         self._state, self._start, self._limits = state, start, limits
         self._counts, self._below = counts, counts.shape[2] - 1 - SIDE
         self._sketches = list(zip(sketched.tolist(), top.tolist(), strict=True))
