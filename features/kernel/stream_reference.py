@@ -132,10 +132,10 @@ class Stream:
 
     def _take(self, device: Codes, time: Times, values: Reals) -> int:
         known = np.flatnonzero(device >= 0)
-        code, at = device[known], time[known]
+        all_known = len(known) == len(device)  # usual, and nothing has to be copied then
+        code, at = (device, time) if all_known else (device[known], time[known])
         codes, first, inverse, counts = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-        marks = self._marks[codes]
-        emitted = marks[:, MARK_EMITTED]
+        emitted = self._marks[codes, MARK_EMITTED]
         emitted = np.where(emitted == NEVER, _floor(at[first] - self._lateness_us, self._every_us), emitted)
         waits = at - emitted[inverse] >= self._room_us
         if waits.any():
@@ -144,11 +144,11 @@ class Stream:
             if taken == stop:
                 self._advance(int(device[stop]), int(time[stop]))
             return taken
-        if len(device) > 1 and (marks[:, MARK_OPEN] + counts > self._seen.shape[1]).any():
+        if len(device) > 1 and (self._marks[codes, MARK_OPEN] + counts > self._seen.shape[1]).any():
             half = len(device) // 2
             taken = self._take(device[:half], time[:half], values[:half])
             return taken if taken < half else half + self._take(device[half:], time[half:], values[half:])
-        if not self._judged(code, at, values[known], codes, inverse):
+        if not self._judged(code, at, values if all_known else values[known], codes, inverse):
             return 0
         self._tally[TALLY_REFUSED] += len(device) - len(known)
         return len(device)

@@ -167,7 +167,7 @@ def test_readings_beyond_what_may_stand_open_are_dropped_and_counted(kind: Any) 
 @both
 def test_a_pane_that_got_readings_out_of_order_is_summed_up_anew_when_it_closes(kind: Any) -> None:
     shuffled, sorted_ = arrays(capacity=8, ordered=True), arrays(capacity=8, ordered=True)
-    for held, times in ((shuffled, (1, 11, 5, 3, 9, 12)), (sorted_, (1, 3, 5, 9, 11, 12))):
+    for held, times in ((shuffled, (1, 10, 5, 3, 9, 12)), (sorted_, (1, 3, 5, 9, 10, 12))):
         live = stream(kind, held)
         for time in times:
             assert live.take_one(0, time, (time * time / 3.0, 1e8 / (time + 3.0))) == TAKEN
