@@ -47,7 +47,7 @@ MUTANTS = (
     ("        tm_pane_clear(panes + signal);\n    for (size_t row", "        ;\n    for (size_t row"),
     ("while (closed < open && seen[closed] < end)", "while (closed < open && seen[closed] <= end)"),
     ("held[i + stream->signals - 1] = held[i - 1];", ""),
-    ("counts[i] = 0;", ""),
+    ("counts[i] = 0;", ";"),
     ("counts += size", "counts++"),
     ("held[i - closed * stream->signals] = held[i];", ""),
 )
