@@ -26,6 +26,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from features.emission import Emission
 from features.errors import FeatureSetError, ReadingsShapeError, SnapshotError
 from features.eventlog import EventLog
 from features.featureset import FeatureSet
@@ -42,10 +43,9 @@ from features.kernel.stream_reference import (
     TALLY_REFUSED,
     WAITS,
 )
-from features.plan import Bounds, Rows
-from features.ring import Live, Rings
+from features.plan import Rows
+from features.ring import Rings
 from features.roster import Roster
-from features.running import advance
 from features.schema import MICROSECOND
 from features.snapshot import pack, unpack
 
@@ -86,10 +86,10 @@ class OnlineFeatures:
         self._lateness_us = lateness // MICROSECOND
         self._signals = len(features.fleet.signals)
         self._prepares = features.regimes is not None
-        self._plan = features.plan()
-        self._carry_us = max((source.lag_us for _, source in self._plan.growing), default=0)
-        self._rings = Rings(features, self._lateness_us, len(self._plan.kinds))
+        plan = features.plan()
+        self._rings = Rings(features, self._lateness_us, len(plan.kinds))
         self._log = EventLog(features.longest_us)
+        self._emission = Emission(plan, self._rings, self._log)
         self._roster = Roster(most_devices)
         self._nothing = OnlineRows((), np.zeros(0, np.int64), np.zeros((0, len(features.features))))
 
@@ -192,11 +192,11 @@ class OnlineFeatures:
             except ValueError as error:
                 raise ReadingsShapeError("the readings cannot be taken", why=str(error)) from error
             if self._rings.tally[TALLY_DUE]:
-                made += self._emit()
+                made += self._emission.rows()
             elif row < len(codes):
                 self._rings.deepen()
             if row == len(codes):
-                return self._told(made) if made else self._nothing
+                return self._told(made)
 
     def update_one(self, device: str, time: int, values: tuple[float, ...] | list[float]) -> OnlineRows:
         """Take in one reading; the same as ``update`` with one row, and much faster.
@@ -220,10 +220,10 @@ class OnlineFeatures:
                 took = self._rings.stream.take_one(code, time, values)
             except ValueError as error:
                 raise ReadingsShapeError("the reading does not fit the fleet", why=str(error)) from error
-            if took == TAKEN and not made:
-                return self._nothing
+            if took == TAKEN:
+                return self._told(made) if made else self._nothing
             if self._rings.tally[TALLY_DUE]:
-                made += self._emit()
+                made += self._emission.rows()
             elif took == WAITS:
                 self._rings.deepen()
             if took != WAITS:
@@ -260,13 +260,7 @@ class OnlineFeatures:
         self._rings.tally[TALLY_REFUSED] += len(codes) - len(told)
         numbers = np.array([declared.index(kind) for kind in kinds], np.int32)
         visible = np.maximum(times, times if known is None else known)
-        codes, numbers = codes[told], numbers[told]
-        grows_from = np.full(len(codes), np.iinfo(np.int64).max)
-        for place, kind in enumerate(self._plan.kinds):
-            here = numbers == kind
-            grows_from[here] = self._rings.origin(codes[here], place)
-        emitted = self._rings.marks[codes, MARK_EMITTED]
-        self._log.add(codes, numbers, times[told], visible[told], emitted, grows_from)
+        self._emission.hear(codes[told], numbers[told], times[told], visible[told])
 
     def _coded(self, devices: Sequence[str] | NDArray[np.int32]) -> NDArray[np.int32]:
         if not isinstance(devices, np.ndarray):
@@ -277,37 +271,9 @@ class OnlineFeatures:
             raise ReadingsShapeError("a code belongs to no device", fix="give what register returned")
         return devices
 
-    def _emit(self) -> list[Rows]:
-        """The rows of all devices that are due."""
-        rings, marks = self._rings, self._rings.marks
-        due = rings.due()
-        until = marks[:, MARK_EMITTED].copy()
-        until[due] = rings.passed(due)
-        bounds = Bounds(marks[:, MARK_FIRST], marks[:, MARK_EMITTED], until)
-        made = [self._rows(live, bounds) for live in rings.live(due)]
-        marks[due, MARK_EMITTED] = until[due]
-        if len(self._log.events().time):
-            self._log.forget_before(until)
-        return made
-
-    def _rows(self, live: Live, bounds: Bounds) -> Rows:
-        codes = np.unique(live.device).tolist() if self._plan.kinds else []
-        events = self._log.of(live.device)
-        carried = {code: self._rings.carried(code) for code in codes}
-        rows = self._plan.rows(
-            live.device, live.start, live.state, bounds, counts=live.counts, events=events, carried=carried
-        )
-        histories = events.histories() if codes else {}
-        for code in codes:
-            panes = slice(*np.searchsorted(live.device, [code, code + 1]))
-            beginnings = self._plan.beginnings(code, int(bounds.first_start[code]), histories)
-            # Rows that lag look at the growing windows as they were some steps ago.
-            until = int(bounds.until[code]) - self._carry_us
-            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until)
-            self._rings.carry(code, grown)
-        return rows
-
     def _told(self, made: list[Rows]) -> OnlineRows:
+        if not made:
+            return self._nothing
         device = np.concatenate([rows.device for rows in made])
         end = np.concatenate([rows.end for rows in made])
         values = np.concatenate([rows.values for rows in made])

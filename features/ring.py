@@ -1,8 +1,9 @@
 """What a stream remembers of its devices, in flat arrays: a ring of panes each, their marks, and the times still open.
 
-A ring holds the reach of the longest window, the lateness and one pane more, so that a place in it is taken again only
-after every window that needed the pane before has been emitted. Arrays grow by doubling over devices; memory that no
-device uses yet is asked for and never touched.
+A place in a ring is taken again only after every window that needed the pane before has been emitted. So a ring holds
+the reach of the longest window and the lateness, and the time to the next reading (at most a pane) on top: the reading
+that makes a device due still finds room, and thousands of devices are emitted together and not one by one. Arrays grow
+by doubling over devices; memory that no device uses yet is asked for and never touched.
 
 Bytes of a device, with ``S`` signals, ``P`` panes in its ring, room for ``C`` times and windows that grow from ``K``
 kinds of beginnings: ``P (120 S + 8) + 8 C + 64 + K (120 S + 8) + 8``; ``8 C S`` more where a pane must know its
@@ -11,6 +12,7 @@ readings in the order of time, and ``4 B P`` for each sketch of ``B`` buckets (`
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +34,7 @@ from features.kernel.stream_reference import (
 )
 from features.running import Carried
 from features.schema import MICROSECOND
-from features.sketch import Counts, Sketch, add
+from features.sketch import Counts
 
 Codes = NDArray[np.int32]
 Times = NDArray[np.int64]
@@ -41,6 +43,7 @@ State = NDArray[np.float64]
 _LEAST_CAPACITY: Final = 16
 _BURST: Final = 16  # times as many readings as the fleet declares may stand open
 _LEAST_OPEN: Final = 4096
+_LINE: Final = 64  # bytes that a processor fetches at once
 _GATHER_BYTES: Final = 32 * 2**20  # of panes at a time: a step of thousands of devices must not take memory twice
 
 
@@ -52,30 +55,6 @@ class Live:
     start: Times
     state: State
     counts: Counts
-
-
-class SketchedStream(Stream):
-    """The stream that also counts readings in sketches; in numpy, for the sets that ask for quantiles.
-
-    Args:
-        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
-        sketched: The signals that have a sketch, by place.
-        arrays: What ``Stream`` takes.
-    """
-
-    def __init__(self, counts: Counts, sketched: Mapping[int, Sketch], *arrays: Any) -> None:
-        super().__init__(*arrays)
-        self._counts = counts.reshape(counts.shape[0] * counts.shape[1], *counts.shape[2:])
-        self._sketched = sketched
-
-    def _empty(self, places: Times) -> None:
-        super()._empty(places)
-        self._counts[places] = 0
-
-    def _add(self, places: Times, group: NDArray[np.intp], at: State, values: State) -> None:
-        super()._add(places, group, at, values)
-        for number, (signal, sketch) in enumerate(self._sketched.items()):
-            add(self._counts[:, number], places[group], values[:, signal], sketch)
 
 
 class Rings:
@@ -96,9 +75,11 @@ class Rings:
 
     def __init__(self, features: FeatureSet, lateness_us: int, kinds: int) -> None:
         self._features, self._lateness_us, self._kinds = features, lateness_us, kinds
-        self._limits, self._sketched = features.fleet.limits, features.sketched
-        self.panes = -(-(features.longest_us + lateness_us) // features.pane_us) + 1
-        expected = (lateness_us + 2 * features.pane_us) // (features.fleet.sampling // MICROSECOND)
+        self._limits, self._sketched, self._ordered = features.fleet.limits, features.sketched, features.ordered
+        sampling_us = features.fleet.sampling // MICROSECOND
+        ahead_us = lateness_us + min(sampling_us, features.pane_us)
+        self.panes = -(-(features.longest_us + ahead_us) // features.pane_us)
+        expected = (lateness_us + 2 * features.pane_us) // sampling_us
         self.most_open = max(_BURST * expected, _LEAST_OPEN)
         self._room_us = self.panes * features.pane_us + features.every_us - features.longest_us
         self.tally = np.zeros(TALLIES, np.int64)
@@ -112,7 +93,7 @@ class Rings:
     @property
     def bytes_per_device(self) -> int:
         """What one device takes, its name aside."""
-        return sum(array[0].nbytes for array in self._fresh(1, self._capacity).values())
+        return sum(array.itemsize * prod(array.shape[1:]) for array in self._arrays.values())
 
     def make_room(self, devices: int) -> None:
         """Let there be room for so many devices, or more."""
@@ -190,7 +171,7 @@ class Rings:
         arrays["start"] = np.where(needed, arrays["start"], NEVER)
         arrays["state"], arrays["counts"] = arrays["state"][needed], arrays["counts"][needed]
         open_ = np.arange(self._capacity) < arrays["marks"][:, MARK_OPEN, None]
-        for name in ("seen", "held") if self._features.ordered else ("seen",):
+        for name in ("seen", "held") if self._ordered else ("seen",):
             arrays[name] = arrays[name][open_]
         return {**arrays, "tally": self.tally}
 
@@ -207,7 +188,7 @@ class Rings:
         for name in ("state", "counts"):
             arrays[name][arrays["start"] != NEVER] = packed[name]
         open_ = np.arange(capacity) < arrays["marks"][:, MARK_OPEN, None]
-        for name in ("seen", "held") if self._features.ordered else ("seen",):
+        for name in ("seen", "held") if self._ordered else ("seen",):
             arrays[name][open_] = packed[name]
         self.tally = packed["tally"].copy()
         self._open(arrays)
@@ -222,16 +203,17 @@ class Rings:
 
     def _fresh(self, devices: int, capacity: int) -> dict[str, NDArray[Any]]:
         signals = len(self._limits)
-        marks = np.full((devices, MARKS), NEVER)
+        marks = _lined_up((devices, MARKS), np.int64)
+        marks[:] = NEVER
         marks[:, [MARK_OPEN, MARK_SLOT, MARK_DUE]] = 0
         nothing = Carried.nothing(self._kinds, signals)
         return {
-            "state": np.zeros((devices, self.panes, signals, kernel.FIELDS)),
+            "state": _lined_up((devices, self.panes, signals, kernel.FIELDS), np.float64),
             "counts": np.zeros((devices, self.panes, len(self._sketched), self._buckets), np.uint32),
             "start": np.full((devices, self.panes), NEVER),
             "marks": marks,
-            "seen": np.zeros((devices, capacity), np.int64),
-            "held": np.zeros((devices, capacity if self._features.ordered else 0, signals)),
+            "seen": _lined_up((devices, capacity), np.int64),
+            "held": _lined_up((devices, capacity if self._ordered else 0, signals), np.float64),
             "until": np.full(devices, nothing.until),
             "origin": np.tile(nothing.origin, (devices, 1)),
             "grown": np.tile(nothing.state, (devices, 1, 1, 1)),
@@ -241,7 +223,10 @@ class Rings:
         arrays, before = self._fresh(devices, capacity), self._arrays
         for name, array in arrays.items():
             old = before[name]
-            array[tuple(map(slice, old.shape))] = old
+            if array.shape == old.shape:  # the panes are most of it: they stay where they are when only times need room
+                arrays[name] = old
+            else:
+                array[tuple(map(slice, old.shape))] = old
         self._open(arrays)
 
     def _open(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -250,7 +235,20 @@ class Rings:
         self._state, self._start, self.marks = arrays["state"], arrays["start"], arrays["marks"]
         numbers = (features.pane_us, features.every_us, self._lateness_us, self._room_us, self.most_open)
         names = ("state", "start", "marks", "seen", "held")
-        given: tuple[Any, ...] = (*(arrays[name] for name in names), self._limits, self.tally, *numbers)
-        self.stream: Stream = (
-            SketchedStream(arrays["counts"], self._sketched, *given) if self._sketched else kernel.Stream(*given)
-        )
+        sketched = np.array(list(self._sketched), np.int32)
+        tops = np.array([sketch.key for sketch in self._sketched.values()], np.int32)
+        beside = (self._limits, self.tally, arrays["counts"], sketched, tops)
+        given: tuple[Any, ...] = (*(arrays[name] for name in names), *beside, *numbers)
+        self.stream: Stream = kernel.Stream(*given)
+
+
+def _lined_up(shape: tuple[int, ...], element: type[np.generic]) -> NDArray[Any]:
+    """Zeros that begin at a line of the cache.
+
+    The readings of eight signals are one line: written as two halves of lines, a stream of a thousand devices takes
+    twice as long.
+    """
+    count = prod(shape) * np.dtype(element).itemsize
+    room = np.zeros(count + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + count].view(element).reshape(shape)

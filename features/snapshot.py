@@ -2,7 +2,8 @@
 
 The format: a line with name and version, the SHA-256 of all that follows, the length of the book (8 bytes, little
 endian), the book (JSON in UTF-8, which also says which arrays follow), and the arrays' bytes one after the other,
-little endian. No pickles, nothing to unpack: thousands of devices are written as fast as memory is copied.
+little endian. The version changes whenever what a stream remembers changes its meaning; snapshots of another one are
+refused. No pickles, nothing to unpack: thousands of devices are written as fast as memory is copied.
 
     >>> book, arrays = unpack(pack({"devices": ["P-1"]}, {"newest": np.array([60], np.int64)}))
     >>> book, arrays["newest"].tolist()
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from features.errors import SnapshotError
 
-_FORMAT: Final = b"tidemill-online-2\n"
+_FORMAT: Final = b"tidemill-online-3\n"
 _DIGEST: Final = len(_FORMAT) + hashlib.sha256().digest_size
 _BOOK: Final = _DIGEST + 8
 

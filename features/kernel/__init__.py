@@ -12,7 +12,7 @@
     reference.py    the same functions over panes in numpy
     columns_reference.py  the columnar entries in numpy: runs of rows, sketches, statistics of many panes
     burst_reference.py  the statistics of a burst in numpy
-    stream_reference.py readings as they arrive in numpy: class Stream
+    stream_reference.py readings as they arrive in numpy: class Stream; ring_reference.py adds them to their panes
 
 ``features.pane`` is the friendly face of this package; use that.
 

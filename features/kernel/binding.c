@@ -587,7 +587,7 @@ close:
 /* --------------------------------------------------------------------------------------------------------- Stream */
 
 /* The arrays a stream stands on, held open as long as it lives: a reading must not pay for looking at each of them. */
-enum { STATE, START, MARKS, SEEN, HELD, LIMITS, TALLY, ARRAYS };
+enum { STATE, START, MARKS, SEEN, HELD, LIMITS, TALLY, COUNTS, SKETCHED, TOP, ARRAYS };
 
 typedef struct {
     PyObject_HEAD
@@ -614,6 +614,21 @@ static const char *misfit_of_arrays(const Stream *self)
     return self->array[TALLY].shape[0] != TM_TALLIES ? "tally must hold one number of each kind" : NULL;
 }
 
+static const char *misfit_of_sketches(const Stream *self)
+{
+    const Py_ssize_t *counts = self->array[COUNTS].shape, *state = self->array[STATE].shape;
+    const int32_t *sketched = self->array[SKETCHED].buf, *top = self->array[TOP].buf;
+    if (counts[0] != state[0] || counts[1] != state[1] || self->array[SKETCHED].shape[0] != counts[2] ||
+        self->array[TOP].shape[0] != counts[2])
+        return "counts must have one row per pane, sketched and top one number per sketch";
+    if (counts[2] > 0 && counts[3] != 1 + TM_SKETCH_SIDE && counts[3] != 1 + 2 * TM_SKETCH_SIDE)
+        return "there must be as many buckets as a sketch has";
+    for (Py_ssize_t i = 0; i < counts[2]; i++)
+        if (sketched[i] < 0 || sketched[i] >= state[2] || top[i] > 1100 * TM_SKETCH_STEPS || top[i] < -1100 * TM_SKETCH_STEPS)
+            return "sketched must number signals, and top be the keys of numbers";
+    return NULL;
+}
+
 static const char *misfit_of_stream(const tm_stream *stream)
 {
     const int64_t most = TM_FARTHEST / 4;
@@ -638,13 +653,16 @@ static int stream_open(Stream *self, PyObject *const *object)
     static const array forms[ARRAYS] = {
         [STATE] = {"state", REAL, 4, 1}, [START] = {"start", INT64, 2, 1}, [MARKS] = {"marks", INT64, 2, 1},
         [SEEN] = {"seen", INT64, 2, 1},  [HELD] = {"held", REAL, 3, 1},    [LIMITS] = {"limits", REAL, 1, 0},
-        [TALLY] = {"tally", INT64, 1, 1},
+        [TALLY] = {"tally", INT64, 1, 1}, [COUNTS] = {"counts", UINT32, 4, 1},
+        [SKETCHED] = {"sketched", INT32, 1, 0}, [TOP] = {"top", INT32, 1, 0},
     };
     if (open_all(object, forms, self->array, ARRAYS) != 0)
         return -1;
     self->opened = ARRAYS;
     tm_stream *stream = &self->stream;
     const char *misfit = misfit_of_arrays(self);
+    if (misfit == NULL)
+        misfit = misfit_of_sketches(self);
     if (misfit == NULL) {
         const Py_ssize_t *state = self->array[STATE].shape;
         stream->devices = (size_t)state[0], stream->panes = (size_t)state[1], stream->signals = (size_t)state[2];
@@ -653,6 +671,10 @@ static int stream_open(Stream *self, PyObject *const *object)
         stream->marks = self->array[MARKS].buf, stream->seen = self->array[SEEN].buf;
         stream->held = self->array[HELD].shape[1] == 0 ? NULL : self->array[HELD].buf;
         stream->limits = self->array[LIMITS].buf, stream->tally = self->array[TALLY].buf;
+        stream->sketches = (size_t)self->array[COUNTS].shape[2];
+        stream->below = self->array[COUNTS].shape[3] > 1 + TM_SKETCH_SIDE ? TM_SKETCH_SIDE : 0;
+        stream->counts = self->array[COUNTS].buf;
+        stream->sketched = self->array[SKETCHED].buf, stream->top = self->array[TOP].buf;
         misfit = misfit_of_stream(stream);
     }
     if (misfit != NULL)
@@ -666,9 +688,9 @@ static PyObject *stream_new(PyTypeObject *type, PyObject *arguments, PyObject *k
     PyObject *object[ARRAYS];
     long long pane_us, every_us, lateness_us, room_us;
     Py_ssize_t most_open;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOLLLLn:Stream", &object[STATE], &object[START], &object[MARKS],
-                          &object[SEEN], &object[HELD], &object[LIMITS], &object[TALLY], &pane_us, &every_us,
-                          &lateness_us, &room_us, &most_open))
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOOOOLLLLn:Stream", &object[STATE], &object[START], &object[MARKS],
+                          &object[SEEN], &object[HELD], &object[LIMITS], &object[TALLY], &object[COUNTS],
+                          &object[SKETCHED], &object[TOP], &pane_us, &every_us, &lateness_us, &room_us, &most_open))
         return NULL;
     const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Stream *self = (Stream *)allocate(type, 0);

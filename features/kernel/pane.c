@@ -31,9 +31,10 @@ static int is_before(tm_real at, tm_real value, tm_real other_at, tm_real other)
     return at < other_at || (at == other_at && value < other);
 }
 
+/* Without a branch: which of two readings is the larger cannot be foretold. */
 static tm_real distance(tm_real a, tm_real b)
 {
-    return a < b ? b - a : a - b;
+    return (tm_real)fabs((double)(a - b));
 }
 
 void tm_pane_add(tm_pane *pane, tm_real at, tm_real value, tm_real limit)
@@ -60,10 +61,8 @@ void tm_pane_add(tm_pane *pane, tm_real at, tm_real value, tm_real limit)
     pane->time += t;
     pane->time_square += t * t;
     pane->time_value += t * x;
-    if (value < pane->low)
-        pane->low = value;
-    if (value > pane->high)
-        pane->high = value;
+    pane->low = value < pane->low ? value : pane->low; /* without a branch, see distance */
+    pane->high = value > pane->high ? value : pane->high;
     if (is_before(at, value, pane->last_at, pane->last)) {
         pane->change = (tm_real)NAN;
     } else {
@@ -714,6 +713,24 @@ static int64_t floor_to(int64_t time, int64_t unit)
     return time - (rest < 0 ? rest + unit : rest);
 }
 
+/* The sketches beside the panes in a place of a ring; `size` receives how many counts each has. */
+static uint32_t *counts_at(const tm_stream *stream, size_t device, size_t slot, size_t *size)
+{
+    *size = stream->below + 1 + TM_SKETCH_SIDE;
+    return stream->counts + (device * stream->panes + slot) * stream->sketches * *size;
+}
+
+static void count_readings(const tm_stream *stream, size_t device, const tm_real *values)
+{
+    size_t size;
+    uint32_t *counts = counts_at(stream, device, (size_t)stream->marks[device * TM_MARKS + TM_MARK_SLOT], &size);
+    for (size_t sketch = 0; sketch < stream->sketches; sketch++, counts += size) {
+        const tm_real value = values[stream->sketched[sketch]];
+        if (value == value)
+            counts[tm_sketch_place(value, stream->top[sketch], stream->below)]++;
+    }
+}
+
 /* The panes a time belongs to, emptied when their place in the ring was another's. */
 static tm_pane *panes_at(const tm_stream *stream, size_t device, int64_t time)
 {
@@ -729,6 +746,12 @@ static tm_pane *panes_at(const tm_stream *stream, size_t device, int64_t time)
         if (*held != start) {
             for (size_t signal = 0; signal < stream->signals; signal++)
                 tm_pane_clear(ring + (size_t)slot * stream->signals + signal);
+            if (stream->sketches > 0) {
+                size_t size;
+                uint32_t *counts = counts_at(stream, device, (size_t)slot, &size);
+                for (size_t i = 0; i < stream->sketches * size; i++)
+                    counts[i] = 0;
+            }
             *held = start;
         }
     }
@@ -743,7 +766,22 @@ static void sum_up(const tm_stream *stream, size_t device, int64_t time, const t
         tm_pane_add(panes + signal, at, values[signal], stream->limits[signal]);
 }
 
-/* Lets go of the times of closed panes; their readings are summed up if they waited for that. */
+/* Sums up the readings of a pane anew, in the order of time, where they came in another: `change` is NaN then. */
+static void set_right(const tm_stream *stream, size_t device, const int64_t *seen, const tm_real *held, size_t rows)
+{
+    tm_pane *panes = panes_at(stream, device, seen[0]);
+    int came_in_order = 1;
+    for (size_t signal = 0; signal < stream->signals; signal++)
+        came_in_order &= panes[signal].change == panes[signal].change;
+    if (came_in_order)
+        return;
+    for (size_t signal = 0; signal < stream->signals; signal++)
+        tm_pane_clear(panes + signal);
+    for (size_t row = 0; row < rows; row++)
+        sum_up(stream, device, seen[row], held + row * stream->signals); /* sketches do not ask for an order */
+}
+
+/* Lets go of the times and readings of closed panes. */
 static void release(const tm_stream *stream, size_t device)
 {
     int64_t *marks = stream->marks + device * TM_MARKS;
@@ -752,9 +790,12 @@ static void release(const tm_stream *stream, size_t device)
     const size_t open = (size_t)marks[TM_MARK_OPEN];
     size_t closed = 0;
     while (closed < open && seen[closed] < marks[TM_MARK_CLOSED]) {
+        const size_t first = closed;
+        const int64_t end = floor_to(seen[first], stream->pane_us) + stream->pane_us;
+        while (closed < open && seen[closed] < end)
+            closed++;
         if (held != NULL)
-            sum_up(stream, device, seen[closed], held + closed * stream->signals);
-        closed++;
+            set_right(stream, device, seen + first, held + first * stream->signals, closed - first);
     }
     if (closed == 0)
         return;
@@ -817,14 +858,15 @@ static int take_row(const tm_stream *stream, size_t device, int64_t time, const 
     marks[TM_MARK_OPEN] = (int64_t)(open + 1);
     if (time < marks[TM_MARK_FIRST])
         marks[TM_MARK_FIRST] = floor_to(time, stream->pane_us);
-    if (stream->held == NULL) {
-        sum_up(stream, device, time, values);
-        return 1;
+    if (stream->held != NULL) {
+        tm_real *held = stream->held + device * stream->capacity * stream->signals;
+        for (size_t i = open * stream->signals; i > place * stream->signals; i--)
+            held[i + stream->signals - 1] = held[i - 1];
+        memcpy(held + place * stream->signals, values, stream->signals * sizeof *values);
     }
-    tm_real *held = stream->held + device * stream->capacity * stream->signals;
-    for (size_t i = open * stream->signals; i > place * stream->signals; i--)
-        held[i + stream->signals - 1] = held[i - 1];
-    memcpy(held + place * stream->signals, values, stream->signals * sizeof *values);
+    sum_up(stream, device, time, values);
+    if (stream->sketches > 0)
+        count_readings(stream, device, values);
     return 1;
 }
 
@@ -836,7 +878,10 @@ static void expect_row(const tm_stream *stream, int32_t device)
     const char *panes = (const char *)(stream->state + ((size_t)device * stream->panes + slot) * stream->signals);
     for (size_t byte = 0; byte < stream->signals * sizeof(tm_pane); byte += 64)
         TM_PREFETCH(panes + byte);
-    TM_PREFETCH(stream->seen + (size_t)device * stream->capacity + stream->marks[(size_t)device * TM_MARKS + TM_MARK_OPEN]);
+    const size_t next = (size_t)device * stream->capacity + (size_t)stream->marks[(size_t)device * TM_MARKS + TM_MARK_OPEN];
+    TM_PREFETCH(stream->seen + next);
+    if (stream->held != NULL)
+        TM_PREFETCH(stream->held + next * stream->signals);
 }
 
 size_t tm_stream_take(const tm_stream *stream, const int32_t *device, const int64_t *time, const tm_real *values,

@@ -248,8 +248,9 @@ size_t tm_burst(const tm_real *samples, size_t count, tm_real rate, const tm_rea
  * The watermark of a device is its newest time less the lateness. Panes that end at or before it are closed: their
  * readings are late. Windows end at multiples of the step; the caller emits those the watermark has passed and notes in
  * TM_MARK_EMITTED up to where it did. A pane whose place in the ring is taken again is one no window to come needs.
- * Times of open panes are kept, sorted, so that a reading that was seen before is told apart exactly. Where panes need
- * their readings in the order of time (`held`), readings wait beside their times until their pane closes.
+ * Times of open panes are kept, sorted, so that a reading that was seen before is told apart exactly. Every reading is
+ * summed up at once. Where panes need their readings in the order of time (`held`), readings are kept beside their times:
+ * a pane that got them in another order, as the NaN of its `change` tells, is summed up anew when it closes.
  */
 
 /* What is noted of each device; times in microseconds, TM_NEVER where there was none. */
@@ -280,7 +281,7 @@ enum {
 
 typedef struct {
     size_t devices;
-    size_t panes; /* of a ring; they hold the longest window, the lateness and one pane more */
+    size_t panes; /* of a ring; they hold the longest window and the lateness, and leave room for readings to come */
     size_t signals;
     size_t capacity;  /* times kept of a device */
     size_t most_open; /* what the caller would let the capacity grow to */
@@ -292,9 +293,14 @@ typedef struct {
     int64_t *start;  /* [devices][panes], TM_NEVER where the ring holds nothing */
     int64_t *marks;  /* [devices][TM_MARKS] */
     int64_t *seen;   /* [devices][capacity], the first TM_MARK_OPEN of them in use, increasing */
-    tm_real *held;   /* [devices][capacity][signals]; NULL when readings are summed up at once */
+    tm_real *held;   /* [devices][capacity][signals], the readings of `seen`; NULL when their order does not matter */
     const tm_real *limits;
-    int64_t *tally; /* [TM_TALLIES] */
+    int64_t *tally;          /* [TM_TALLIES] */
+    size_t sketches;         /* signals whose readings are also counted in sketches */
+    size_t below;            /* buckets for negative readings: TM_SKETCH_SIDE or 0 */
+    uint32_t *counts;        /* [devices][panes][sketches][below + 1 + TM_SKETCH_SIDE] */
+    const int32_t *sketched; /* [sketches]: the signal of each */
+    const int32_t *top;      /* [sketches]: the key of its outermost bucket */
 } tm_stream;
 
 /* Takes rows in the order of their arrival. Returns `rows`, or the number of the first row that has to wait: when a

@@ -9,33 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kernel import reference
-from features.kernel.reference import (
-    ABOVE,
-    CHANGE,
-    COUNT,
-    FIELDS,
-    FIRST,
-    FIRST_AT,
-    HIGH,
-    LAST,
-    LAST_AT,
-    LOW,
-    NULLS,
-    SQUARE,
-    SUM,
-    TIME,
-    TIME_SQUARE,
-    TIME_VALUE,
-)
+from features.kernel.reference import FIELDS
+from features.kernel.ring_reference import RingPanes
 
 NEVER: Final = -(2**62)
 FARTHEST: Final = (2**63 - 1) // 4
 MARK_FIRST, MARK_NEWEST, MARK_CLOSED, MARK_EMITTED, MARK_OPEN, MARK_PANE, MARK_SLOT, MARK_DUE, MARKS = range(9)
 TALLY_LATE, TALLY_DUPLICATE, TALLY_CROWDED, TALLY_REFUSED, TALLY_DUE, TALLIES = range(6)
 WAITS, TAKEN, TAKEN_AND_DUE = range(3)
-
-_FEW = 3  # readings of one pane in a micro-batch that are added in rounds; more are sorted and summed up
 
 Times = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -53,10 +34,13 @@ class Stream:
         marks: What is noted of each device, shape ``(devices, MARKS)``; ``NEVER`` but for 0 in ``MARK_OPEN``,
             ``MARK_SLOT`` and ``MARK_DUE`` before the first reading.
         seen: Times of open panes, shape ``(devices, capacity)``, the first ``MARK_OPEN`` of each row, increasing.
-        held: Readings that wait until their pane is closed, shape ``(devices, capacity, signals)``; of shape
-            ``(devices, 0, signals)`` when they are summed up at once.
+        held: The readings taken at these times, shape ``(devices, capacity, signals)``; of shape
+            ``(devices, 0, signals)`` where no pane needs its readings in the order of time.
         limits: The limit of each signal, shape ``(signals,)``; NaN where there is none.
         tally: What became of the readings that were not summed up, shape ``(TALLIES,)``.
+        counts: Sketches of the panes, shape ``(devices, panes, sketches, buckets)``.
+        sketched: The signal of each sketch, shape ``(sketches,)``.
+        top: The key of the outermost bucket of each sketch, shape ``(sketches,)``.
         pane_us: Length of a pane.
         every_us: Step between windows, a whole number of panes.
         lateness_us: How far the watermark is behind the newest time.
@@ -76,6 +60,9 @@ class Stream:
         held: Reals,
         limits: Reals,
         tally: Times,
+        counts: NDArray[np.uint32],
+        sketched: Codes,
+        top: Codes,
         pane_us: int,
         every_us: int,
         lateness_us: int,
@@ -89,6 +76,9 @@ class Stream:
             raise ValueError("seen and held must have one row per device, held one reading per time, or none")
         if limits.shape != (signals,) or tally.shape != (TALLIES,):
             raise ValueError("limits must hold one number per signal, tally one of each kind")
+        sketches, buckets = counts.shape[2:]
+        if counts.shape[:2] != (devices, panes):
+            raise ValueError("counts must have one row per pane")
         if min(pane_us, every_us) < 1 or lateness_us < 0 or every_us % pane_us:
             raise ValueError("pane, step and lateness do not fit together")
         if room_us % pane_us or room_us < lateness_us + every_us or panes * pane_us < lateness_us + pane_us:
@@ -96,9 +86,11 @@ class Stream:
         slot, opened = marks[:, MARK_SLOT], marks[:, MARK_OPEN]
         if ((slot < 0) | (slot >= panes) | (opened < 0) | (opened > seen.shape[1])).any():
             raise ValueError("marks point beyond the ring or the times")
-        self._state, self._start = state.reshape(devices * panes, signals, FIELDS), start.reshape(-1)
-        self._marks, self._seen, self._held, self._limits, self._tally = marks, seen, held, limits, tally
-        self._panes, self._waits = panes, held.shape[1] > 0
+        flat = state.reshape(devices * panes, signals, FIELDS), counts.reshape(devices * panes, sketches, buckets)
+        self._panes = RingPanes(flat[0], start.reshape(-1), limits, flat[1], sketched, top)
+        self._marks, self._seen, self._held, self._tally = marks, seen, held, tally
+        self._signals, self._length, self._holds = signals, panes, held.shape[1] > 0
+        self._queue: list[tuple[int, int, Reals]] = []
         self._pane_us, self._every_us, self._lateness_us = pane_us, every_us, lateness_us
         self._room_us, self._most_open = room_us, most_open
 
@@ -122,7 +114,7 @@ class Stream:
         rows = len(device)
         if device.dtype != np.int32 or time.dtype != np.int64 or values.dtype != np.float64:
             raise ValueError("device must be int32, time int64 and values float64")
-        if time.shape != (rows,) or values.shape != (rows, len(self._limits)) or not 0 <= begin <= rows:
+        if time.shape != (rows,) or values.shape != (rows, self._signals) or not 0 <= begin <= rows:
             raise ValueError("device, time and values must have one row each, values one column per signal")
         misfit = (device[begin:] >= len(self._marks)) | (time[begin:] > FARTHEST) | (time[begin:] < -FARTHEST)
         if misfit.any():
@@ -131,7 +123,7 @@ class Stream:
 
     def take_one(self, device: int, time: int, values: tuple[float, ...] | list[float]) -> int:
         """Take in one reading: ``WAITS`` as ``take`` does, ``TAKEN``, or ``TAKEN_AND_DUE`` when a device is due."""
-        if len(values) != len(self._limits):
+        if len(values) != self._signals:
             raise ValueError("values must hold one number per signal")
         row = np.array([values], np.float64)
         if not self.take(np.array([device], np.int32), np.array([time], np.int64), row, 0):
@@ -140,10 +132,10 @@ class Stream:
 
     def _take(self, device: Codes, time: Times, values: Reals) -> int:
         known = np.flatnonzero(device >= 0)
-        code, at = device[known], time[known]
+        all_known = len(known) == len(device)  # usual, and nothing has to be copied then
+        code, at = (device, time) if all_known else (device[known], time[known])
         codes, first, inverse, counts = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
-        marks = self._marks[codes]
-        emitted = marks[:, MARK_EMITTED]
+        emitted = self._marks[codes, MARK_EMITTED]
         emitted = np.where(emitted == NEVER, _floor(at[first] - self._lateness_us, self._every_us), emitted)
         waits = at - emitted[inverse] >= self._room_us
         if waits.any():
@@ -152,11 +144,11 @@ class Stream:
             if taken == stop:
                 self._advance(int(device[stop]), int(time[stop]))
             return taken
-        if len(device) > 1 and (marks[:, MARK_OPEN] + counts > self._seen.shape[1]).any():
+        if len(device) > 1 and (self._marks[codes, MARK_OPEN] + counts > self._seen.shape[1]).any():
             half = len(device) // 2
             taken = self._take(device[:half], time[:half], values[:half])
             return taken if taken < half else half + self._take(device[half:], time[half:], values[half:])
-        if not self._judged(code, at, values[known], codes, inverse):
+        if not self._judged(code, at, values if all_known else values[known], codes, inverse):
             return 0
         self._tally[TALLY_REFUSED] += len(device) - len(known)
         return len(device)
@@ -171,70 +163,69 @@ class Stream:
         newer[1:][~begins[1:]] = (t[1:] > t[:-1])[~begins[1:]]
         in_order = np.logical_and.reduceat(newer, np.flatnonzero(begins)) if len(t) else newer
         room = self._marks[codes, MARK_OPEN] + np.bincount(inverse, minlength=len(codes)) <= self._seen.shape[1]
-        in_order = in_order & room & (not self._waits)
-        singly = np.flatnonzero(~in_order[inverse])
-        taken = np.ones(len(device), np.bool_)
-        for row in singly.tolist():
-            accepted = self._accept(int(device[row]), int(time[row]), values[row])
-            if accepted is None:
+        in_order &= room
+        for row in np.flatnonzero(~in_order[inverse]).tolist():
+            if not self._judge(int(device[row]), int(time[row]), values[row]):
                 return False
-            taken[row] = accepted
-        self._accept_in_order(codes[in_order], device, time, order[in_order[inverse[order]]])
-        if not self._waits:
-            rows = np.flatnonzero(taken)
-            self._sum_up(device[rows], time[rows], values[rows])
+        self._flush()
+        rows = order[in_order[inverse[order]]]
+        self._accept_in_order(codes[in_order], device[rows], time[rows], values[rows])
         return True
 
-    def _accept_in_order(self, codes: Codes, device: Codes, time: Times, rows: NDArray[np.intp]) -> None:
-        """Note the times of rows that are newer than all before, sorted by device."""
+    def _accept_in_order(self, codes: Codes, device: Codes, time: Times, values: Reals) -> None:
+        """Take in rows that are newer than all before, sorted by device."""
         if not len(codes):
             return
-        device, time = device[rows], time[rows]
         begin = np.flatnonzero(np.diff(device, prepend=-1))
-        last = np.append(begin[1:], len(rows)) - 1
+        last = np.append(begin[1:], len(device)) - 1
         new = self._marks[codes, MARK_NEWEST] == NEVER
         for code, first in zip(codes[new].tolist(), time[begin[new]].tolist(), strict=True):
             self._advance(code, first)
-        place = self._marks[device, MARK_OPEN] + np.arange(len(rows)) - np.repeat(begin, last - begin + 1)
+        place = self._marks[device, MARK_OPEN] + _counted(last - begin + 1)
         self._seen[device, place] = time
+        if self._holds:
+            self._held[device, place] = values
+        self._sum_up(device, time, values)
         self._marks[codes, MARK_OPEN] += last - begin + 1
         newest = time[last]
         self._marks[codes, MARK_NEWEST] = newest
         watermark = newest - self._lateness_us
-        for code in codes[watermark - self._marks[codes, MARK_CLOSED] >= self._pane_us].tolist():
-            self._close(code)
+        closes = watermark - self._marks[codes, MARK_CLOSED] >= self._pane_us
+        if closes.any():
+            self._close(codes[closes])
         due = codes[
             (watermark - self._marks[codes, MARK_EMITTED] >= self._every_us) & (self._marks[codes, MARK_DUE] == 0)
         ]
         self._marks[due, MARK_DUE] = 1
         self._tally[TALLY_DUE] += len(due)
 
-    def _accept(self, code: int, time: int, values: Reals) -> bool | None:
-        """Judge one reading; None when it waits for capacity."""
+    def _judge(self, code: int, time: int, values: Reals) -> bool:
+        """Judge one reading; False when it waits for capacity."""
         marks = self._marks[code]
         if time < marks[MARK_CLOSED]:
             self._tally[TALLY_LATE] += 1
-            return False
+            return True
         if time > marks[MARK_NEWEST]:
             self._advance(code, time)
         seen, open_ = self._seen[code], int(marks[MARK_OPEN])
         place = int(np.searchsorted(seen[:open_], time))
         if place < open_ and seen[place] == time:
             self._tally[TALLY_DUPLICATE] += 1
-            return False
+            return True
         if open_ == len(seen):
             if open_ < self._most_open:
-                return None
+                return False
             self._tally[TALLY_CROWDED] += 1
-            return False
+            return True
         seen[place + 1 : open_ + 1] = seen[place:open_].copy()
         seen[place] = time
         marks[MARK_OPEN] += 1
         marks[MARK_FIRST] = min(int(marks[MARK_FIRST]), _floor(time, self._pane_us))
-        if self._waits:
+        if self._holds:
             held = self._held[code]
             held[place + 1 : open_ + 1] = held[place:open_].copy()
             held[place] = values
+        self._queue.append((code, time, values))
         return True
 
     def _advance(self, code: int, time: int) -> None:
@@ -246,100 +237,68 @@ class Stream:
             marks[MARK_EMITTED] = _floor(watermark, self._every_us)
         marks[MARK_NEWEST] = time
         if watermark - marks[MARK_CLOSED] >= self._pane_us:
-            self._close(code)
+            self._close(np.array([code], np.int32))
         if watermark - marks[MARK_EMITTED] >= self._every_us and not marks[MARK_DUE]:
             marks[MARK_DUE] = 1
             self._tally[TALLY_DUE] += 1
 
-    def _close(self, code: int) -> None:
-        """Move the watermark to the newest time, and let go of what waited for it."""
-        marks, seen = self._marks[code], self._seen[code]
-        marks[MARK_CLOSED] = _floor(int(marks[MARK_NEWEST]) - self._lateness_us, self._pane_us)
-        open_ = int(marks[MARK_OPEN])
-        closed = int(np.searchsorted(seen[:open_], marks[MARK_CLOSED]))
-        if self._waits and closed:
-            held = self._held[code]
-            self._sum_up(np.full(closed, code, np.int32), seen[:closed].copy(), held[:closed].copy())
-            held[: open_ - closed] = held[closed:open_].copy()
-        seen[: open_ - closed] = seen[closed:open_].copy()
-        marks[MARK_OPEN] = open_ - closed
+    def _close(self, codes: Codes) -> None:
+        """Move the watermarks of devices to their newest times, and let go of what stood open before."""
+        marks, seen = self._marks, self._seen
+        marks[codes, MARK_CLOSED] = _floor(marks[codes, MARK_NEWEST] - self._lateness_us, self._pane_us)
+        open_ = marks[codes, MARK_OPEN]
+        in_use = np.arange(seen.shape[1]) < open_[:, None]
+        closed = (in_use & (seen[codes] < marks[codes, MARK_CLOSED, None])).sum(axis=1)
+        if self._holds:
+            self._flush()
+            self._set_right(codes, closed)
+        rest = open_ - closed
+        device, to = np.repeat(codes, rest), _counted(rest)
+        since = to + np.repeat(closed, rest)
+        seen[device, to] = seen[device, since]
+        if self._holds:
+            self._held[device, to] = self._held[device, since]
+        marks[codes, MARK_OPEN] = rest
+
+    def _set_right(self, codes: Codes, closed: NDArray[np.int64]) -> None:
+        """Sum up closed panes anew, in the order of time, where their readings came in another."""
+        device, row = np.repeat(codes, closed), _counted(closed)
+        time = self._seen[device, row]
+        start = _floor(time, self._pane_us)
+        place, _ = self._places(device, start)
+        begin = np.flatnonzero(np.diff(place, prepend=-1))
+        torn = self._panes.torn(place[begin], start[begin])
+        if not torn.any():
+            return
+        self._panes.empty(place[begin[torn]])
+        rows = np.flatnonzero(np.repeat(torn, np.diff(begin, append=len(place))))
+        self._sum_up(device[rows], time[rows], self._held[device[rows], row[rows]])
+
+    def _flush(self) -> None:
+        """Sum up what was accepted one by one."""
+        if self._queue:
+            device, time, values = zip(*self._queue, strict=True)
+            self._queue.clear()
+            self._sum_up(np.array(device, np.int32), np.array(time, np.int64), np.array(values))
 
     def _sum_up(self, device: Codes, time: Times, values: Reals) -> None:
         start = _floor(time, self._pane_us)
-        slot = start // self._pane_us % self._panes
-        place = device.astype(np.int64) * self._panes + slot
+        place, slot = self._places(device, start)
         self._marks[device, MARK_PANE], self._marks[device, MARK_SLOT] = start, slot
-        places, inverse = np.unique(place, return_inverse=True)
-        latest = self._start[places]
-        np.maximum.at(latest, inverse, start)
-        stay = start == latest[inverse]  # a pane whose place was taken in the same call is needed by no window to come
-        taken = latest != self._start[places]
-        self._start[places] = latest
-        if taken.any():
-            self._empty(places[taken])
-        at = (time - start).astype(np.float64)
-        if not stay.all():
-            inverse, at, values = inverse[stay], at[stay], values[stay]
-        self._add(places, inverse, at, values)
+        self._panes.sum_up(place, start, (time - start).astype(np.float64), values)
 
-    def _empty(self, places: NDArray[np.int64]) -> None:
-        self._state[places] = 0.0
-        self._state[places, :, LOW:] = np.nan
-
-    def _add(self, places: NDArray[np.int64], group: NDArray[np.intp], at: Reals, values: Reals) -> None:
-        panes = self._state[places]
-        if np.bincount(group).max(initial=0) > _FEW or not self._in_order(panes, group, at):
-            reference.add(panes, group.astype(np.int64), at, np.ascontiguousarray(values), self._limits)
-        else:
-            _add_in_rounds(panes, group, at, values, self._limits)
-        self._state[places] = panes
-
-    @staticmethod
-    def _in_order(panes: Reals, group: NDArray[np.intp], at: Reals) -> bool:
-        order = np.argsort(group, kind="stable")
-        ascending = (np.diff(at[order]) > 0) | (np.diff(group[order]) > 0)
-        return bool(ascending.all() and not (panes[group, :, LAST_AT] >= at[:, None]).any())
-
-
-def _add_in_rounds(panes: Reals, group: NDArray[np.intp], at: Reals, values: Reals, limits: Reals) -> None:
-    """Add rows that are later than all before in their pane: in each round at most one to a pane."""
-    rest = np.arange(len(group))
-    while len(rest):
-        _, first = np.unique(group[rest], return_index=True)
-        rows = rest[first]
-        chosen = panes[group[rows]]
-        _add_latest(chosen.reshape(-1, FIELDS), np.repeat(at[rows], len(limits)), values[rows], limits)
-        panes[group[rows]] = chosen
-        rest = np.delete(rest, first)
-
-
-def _add_latest(panes: Reals, at: Reals, values: Reals, limits: Reals) -> None:
-    """Add one reading to each pane, later than all it holds; panes of shape ``(rows * signals, FIELDS)``."""
-    field = np.ascontiguousarray(panes.T)
-    x = values.ravel()
-    valid = ~np.isnan(x)
-    begins = valid & (field[COUNT] == 0)
-    field[ABOVE] += (values > limits).ravel()
-    field[NULLS] += ~valid
-    field[COUNT] += valid
-    np.copyto(field[FIRST], x, where=begins)
-    np.copyto(field[FIRST_AT], at, where=begins)
-    np.copyto(field[LAST], x, where=begins)
-    t = np.where(valid, at - field[FIRST_AT], 0.0)
-    dx = np.where(valid, x - field[FIRST], 0.0)
-    field[SUM] += dx
-    field[SQUARE] += dx * dx
-    field[TIME] += t
-    field[TIME_SQUARE] += t * t
-    field[TIME_VALUE] += t * dx
-    field[CHANGE] += np.where(valid, np.abs(x - field[LAST]), 0.0)
-    np.fmin(field[LOW], x, out=field[LOW])
-    np.fmax(field[HIGH], x, out=field[HIGH])
-    np.copyto(field[LAST], x, where=valid)
-    np.copyto(field[LAST_AT], at, where=valid)
-    panes[:] = field.T
+    def _places(self, device: Codes, start: Times) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where panes lie among all, and in the ring of their device."""
+        slot = start // self._pane_us % self._length
+        return device.astype(np.int64) * self._length + slot, slot
 
 
 def _floor(time: Any, unit: int) -> Any:
     """The multiple of ``unit`` at or before a time or times."""
     return time - time % unit
+
+
+def _counted(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``0 1 … n - 1`` for each of the counts, one behind the other."""
+    counted: NDArray[np.int64] = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return counted

@@ -23,6 +23,7 @@ MUTANTS = (
     ("return at < other_at || (at == other_at && value < other);", "return at < other_at;"),
     ("pane->above += value > limit;", "pane->above += value >= limit;"),
     ("pane->change += distance(value, pane->last);", "pane->change += value - pane->last;"),
+    ("value < pane->low ? value : pane->low;", "value < pane->low ? pane->low : value;"),
     ("    left->nulls += other.nulls;\n", ""),
     ("other.last_at += shift;", ""),
     ("    if (other.low < left->low)\n", "    if (other.low > left->low)\n"),
@@ -42,8 +43,15 @@ MUTANTS = (
     ("panes[i] = panes[i - signals];", ""),
     ("below > 0 ? below - distance_from_zero : 0", "below + distance_from_zero"),
     ("(bits & 0xfffffffffffffu) * TM_SKETCH_STEPS >> 52", "(bits & 0xfffffffffffffu) >> 52"),
+    ("came_in_order &= panes[signal].change == panes[signal].change;", ""),
+    ("        tm_pane_clear(panes + signal);\n    for (size_t row", "        ;\n    for (size_t row"),
+    ("while (closed < open && seen[closed] < end)", "while (closed < open && seen[closed] <= end)"),
+    ("held[i + stream->signals - 1] = held[i - 1];", ""),
+    ("counts[i] = 0;", ";"),
+    ("counts += size", "counts++"),
+    ("held[i - closed * stream->signals] = held[i];", ""),
 )
-LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.py")
+LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.py", "kernel/test_stream.py")
 
 
 def main() -> None:

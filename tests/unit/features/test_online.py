@@ -271,7 +271,7 @@ def test_what_a_device_takes_is_what_its_arrays_take() -> None:
         held = sum(array.nbytes for array in rings._arrays.values()) / rings.devices
         assert online.bytes_per_device == held
         signals, panes, capacity = 1, rings.panes, rings._capacity
-        grown = len(online._plan.kinds)
+        grown = len(features.plan().kinds)
         formula = panes * (120 * signals + 8) + 8 * capacity + 64 + grown * (120 * signals + 8) + 8
         formula += 8 * capacity * signals if features.ordered else 0
         formula += sum(4 * sketch.buckets * panes for sketch in features.sketched.values())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.sketch import QUANTILES, Counts, Sketch, add, buckets_of, quantiles
+from features.sketch import QUANTILES, Counts, Sketch, buckets_of, quantiles
 from tests.unit.features.readings import TWINS
 
 LARGEST = 60.0
@@ -16,10 +16,8 @@ SHARES = list(QUANTILES.values())
 
 
 def sketched(values: list[float], sketch: Sketch) -> Counts:
-    counts: Counts = np.zeros((1, sketch.buckets), np.uint32)
-    add(counts, np.zeros(len(values), np.int64), np.array(values, np.float64), sketch)
-    of_all: Counts = counts[0]
-    return of_all
+    present = np.array([value for value in values if not math.isnan(value)], np.float64)
+    return np.bincount(buckets_of(present, sketch), minlength=sketch.buckets).astype(np.uint32)
 
 
 @given(values=st.lists(SIZES, min_size=1, max_size=60), sketch=st.sampled_from(BOTH))
@@ -79,8 +77,7 @@ def test_columns_are_counted_as_values_are_bit_for_bit(
     kernel: ModuleType, values: list[float], parts: int, kind: Sketch
 ) -> None:
     sketch, readings = kind, np.array(values, np.float64)
-    expected = np.zeros((parts, sketch.buckets), np.uint32)
-    add(expected, np.arange(len(readings)) % parts, readings, sketch)
+    expected = np.stack([sketched(values[part::parts], sketch) for part in range(parts)])
     found = counted(kernel, sketch, readings, parts)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(found.sum(axis=0), counted(kernel, sketch, readings, 1)[0])

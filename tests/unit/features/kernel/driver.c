@@ -64,6 +64,10 @@ static void stream(int ordered)
     s.seen = malloc(DEVICES * CAPACITY * sizeof *s.seen);
     s.held = ordered ? malloc(DEVICES * CAPACITY * SIGNALS * sizeof *s.held) : NULL;
     s.tally = calloc(TM_TALLIES, sizeof *s.tally);
+    const int32_t sketched[2] = {SIGNALS - 1, 0}, top[2] = {300, -50000};
+    const size_t buckets = 1 + (1 + (size_t)ordered) * TM_SKETCH_SIDE;
+    s.sketches = 2, s.sketched = sketched, s.top = top, s.below = ordered ? TM_SKETCH_SIDE : 0;
+    s.counts = malloc(DEVICES * PANES * 2 * buckets * sizeof *s.counts);
     s.limits = limits;
     for (size_t i = 0; i < SIGNALS; i++)
         limits[i] = (tm_real)50.5;
@@ -97,11 +101,25 @@ static void stream(int ordered)
     }
     CHECK(stops > 9 && s.tally[TM_TALLY_LATE] > 0 && s.tally[TM_TALLY_DUPLICATE] > 0);
     CHECK(s.tally[TM_TALLY_CROWDED] > 0 && s.tally[TM_TALLY_REFUSED] > 0);
+    size_t closed = 0, torn = 0; /* panes that hold readings, and those of them that do not know their changes */
+    for (size_t pane = 0; pane < DEVICES * PANES; pane++)
+        if (s.start[pane] != TM_NEVER && s.start[pane] < s.marks[pane / PANES * TM_MARKS + TM_MARK_CLOSED])
+            for (size_t i = 0; i < SIGNALS; i++) {
+                const tm_pane *one = s.state + pane * SIGNALS + i;
+                CHECK(one->count + one->nulls > 0 && one->count + one->nulls <= 10);
+                closed++, torn += one->change != one->change;
+                size_t counted = 0;
+                for (size_t b = 0; i < 2 && b < buckets; b++)
+                    counted += s.counts[(pane * 2 + i) * buckets + b];
+                CHECK(i > 1 || (tm_real)counted == s.state[pane * SIGNALS + (size_t)sketched[i]].count);
+            }
+    CHECK(closed > SIGNALS && (ordered ? torn == 0 : torn > 0));
     device[3] = DEVICES;
     CHECK(tm_stream_misfit(&s, device, time, ROWS) == 3);
     time[2] = INT64_MIN;
     CHECK(tm_stream_misfit(&s, device, time, ROWS) == 2);
     free(limits), free(s.state), free(s.start), free(s.marks), free(s.seen), free(s.held), free(s.tally);
+    free(s.counts);
     free(device), free(time), free(values);
 }
 

@@ -1,6 +1,7 @@
 """The stream entry: the compiled one and the one in numpy leave the same arrays behind, whatever arrives."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.kernel import FIELDS, stream_reference
+from features.kernel.columns_reference import SIDE, STEPS
+from features.kernel.reference import CHANGE, COUNT
 from features.kernel.stream_reference import (
     FARTHEST,
     MARK_DUE,
@@ -37,7 +40,7 @@ except ImportError:  # pragma: no cover - a machine without a compiler
 SIGNALS, PANE, EVERY, REACH, LATENESS, PANES = 2, 10, 20, 40, 15, 7
 ROOM = PANES * PANE + EVERY - REACH
 NUMBERS = (PANE, EVERY, LATENESS, ROOM)
-ARRAYS = ("state", "start", "marks", "seen", "held", "limits", "tally")
+ARRAYS = ("state", "start", "marks", "seen", "held", "limits", "tally", "counts", "sketched", "top")
 
 STREAMS = [
     pytest.param(CompiledStream, id="c", marks=NO_COMPILER),
@@ -57,6 +60,9 @@ def arrays(devices: int = 3, capacity: int = 4, *, ordered: bool = False) -> dic
         "held": np.zeros((devices, capacity if ordered else 0, SIGNALS)),
         "limits": np.array([0.5, np.nan]),
         "tally": np.zeros(TALLIES, np.int64),
+        "counts": np.full((devices, PANES, 2, 1 + 2 * SIDE), 7, np.uint32),  # whatever was there before
+        "sketched": np.array([1, 0], np.int32),
+        "top": np.array([27 * STEPS - 1, 5 * STEPS - 1], np.int32),
     }
 
 
@@ -98,12 +104,15 @@ def run(kind: Any, rows: list[tuple[int, int, float]], cuts: list[int], *, order
 @st.composite
 def arrivals(draw: Any) -> list[tuple[int, int, float]]:
     """Rows of three devices and an unknown one: forwards, back within and beyond the lateness, twice, after pauses."""
-    steps = draw(st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, -1, -4, -12, -30, 45, 400]), max_size=70))
+    least = draw(st.sampled_from([0, 15, 30]))
+    steps = draw(
+        st.lists(st.sampled_from([0, 1, 1, 2, 3, 5, 9, -1, -4, -12, -30, 45, 400]), min_size=least, max_size=70)
+    )
     time = draw(st.integers(-300, 300))
     rows = []
     for number, step in enumerate(steps):
         time += step
-        rows.append((draw(st.integers(-1, 2)), time, float(draw(st.sampled_from([-1, number])))))
+        rows.append((draw(st.sampled_from([-1, 0, 0, 0, 1, 2])), time, float(draw(st.sampled_from([-1, number])))))
     return rows
 
 
@@ -127,6 +136,8 @@ def test_the_compiled_stream_leaves_what_the_one_in_numpy_leaves(
         if ordered:
             np.testing.assert_array_equal(found["held"][device, :count], expected["held"][device, :count])
     used = found["start"] != NEVER
+    np.testing.assert_array_equal(found["counts"][used], expected["counts"][used])
+    np.testing.assert_array_equal(found["counts"][used].sum(axis=-1), found["state"][used][:, ::-1, COUNT])
     np.testing.assert_allclose(found["state"][used], expected["state"][used], rtol=1e-9, atol=1e-9)
 
 
@@ -153,6 +164,37 @@ def test_readings_beyond_what_may_stand_open_are_dropped_and_counted(kind: Any) 
     assert (held["tally"][TALLY_CROWDED], held["marks"][0, MARK_OPEN]) == (1, 2)
 
 
+@both
+def test_a_pane_that_got_readings_out_of_order_is_summed_up_anew_when_it_closes(kind: Any) -> None:
+    shuffled, sorted_ = arrays(capacity=8, ordered=True), arrays(capacity=8, ordered=True)
+    for held, times in ((shuffled, (1, 10, 5, 3, 9, 12)), (sorted_, (1, 3, 5, 9, 10, 12))):
+        live = stream(kind, held)
+        for time in times:
+            assert live.take_one(0, time, (time * time / 3.0, 1e8 / (time + 3.0))) == TAKEN
+    torn = np.isnan(shuffled["state"][0, :, :, CHANGE])
+    assert torn[0].all()  # nobody is given a wrong number before
+    assert not torn[1:].any()
+    for held in (shuffled, sorted_):
+        assert stream(kind, held).take_one(0, 25, (0.0, 0.0)) == TAKEN_AND_DUE  # the first pane closes
+        assert held["marks"][0, MARK_OPEN] == 3
+    np.testing.assert_array_equal(shuffled["state"], sorted_["state"])
+    changes = sum(abs(after**2 - before**2) / 3 for before, after in pairwise((1, 3, 5, 9)))
+    assert shuffled["state"][0, 0, 0, CHANGE] == pytest.approx(changes, rel=1e-12)
+
+
+@both
+def test_rows_of_a_batch_that_closes_their_own_pane_count_once(kind: Any) -> None:
+    held = arrays(devices=1, capacity=8, ordered=True)
+    live = stream(kind, held)
+    times = [1, 7, 4, 8, 26]  # out of order, then in order, then the pane closes: in two batches
+    for batch in (times[:3], times[3:]):
+        rows = np.array(batch)
+        device = np.zeros(len(rows), np.int32)
+        assert live.take(device, rows, np.stack([rows, -rows], axis=1).astype(float), 0) == len(rows)
+    assert held["state"][0, 0, :, COUNT].tolist() == [4, 4]
+    assert held["state"][0, 0, :, CHANGE].tolist() == [7, 7]
+
+
 MISFITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "states of fewer fields": ("state", lambda a: a[..., :14].copy()),
     "starts of other rings": ("start", lambda a: a[:, 1:].copy()),
@@ -161,6 +203,11 @@ MISFITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "readings held of another capacity": ("held", lambda a: np.zeros((3, 3, SIGNALS))),
     "limits of other signals": ("limits", lambda a: a[1:].copy()),
     "a tally that lacks a number": ("tally", lambda a: a[1:].copy()),
+    "sketches of other rings": ("counts", lambda a: a[:, 1:].copy()),
+    "sketches of other buckets": ("counts", lambda a: a[..., 1:].copy()),
+    "a sketch of no signal": ("sketched", lambda a: a + 1),
+    "sketches of fewer signals": ("sketched", lambda a: a[1:].copy()),
+    "a top beyond all numbers": ("top", lambda a: a * 100),
 }
 
 
