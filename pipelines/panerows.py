@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.featureset import FeatureSet
@@ -31,12 +30,10 @@ def rows_of(features: FeatureSet, names: pa.Array, panes: PaneTable) -> pa.Table
 
 def table_of(features: FeatureSet, codes: NDArray[np.int32], rows: pa.Table) -> PaneTable:
     """Rows of the table of panes as panes, sorted by device and start; ``codes`` are their devices."""
-    start, names = rows["start"].to_numpy(), _states(features)
+    start = rows["start"].to_numpy()
     order = np.lexsort((start, codes))
-    matrix = np.empty((len(rows), len(names)))
-    for number, name in enumerate(names):
-        matrix[:, number] = pc.fill_null(rows[name], np.nan).to_numpy()
-    state = matrix[order].reshape(len(rows), len(features.fleet.signals), len(PANE_FIELDS))
+    state = rows.select(_states(features)).to_tensor(null_to_nan=True).to_numpy()[order]
+    state = state.reshape(len(rows), len(features.fleet.signals), len(PANE_FIELDS))
     sketched = [name for name in _sketches(features) if name in rows.column_names]
     return PaneTable(codes[order], start[order], state, _counts(features, rows, sketched)[order] if sketched else None)
 
