@@ -38,6 +38,8 @@ _COMPUTED = WriterProperties(
         for name in ("device", "start", "end", "first", "last")
     },
 )
+# As the protocol's own writer: without a checkpoint, whoever opens a table reads every commit since the last one.
+_CHECKPOINT_EVERY = "10"
 _COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
 
 
@@ -116,7 +118,10 @@ class Table:
                     schema=self.layout.schema,
                     mode="error",
                     partition_by=["date"] if self.layout.partitioned else None,
-                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    configuration={
+                        "delta.dataSkippingStatsColumns": ",".join(self.layout.statistics),
+                        "delta.checkpointInterval": _CHECKPOINT_EVERY,
+                    },
                     storage_options=self._options(),
                 )
         except PipelineError:

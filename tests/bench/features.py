@@ -37,7 +37,7 @@ class Scope:
     stream_messages: int
 
 
-FULL = Scope(5, 6, (1, 2, 4, 6), 365, 40, 2_000_000)
+FULL = Scope(5, 6, (1, 2, 4, 6), 365, 32, 2_000_000)
 QUICK = Scope(2, 1, (1,), 90, 10, 400_000)
 
 
