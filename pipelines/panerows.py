@@ -42,12 +42,13 @@ def table_of(features: FeatureSet, codes: NDArray[np.int32], rows: pa.Table) -> 
     """
     start, names = rows["start"].to_numpy(), _states(features)
     order = np.lexsort((start, codes))
-    given = [place for place, name in enumerate(names) if name in rows.column_names]
+    there = set(rows.column_names)
+    given = [place for place, name in enumerate(names) if name in there]
     state = empty((len(rows), len(features.fleet.signals)))
     if given:
         values = rows.select([names[place] for place in given]).to_tensor(null_to_nan=True).to_numpy()
         state.reshape(len(rows), len(names))[:, given] = values[order]
-    sketched = [name for name in _sketches(features) if name in rows.column_names]
+    sketched = [name for name in _sketches(features) if name in there]
     return PaneTable(codes[order], start[order], state, _counts(features, rows, sketched)[order] if sketched else None)
 
 

@@ -37,7 +37,8 @@ class RowStage:
     ) -> None:
         self._panes, self._features, self._changes = panes, features, changes
         self._happened, self._spans = happened, spans
-        self._growth = Growth(features, self._read_states, changes.after.first)
+        self._plan = features.plan()
+        self._growth = Growth(features, self._plan, self._read_states, changes.after.first)
 
     def compute(self, table: Snapshot, dates: Sequence[str]) -> tuple[pa.Table, int]:
         """Compute the touched rows of consecutive dates.
@@ -70,7 +71,7 @@ class RowStage:
         panes = self._read(low, int(spans.last.max()), wanted, panerows.columns(features))
         events = self._happened.events
         carried = self._growth.up_to(low, wanted, events)
-        rows = features.plan().rows(
+        rows = self._plan.rows(
             panes.device, panes.start, panes.state, bounds, counts=panes.counts, events=events, carried=carried
         )
         names = devices.names.take(pa.array(rows.device))
