@@ -27,6 +27,7 @@ def plant(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     command = [sys.executable, "-c", SERVE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
         for setting in server.stdout.readline().split():
             monkeypatch.setenv(*setting.split("=", 1))
         yield Plant(tmp_path, open_store(f"s3://{BUCKET}/site-1"))
