@@ -23,7 +23,7 @@ Rooms, from the door inwards:
     formats columns salvage records validate events raw objects become accepted rows and rejects
     ingest streams ledger unique quarantine         each row once, each reject kept
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
-    materialize refresh reach panerows              rows become panes and features, only where something changed
+    materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth                          how far devices reach, what happened, what came before
     touched                                         what a change touched, from panes to predictions
     partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark

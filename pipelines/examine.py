@@ -21,7 +21,7 @@ from pipelines.parity import Panes, Parity, compare, compare_panes
 from pipelines.sensitivity import Leaning, lean
 from pipelines.usecases import UseCase
 from serving.errors import GoldenMismatchError
-from serving.predictor import Predictor
+from serving.predictor import Predictor, Scores
 
 _LATENCY_CALLS = 200
 
@@ -123,25 +123,69 @@ def examine(
         seed: Of the rows that are changed.
         timer: A monotonic clock, seconds.
     """
-    test, span, predictor = dataset.test, span_of(dataset), candidate.predictor
-    answer = predictor.predict(test.values)
-    new = dataset.new
+    test, span, new = dataset.test, span_of(dataset), dataset.new
+    answers = _Answers(test, span, candidate.predictor.predict(test.values))
+    evidence = _evidence(usecase, dataset, candidate, champion, answers, panes=panes, seed=seed, timer=timer)
+    return Examination(
+        usecase=usecase,
+        dataset=dataset,
+        candidate=candidate,
+        score=answers.given.score,
+        alert=answers.given.alert,
+        metrics=evidence.candidate,
+        known=answers.measured(~new),
+        new=answers.measured(new),
+        constant=evidence.constant,
+        logistic=evidence.logistic,
+        champion=evidence.champion,
+        parity=evidence.parity,
+        golden_passed=evidence.golden_passed,
+        latency_us=evidence.latency_us,
+        memory_mib=evidence.memory_mib,
+        outside=_outside(dataset.train.values, test.values),
+        dial=dial(test, answers.given.score, span, candidate.threshold),
+        devices=by_device(test, answers.given.alert, span),
+        leanings=lean(candidate.predictor, dataset.train, test, span, seed) if test.positive.any() else [],
+        results=judge(usecase.gate, evidence),
+    )
 
-    def part(rows: NDArray[np.bool_]) -> Metrics:
-        return measure(test.select(rows), answer.score[rows], answer.alert[rows], span)
 
-    metrics = part(np.ones(len(test), dtype=np.bool_))
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What the bundle says of the windows of the test."""
+
+    test: Windows
+    span: Span
+    given: Scores
+
+    def measured(self, rows: NDArray[np.bool_]) -> Metrics:
+        """Metrics on some of them."""
+        return measure(self.test.select(rows), self.given.score[rows], self.given.alert[rows], self.span)
+
+
+def _evidence(
+    usecase: UseCase,
+    dataset: Dataset,
+    candidate: Candidate,
+    champion: Champion | None,
+    answers: _Answers,
+    *,
+    panes: Panes,
+    seed: int,
+    timer: Callable[[], float],
+) -> Evidence:
+    """What the gate judges."""
+    test, span, predictor = answers.test, answers.span, candidate.predictor
+    metrics = answers.measured(np.ones(len(test), dtype=np.bool_))
     constant = np.full(len(test), dataset.train.positive.mean())
-    logistic = metrics if candidate.estimator == Logistic.name else _logistic(usecase, dataset, span, seed)
-    compared = _compare(champion, test, span) if champion else None
-    evidence = Evidence(
+    return Evidence(
         train_failures=dataset.events_in(dataset.train),
         train_devices=len(np.unique(dataset.train.device)),
         quality=dataset.quality,
         candidate=metrics,
         constant=measure(test, constant, np.zeros(len(test), dtype=np.bool_), span),
-        logistic=logistic,
-        champion=compared,
+        logistic=metrics if candidate.estimator == Logistic.name else _logistic(usecase, dataset, span, seed),
+        champion=_compare(champion, test, span) if champion else None,
         parity=_parity(candidate, test, panes, seed),
         golden_passed=_gives_golden_scores(predictor),
         latency_us=_latency_us(predictor, test.values, timer),
@@ -149,28 +193,6 @@ def examine(
         memory_mib=peak_memory_mib(candidate.data),
         placements=usecase.placements,
         cost=usecase.cost,
-    )
-    return Examination(
-        usecase=usecase,
-        dataset=dataset,
-        candidate=candidate,
-        score=answer.score,
-        alert=answer.alert,
-        metrics=metrics,
-        known=part(~new),
-        new=part(new),
-        constant=evidence.constant,
-        logistic=logistic,
-        champion=compared,
-        parity=evidence.parity,
-        golden_passed=evidence.golden_passed,
-        latency_us=evidence.latency_us,
-        memory_mib=evidence.memory_mib,
-        outside=_outside(dataset.train.values, test.values),
-        dial=dial(test, answer.score, span, candidate.threshold),
-        devices=by_device(test, answer.alert, span),
-        leanings=lean(predictor, dataset.train, test, span, seed) if test.positive.any() else [],
-        results=judge(usecase.gate, evidence),
     )
 
 

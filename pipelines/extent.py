@@ -3,7 +3,8 @@
 It is kept, so that nobody has to look through years of panes to find the first and the last one of each device.
 
 The table is a memory, not a truth: it says of which ingest batch it is, and where that is not the one asked for, the
-readings up to that batch are looked through. So it is never wrong, whatever was killed or removed.
+readings up to that batch are looked through. So it is never wrong, whatever was killed or removed. Late readings
+rarely reach further than what was there: then it is not written anew, and the commit of the rows says that it holds.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from features.featureset import FeatureSet
 from features.pane import pane_starts
 from pipelines.devices import Devices
-from pipelines.errors import CommitConflictError
+from pipelines.errors import CommitConflictError, TableMissingError
 from pipelines.lake import Snapshot, Table
 from pipelines.reach import Reach
 
@@ -28,24 +29,36 @@ class Extent:
         features: Says how long a pane is.
         devices: Codes of the devices; learns new names.
         batch: The ingest batch; 0 before the first.
+        unchanged: The last ingest batch that is known to have left what is kept as it is.
     """
 
-    def __init__(self, table: Table, telemetry: Snapshot, features: FeatureSet, devices: Devices, batch: int) -> None:
+    def __init__(
+        self,
+        table: Table,
+        telemetry: Snapshot,
+        features: FeatureSet,
+        devices: Devices,
+        *,
+        batch: int,
+        unchanged: int = 0,
+    ) -> None:
         self._table, self._devices, self._batch = table, devices, batch
-        self.reach = Reach.nowhere(0)
-        if batch:
-            self.reach = self._remembered() or self._found(telemetry, features)
+        remembered = self._remembered(unchanged) if batch else Reach.nowhere(0)
+        self._lost = remembered is None
+        self.reach = self._found(telemetry, features) if remembered is None else remembered
 
     def remember(self) -> None:
-        """Keep it for the next run."""
-        if self._batch:
+        """Keep it for the next run, if it had to be looked for."""
+        if self._lost:
             keep(self._table, self._devices, self.reach, self._batch)
 
-    def _remembered(self) -> Reach | None:
-        if not self._table.exists():
+    def _remembered(self, unchanged: int) -> Reach | None:
+        try:
+            snapshot = self._table.open()
+        except TableMissingError:
             return None
-        snapshot = self._table.open()
-        if snapshot.transaction(_WRITER) != self._batch:
+        number = snapshot.transaction(_WRITER)
+        if number != self._batch and not (number < self._batch == unchanged):
             return None
         rows = snapshot.read(["device", "first", "last"])
         codes = self._devices.codes(rows["device"])

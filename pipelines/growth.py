@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.event import Events
 from features.featureset import FeatureSet
 from features.panetable import PaneTable
+from features.plan import Plan
 from features.running import Carried, advance
 from pipelines.reach import Codes, Times
 from pipelines.tables import DAY_US
@@ -28,13 +29,14 @@ class Growth:
 
     Args:
         features: The features.
+        plan: Their plan.
         read: Reads panes.
         first: Start of the first pane of each device, by code.
     """
 
-    def __init__(self, features: FeatureSet, read: Read, first: Times) -> None:
+    def __init__(self, features: FeatureSet, plan: Plan, read: Read, first: Times) -> None:
         self._features, self._read, self._first = features, read, first
-        self._plan = features.plan()
+        self._plan = plan
         self._carried: dict[int, Carried] = {}
 
     def up_to(self, until: int, codes: Codes, events: Events) -> dict[int, Carried]:

@@ -22,7 +22,8 @@ from pipelines.errors import CommitConflictError
 from pipelines.extent import Extent, keep
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.reach import Sight, Spans
-from pipelines.refresh import MOST_READINGS, Changes, PaneStage, RowStage, day_of, runs_of_dates
+from pipelines.refresh import MOST_READINGS, Changes, PaneStage, day_of, runs_of_dates
+from pipelines.rowstage import RowStage
 from pipelines.tables import DAY_US, short
 
 _MOST_PANES = 100_000
@@ -82,7 +83,7 @@ def materialize(lake: Lake, features: FeatureSet, progress: Progress = silent) -
         TableMissingError: There is no telemetry yet.
         CommitConflictError: Another run did the same at the same time.
     """
-    lake.telemetry(features.fleet).open()
+    lake.telemetry(features.fleet).require()
     panes, table = lake.panes(features), lake.features(features)
     kept = panes.exists()
     # Opened before the telemetry: whoever commits to them from here on may have seen more of it than this run does.
@@ -99,7 +100,7 @@ def materialize(lake: Lake, features: FeatureSet, progress: Progress = silent) -
 
 def foresee(lake: Lake, features: FeatureSet, progress: Progress = silent) -> MaterializeSummary:
     """Say what `materialize` would do, and write nothing. See there."""
-    lake.telemetry(features.fleet).open()
+    lake.telemetry(features.fleet).require()
     panes, table = lake.panes(features), lake.features(features)
     stored, rows = (each.open() if each.exists() else None for each in (panes, table))
     work = _Work(lake, features, rows, panes_kept=stored is not None)
@@ -151,6 +152,7 @@ class _Work:
     def __init__(self, lake: Lake, features: FeatureSet, rows: Snapshot | None, *, panes_kept: bool) -> None:
         name = f"{features.fleet.name}:{short(features.digest)}"
         self.features, self._writers = features, (f"materialize:{name}", f"materialize-events:{name}")
+        self._unchanged = f"devices-unchanged:{name}"
         self.telemetry = lake.telemetry(features.fleet).open()
         self._done = tuple(rows.transaction(writer) if rows else 0 for writer in self._writers)
         self._reached = self.telemetry.transaction(f"ingest:{features.fleet.name}"), happened.number(lake, features)
@@ -159,7 +161,12 @@ class _Work:
         self.done = self._done[0] if panes_kept else 0
         devices = Devices()
         self.before = Extent(
-            lake.devices(features), self.telemetry, features, devices, 0 if self.up_to_date else self.done
+            lake.devices(features),
+            self.telemetry,
+            features,
+            devices,
+            batch=0 if self.up_to_date else self.done,
+            unchanged=rows.transaction(self._unchanged) if rows else 0,
         )
         self.happened = happened.read(lake, features, devices, self._done[1], self._reached[1])
         sight = Sight(features.pane_us, features.every_us, features.longest_us, features.growing, _ages(features))
@@ -168,12 +175,15 @@ class _Work:
     def marks(self) -> list[tuple[str, int]]:
         """What the commit of the last rows says is done: what is more than before."""
         found = zip(self._writers, self._reached, self._done, strict=True)
-        return [(writer, reached) for writer, reached, done in found if reached > done]
+        marks = [(writer, reached) for writer, reached, done in found if reached > done]
+        if self._reached[0] > self._done[0] and self._same_reach:
+            marks.append((self._unchanged, self._reached[0]))
+        return marks
 
     def runs(self, stage: PaneStage, progress: Progress) -> Iterator[list[str]]:
         """The dates that can hold new readings, some at a time."""
         dates, done = stage.dates(), 0
-        for run in runs_of_dates(dates, self.telemetry.row_counts(), MOST_READINGS):
+        for run in runs_of_dates(dates, stage.counts, MOST_READINGS):
             yield run
             done += len(run)
             progress("panes", done, len(dates))
@@ -185,9 +195,15 @@ class _Work:
         dates = tuple(spans.dates())
         return MaterializeSummary(changes.readings, changes.panes, rows, dates, self._reached[0], version, touched)
 
+    @property
+    def _same_reach(self) -> bool:
+        """Whether the panes reach as far as before, so that what is kept of that still holds."""
+        return self.done > 0 and self.changes.before.same(self.changes.after)
+
     def keep_devices(self, lake: Lake) -> None:
         """Keep how far the panes reach now."""
-        keep(lake.devices(self.features), self.changes.devices, self.changes.after, self._reached[0])
+        if not self._same_reach:
+            keep(lake.devices(self.features), self.changes.devices, self.changes.after, self._reached[0])
 
 
 def _compute_panes(work: _Work, table: Table, stored: Snapshot, progress: Progress) -> Snapshot:
@@ -223,11 +239,11 @@ def _replace(
     Raises:
         CommitConflictError: Somebody else has committed in between, to other dates perhaps: two runs are at work.
     """
-    version = snapshot.replace(rows, dates, transactions=marks)
+    version = snapshot.adopt(table.folder.write(rows), dates, transactions=marks)
     if version != snapshot.version + 1:
         what = "another run is at work on this table"
         raise CommitConflictError(what, where=table.uri, fix="wait for it to end and run it again")
-    return table.open(version)
+    return snapshot.renewed()
 
 
 def _ages(features: FeatureSet) -> bool:

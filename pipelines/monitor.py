@@ -12,6 +12,7 @@ made it may have been killed before it could wake the training.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -107,34 +108,47 @@ def monitor(
     watched = watched_versions(store, lake, usecase, present_us)
     progress("measure", 1, 1)
     date = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
-    decision_key = f"ledger/retraining/{usecase.name}/{date}.json"
-    report_key = f"reports/monitoring/{usecase.name}/{date}.json"
     last = watched[-1] if watched else None
     evidence = _evidence(last, _retrained(store, usecase.name))
+    decision_key = f"ledger/retraining/{usecase.name}/{date}.json"
     decision = _decide_once(store, decision_key, decide(evidence, usecase.gate, rules, now_us), last, now_us)
     summary = MonitorSummary(
         usecase=usecase.name,
         date=date,
         loaded=loaded.new,
         unreadable=loaded.unreadable,
-        version=last.version if last else "",
-        windows=evidence.windows,
-        devices=evidence.devices,
-        joined_share=float(last.joined.mean()) if last else None,
-        quality=_quality(last.windows.label, last.alert) if last else {},
-        failures=evidence.failures,
-        caught=evidence.caught,
-        false_alarms_per_device_week=_told(evidence.false_alarms_per_device_week),
         drifted=drifted(evidence.feature_index, rules),
-        features=len(evidence.feature_index),
-        score_index=_told(evidence.score_index),
         retrain=decision.retrain,
         reasons=decision.reasons,
         brakes=decision.brakes,
         sentence=decision.sentence,
-        report=report_key,
+        report=f"reports/monitoring/{usecase.name}/{date}.json",
         decision=decision_key,
+        **_found(last, evidence),
     )
+    _write_report(store, summary, watched, now_us=now_us, present_us=present_us)
+    return summary
+
+
+def _found(last: Watched | None, evidence: Evidence) -> dict[str, Any]:
+    """What is told of the version that predicted last, by names of `MonitorSummary`."""
+    return {
+        "version": last.version if last else "",
+        "windows": evidence.windows,
+        "devices": evidence.devices,
+        "joined_share": float(last.joined.mean()) if last else None,
+        "quality": _quality(last.windows.label, last.alert) if last else {},
+        "failures": evidence.failures,
+        "caught": evidence.caught,
+        "false_alarms_per_device_week": _told(evidence.false_alarms_per_device_week),
+        "features": len(evidence.feature_index),
+        "score_index": _told(evidence.score_index),
+    }
+
+
+def _write_report(
+    store: Store, summary: MonitorSummary, watched: Sequence[Watched], *, now_us: int, present_us: int
+) -> None:
     report = {
         "format": 1,
         "made_at_us": now_us,
@@ -142,8 +156,7 @@ def monitor(
         "summary": asdict(summary),
         "versions": [_version_report(each) for each in watched],
     }
-    store.put(report_key, json.dumps(_plain(report), indent=1, allow_nan=False).encode())
-    return summary
+    store.put(summary.report, json.dumps(_plain(report), indent=1, allow_nan=False).encode())
 
 
 def _evidence(watched: Watched | None, retrained_at: list[int]) -> Evidence:

@@ -4,19 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.feature import Feature, plain
 from features.featureset import FeatureSet
-from features.pane import PANE_FIELDS
+from features.fields import fields_behind
+from features.pane import PANE_FIELDS, empty
 from features.panetable import PaneTable
 from pipelines import tables
 from pipelines.unique import date_names
 
 
 def columns(features: FeatureSet, *, sketches: bool = True) -> list[str]:
-    """The columns that `table_of` reads; without sketches, it gives none."""
-    return ["device", "start", *_states(features), *(_sketches(features) if sketches else [])]
+    """The columns that `table_of` needs to compute these features; without sketches, it gives none."""
+    asked: dict[str, list[str]] = {signal: [] for signal in features.fleet.signal_names}
+    for feature in features.features:
+        if isinstance(source := plain(feature), Feature):
+            asked[source.signal].append(source.statistic)
+    states = [f"{signal}.{part}" for signal, names in asked.items() for part in fields_behind(names)]
+    return ["device", "start", *states, *(_sketches(features) if sketches else [])]
 
 
 def rows_of(features: FeatureSet, names: pa.Array, panes: PaneTable) -> pa.Table:
@@ -30,14 +36,19 @@ def rows_of(features: FeatureSet, names: pa.Array, panes: PaneTable) -> pa.Table
 
 
 def table_of(features: FeatureSet, codes: NDArray[np.int32], rows: pa.Table) -> PaneTable:
-    """Rows of the table of panes as panes, sorted by device and start; ``codes`` are their devices."""
+    """Rows of the table of panes as panes, sorted by device and start; ``codes`` are their devices.
+
+    Fields that the rows lack are those of a pane without readings.
+    """
     start, names = rows["start"].to_numpy(), _states(features)
     order = np.lexsort((start, codes))
-    matrix = np.empty((len(rows), len(names)))
-    for number, name in enumerate(names):
-        matrix[:, number] = pc.fill_null(rows[name], np.nan).to_numpy()
-    state = matrix[order].reshape(len(rows), len(features.fleet.signals), len(PANE_FIELDS))
-    sketched = [name for name in _sketches(features) if name in rows.column_names]
+    there = set(rows.column_names)
+    given = [place for place, name in enumerate(names) if name in there]
+    state = empty((len(rows), len(features.fleet.signals)))
+    if given:
+        values = rows.select([names[place] for place in given]).to_tensor(null_to_nan=True).to_numpy()
+        state.reshape(len(rows), len(names))[:, given] = values[order]
+    sketched = [name for name in _sketches(features) if name in there]
     return PaneTable(codes[order], start[order], state, _counts(features, rows, sketched)[order] if sketched else None)
 
 

@@ -53,6 +53,16 @@ class Reach:
         np.maximum.at(last, device, start)
         return Reach(first, last)
 
+    def same(self, other: "Reach") -> bool:
+        """Whether another reach is that of the same devices, and the same for each of them.
+
+        Example:
+            >>> one = Reach.nowhere(1).over(np.array([0]), np.array([60]), devices=1)
+            >>> one.same(one.over(np.array([0]), np.array([60]), devices=1)), one.same(Reach.nowhere(1))
+            (True, False)
+        """
+        return np.array_equal(self.first, other.first) and np.array_equal(self.last, other.last)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:

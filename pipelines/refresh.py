@@ -1,8 +1,8 @@
-"""The two stages of materializing: panes of the readings that changed, feature rows of what they touched.
+"""The first stage of materializing: the panes of the readings that are new, and which feature rows they touch.
 
-A pane is always computed from all its readings, and a feature row from all panes it looks at. So what a stage writes
-does not depend on when the readings arrived, and doing it again writes the same. Both stages work on runs of dates of
-bounded size, so memory does not grow with the length of the history.
+A pane is always computed from all its readings, and a feature row (`pipelines.rowstage`) from all panes it looks at. So
+what a stage writes does not depend on when the readings arrived, and doing it again writes the same. Both stages work
+on runs of dates of bounded size, so memory does not grow with the length of the history.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,14 @@ from numpy.typing import NDArray
 
 from features.featureset import FeatureSet
 from features.pane import pane_starts
-from features.panetable import PaneTable, panes_of
-from features.plan import Bounds
+from features.panetable import panes_of
 from pipelines import panerows, tables
 from pipelines.devices import Devices
-from pipelines.growth import Growth
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
 from pipelines.panestage import column_of
 from pipelines.reach import Codes, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
-from pipelines.unique import date_names
 
 MOST_READINGS: Final = 2_000_000
 
@@ -86,7 +83,8 @@ class PaneStage:
         self._telemetry, self._features = telemetry, features
         self._after, self._changes = after_batch, changes
         self._batches, self._times = telemetry.ranges("batch"), telemetry.ranges("time")
-        self._counts = telemetry.row_counts()
+        self.counts = telemetry.row_counts()
+        """How many readings each date has."""
 
     def dates(self) -> list[str]:
         """The dates whose files can hold new readings."""
@@ -98,14 +96,17 @@ class PaneStage:
         Returns:
             All panes of the dates of these panes, those that did not change included; None when nothing is new.
         """
-        parts = [part for begin, end in self._slices(dates) if (part := self._computed(dates, begin, end)) is not None]
+        stored = self._stored(dates)
+        slices = [self._computed(dates, begin, end, stored) for begin, end in self._slices(dates)]
+        parts = [part for part in slices if part is not None]
         if not parts:
             return None
         computed = pa.concat_tables(parts)
-        touched = set(computed["date"].unique().to_pylist())
-        if self.panes is None or not touched.intersection(self.panes.dates()):
+        if not len(stored.rows):
             return computed
-        return pa.concat_tables([self._others(sorted(touched), computed), computed])
+        others = ~_among(stored.device, stored.start, self._codes(computed), computed["start"].to_numpy())
+        others &= np.isin(stored.start // DAY_US, np.unique(computed["start"].to_numpy() // DAY_US))
+        return pa.concat_tables([stored.rows.filter(pa.array(others)).cast(computed.schema), computed])
 
     def look(self, dates: Sequence[str]) -> None:
         """Find the panes that `refresh` would compute, and compute nothing."""
@@ -117,7 +118,7 @@ class PaneStage:
         dates = day_names(begin, end)
         found = [self._new(dates, begin, end)]
         if self.panes:
-            stored = self.panes.read(["device", "start"], dates=dates, coded=True, **_within("start", begin, end))
+            stored = self.panes.read(["device", "start"], dates=dates, coded=True, **within("start", begin, end))
             found.append((self._changes.devices.codes(stored["device"]), stored["start"].to_numpy()))
         return _unique(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
@@ -126,115 +127,93 @@ class PaneStage:
         pane = self._features.pane_us
         low = min(self._times[date][0] for date in dates)
         high = max(self._times[date][1] for date in dates) + 1
-        parts = max(-(-sum(self._counts[date] for date in dates) // MOST_READINGS), 1)
+        parts = max(-(-sum(self.counts[date] for date in dates) // MOST_READINGS), 1)
         cuts = np.linspace(low, high, parts + 1).astype(np.int64)
         cuts = np.unique(pane_starts(cuts + np.append(np.zeros(parts, np.int64), pane - 1), pane))
         return pairwise(cuts.tolist())
 
-    def _computed(self, dates: Sequence[str], begin: int, end: int) -> pa.Table | None:
-        new = self._after >= min(self._batches[date][0] for date in dates) or bool(DAY_US % self._features.pane_us)
-        wanted = self._new(dates, begin, end) if new else None
-        if wanted is not None:
-            if not len(wanted[1]):
-                return None
-            begin, end = int(wanted[1].min()), int(wanted[1].max()) + self._features.pane_us
+    def _stored(self, dates: Sequence[str]) -> "_Stored":
+        """All stored panes of the dates in which readings of these dates can lie."""
+        schema = tables.panes(self._features).schema
+        low = min(self._times[date][0] for date in dates)
+        holding = day_names(low - low % self._features.pane_us, (day_of(dates[-1]) + 1) * DAY_US)
+        there = set(self.panes.dates()).intersection(holding) if self.panes else ()
+        rows = self.panes.read(schema.names, dates=there) if self.panes and there else schema.empty_table()
+        return _Stored(rows, self._codes(rows), rows["start"].to_numpy())
+
+    def _computed(self, dates: Sequence[str], begin: int, end: int, stored: "_Stored") -> pa.Table | None:
+        pane = self._features.pane_us
+        new = self._after >= min(self._batches[date][0] for date in dates) or bool(DAY_US % pane)
+        if not new:
+            return self._summarise([self._read(dates, begin, end)])
+        fresh = self._read(dates, begin, end, after_batch=self._after)
+        wanted = fresh.panes(pane)
+        # What was read before is in the stored panes: a pane that is not among them has no readings but new ones.
+        known = stored.of(*_unique(*wanted))
+        if not len(known[1]):
+            return self._summarise([fresh]) if len(fresh.codes) else None
+        low, high = int(known[1].min()), int(known[1].max()) + pane
+        again = self._read(day_names(low, high), low, high)
+        return self._summarise(
+            [again.chosen(_among(*again.panes(pane), *known)), fresh.chosen(~_among(*wanted, *known))]
+        )
+
+    def _read(self, dates: Sequence[str], begin: int, end: int, after_batch: int | None = None) -> "_Readings":
+        """The readings of a time, or the new ones among them."""
         names = ["device", "time", *self._features.fleet.signal_names]
-        found = day_names(begin, end) if new else dates
-        readings = self._telemetry.read(names, dates=found, coded=True, **_within("time", begin, end))
-        codes = self._changes.devices.codes(readings["device"])
-        if wanted is not None:
-            chosen = _among(codes, pane_starts(readings["time"].to_numpy(), self._features.pane_us), *wanted)
-            if not chosen.all():
-                readings, codes = readings.filter(pa.array(chosen)), codes[chosen]
-        return self._summarise(readings, codes)
+        when = within("time", begin, end)
+        if after_batch is not None:
+            when["after"]["batch"] = after_batch
+        rows = self._telemetry.read(names, dates=dates, coded=True, **when)
+        return _Readings(rows, self._codes(rows))
 
     def _new(self, dates: Sequence[str], begin: int, end: int) -> tuple[Codes, Times]:
         """The panes that start within a time and have new readings, each once, sorted."""
-        within = _within("time", begin, end)
-        within["after"]["batch"] = self._after
-        fresh = self._telemetry.read(["device", "time"], dates=dates, coded=True, **within)
-        starts = pane_starts(fresh["time"].to_numpy(), self._features.pane_us)
-        return _unique(self._changes.devices.codes(fresh["device"]), starts)
+        when = within("time", begin, end)
+        when["after"]["batch"] = self._after
+        fresh = self._telemetry.read(["device", "time"], dates=dates, coded=True, **when)
+        return _unique(*_Readings(fresh, self._codes(fresh)).panes(self._features.pane_us))
 
-    def _summarise(self, readings: pa.Table, codes: Codes) -> pa.Table:
+    def _summarise(self, parts: Sequence["_Readings"]) -> pa.Table:
         features, devices = self._features, self._changes.devices
+        readings, codes = pa.concat_tables(part.rows for part in parts), np.concatenate([part.codes for part in parts])
         signals = [column_of(readings[name].combine_chunks()) for name in features.fleet.signal_names]
         panes = panes_of(features, codes, readings["time"].to_numpy(), signals)
         self._changes.note(panes.device, panes.start, len(readings))
         return panerows.rows_of(features, devices.names, panes)
 
-    def _others(self, dates: Sequence[str], computed: pa.Table) -> pa.Table:
-        """The stored panes of some dates that were not computed anew."""
-        stored = self.panes.read(computed.column_names, dates=dates) if self.panes else computed.slice(0, 0)
-        devices = self._changes.devices
-        pairs = [(devices.codes(rows["device"]), rows["start"].to_numpy()) for rows in (stored, computed)]
-        return stored.filter(pa.array(~_among(*pairs[0], *pairs[1]))).cast(computed.schema)
-
-
-class RowStage:
-    """Brings feature rows up to the panes, run of dates by run of dates, in the order of time.
-
-    Args:
-        panes: The panes.
-        features: What to compute.
-        changes: Codes and reach of the devices.
-        happened: The events.
-        spans: The rows to compute.
-    """
-
-    def __init__(
-        self, panes: Snapshot, features: FeatureSet, changes: Changes, happened: Happened, spans: Spans
-    ) -> None:
-        self._panes, self._features, self._changes = panes, features, changes
-        self._happened, self._spans = happened, spans
-        self._growth = Growth(features, self._read_states, changes.after.first)
-
-    def compute(self, table: Snapshot, dates: Sequence[str]) -> tuple[pa.Table, int]:
-        """Compute the touched rows of consecutive dates.
-
-        Returns:
-            All rows of these dates, those that are not touched included, and how many are touched.
-        """
-        begin, end = day_of(dates[0]) * DAY_US, (day_of(dates[-1]) + 1) * DAY_US
-        spans = self._spans.within(begin, end - 1)
-        computed = self._rows(spans, begin, end)
-        stored = table.read(computed.column_names, dates=dates)
-        kept = stored.filter(pa.array(~spans.hold(self._codes(stored), stored["end"].to_numpy())))
-        ours = spans.hold(self._codes(computed), computed["end"].to_numpy())
-        computed = computed.filter(pa.array(ours))
-        return pa.concat_tables([kept.cast(computed.schema), computed]), len(computed)
-
     def _codes(self, rows: pa.Table) -> Codes:
         return self._changes.devices.codes(rows["device"])
 
-    def _rows(self, spans: Spans, begin: int, end: int) -> pa.Table:
-        features, after, devices = self._features, self._changes.after, self._changes.devices
-        wanted = np.unique(spans.device)
-        low = begin - features.longest_us
-        low -= low % features.pane_us
-        panes = self._read(low, end, wanted, panerows.columns(features))
-        bounds = Bounds(after.first, np.full(len(devices), -1), np.full(len(devices), -1))
-        bounds.after[wanted] = begin - 1
-        bounds.until[wanted] = np.minimum(end - 1, after.last[wanted] + features.pane_us)
-        events = self._happened.events
-        carried = self._growth.up_to(low, wanted, events)
-        rows = features.plan().rows(
-            panes.device, panes.start, panes.state, bounds, counts=panes.counts, events=events, carried=carried
-        )
-        names = devices.names.take(pa.array(rows.device))
-        columns = [date_names(rows.end), names, rows.end, *np.ascontiguousarray(rows.values.T)]
-        return pa.table(columns, schema=tables.features(features).schema)
 
-    def _read_states(self, begin: int, end: int, wanted: Codes) -> PaneTable:
-        return self._read(begin, end, wanted, panerows.columns(self._features, sketches=False))
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    """Readings, and the codes of their devices."""
 
-    def _read(self, begin: int, end: int, wanted: Codes, columns: Sequence[str]) -> PaneTable:
-        """The panes of some devices that start within a time, sorted by device and start."""
-        devices, within = self._changes.devices, _within("start", begin, end)
-        owners = None if len(wanted) == len(devices) else devices.names.take(pa.array(wanted)).to_pylist()
-        dates = day_names(begin, end)
-        stored = self._panes.read(columns, dates=dates, devices=owners, coded=True, **within)
-        return panerows.table_of(self._features, devices.codes(stored["device"]), stored)
+    rows: pa.Table
+    codes: Codes
+
+    def panes(self, pane_us: int) -> tuple[Codes, Times]:
+        """The pane of each: device and start."""
+        return self.codes, pane_starts(self.rows["time"].to_numpy(), pane_us)
+
+    def chosen(self, which: NDArray[np.bool_]) -> "_Readings":
+        """Some of them."""
+        return self if which.all() else _Readings(self.rows.filter(pa.array(which)), self.codes[which])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Panes as they are stored, with the codes of their devices and their starts."""
+
+    rows: pa.Table
+    device: Codes
+    start: Times
+
+    def of(self, device: Codes, start: Times) -> tuple[Codes, Times]:
+        """Which of some panes are among them."""
+        there = _among(device, start, self.device, self.start)
+        return device[there], start[there]
 
 
 def runs_of_dates(dates: Sequence[str], counts: dict[str, int], most: int) -> Iterator[list[str]]:
@@ -262,7 +241,8 @@ def day_names(begin: int, end: int) -> list[str]:
     return [_name(day) for day in range(begin // DAY_US, -(-end // DAY_US))]
 
 
-def _within(column: str, begin: int, end: int) -> dict[str, dict[str, int]]:
+def within(column: str, begin: int, end: int) -> dict[str, dict[str, int]]:
+    """What `View.read` is to be told to read the rows of a time, from the first to before the second."""
     return {"after": {column: begin - 1}, "before": {column: end}}
 
 

@@ -2,8 +2,10 @@
 
 Only readings of the training devices within the training span are looked at; of what is held out, not one number gets
 into the parameters. Which devices and which span these are depends on the rows there are and on their labels, not on
-values, so it is found with the raw features first. The readings are read a day at a time, twice: once a sample of their
-settings for the centres, once all of them for the means and deviations.
+values, so it is found with the raw features first: those that `tidemill materialize` keeps for such a fleet, so that
+this pass usually finds nothing left to do. Their panes do not help the learned set, because each of its readings is
+normalised before it is summed up. The readings are read a day at a time, twice: once a sample of their settings for the
+centres, once all of them for the means and deviations.
 """
 
 from collections.abc import Collection, Iterator

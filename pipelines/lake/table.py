@@ -38,6 +38,8 @@ _COMPUTED = WriterProperties(
         for name in ("device", "start", "end", "first", "last")
     },
 )
+# As the protocol's own writer: without a checkpoint, whoever opens a table reads every commit since the last one.
+_CHECKPOINT_EVERY = "10"
 _COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
 
 
@@ -65,6 +67,15 @@ class Table:
         with translated(self.uri):
             return bool(DeltaTable.is_deltatable(self.uri, self._options()))
 
+    def require(self) -> None:
+        """Do nothing where the table has been written.
+
+        Raises:
+            TableMissingError: Nothing was written yet.
+        """
+        if not self.exists():
+            raise self._missing()
+
     def open(self, version: int | None = None) -> "Snapshot":
         """Open the table at its newest or at an earlier version.
 
@@ -75,8 +86,7 @@ class Table:
             with translated(self.uri):
                 return Snapshot(self, DeltaTable(self.uri, version=version, storage_options=self._options()))
         except TableNotFoundError as error:
-            what = "this table has not been written yet"
-            raise TableMissingError(what, where=self.uri, fix=self.layout.made_by) from error
+            raise self._missing() from error
         except LakeError as error:
             if version is not None and version > self.open().version:
                 raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
@@ -88,10 +98,13 @@ class Table:
 
     def create(self) -> "Snapshot":
         """Open the table, make it if it is missing, and add columns that its schema has gained."""
-        if not self.exists():
+        try:
+            snapshot = self.open()
+        except TableMissingError:
             self._make()
-        snapshot = self.open()
-        missing = [field for field in self.layout.schema if field.name not in snapshot.columns]
+            snapshot = self.open()
+        known = set(snapshot.columns)
+        missing = [field for field in self.layout.schema if field.name not in known]
         if missing:
             snapshot.add_columns(missing)
             snapshot = self.open()
@@ -105,7 +118,10 @@ class Table:
                     schema=self.layout.schema,
                     mode="error",
                     partition_by=["date"] if self.layout.partitioned else None,
-                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    configuration={
+                        "delta.dataSkippingStatsColumns": ",".join(self.layout.statistics),
+                        "delta.checkpointInterval": _CHECKPOINT_EVERY,
+                    },
                     storage_options=self._options(),
                 )
         except PipelineError:
@@ -114,6 +130,9 @@ class Table:
             raise
         sync_commit(self.uri, table.version())
 
+    def _missing(self) -> TableMissingError:
+        return TableMissingError("this table has not been written yet", where=self.uri, fix=self.layout.made_by)
+
     def _options(self) -> dict[str, str] | None:
         return dict(self.options) or None
 
@@ -121,12 +140,16 @@ class Table:
 class Snapshot(View):
     """One version of a table: read from it, or commit on top of it.
 
-    After a commit the snapshot is used up; open the table again.
+    After a commit the snapshot is used up; open the table again, or go on with `renewed`.
     """
 
     def __init__(self, table: Table, delta: DeltaTable) -> None:
         super().__init__(table.uri, table.layout, delta)
         self._table = table
+
+    def renewed(self) -> "Snapshot":
+        """The table right after the latest commit of this snapshot, which the engine knows without looking again."""
+        return Snapshot(self._table, self._delta)
 
     def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
         """Add rows in one commit; without rows the commit still counts the transaction.
@@ -207,7 +230,8 @@ class Snapshot(View):
                     app_transactions=[*self._fence(dates), *_transactions(transactions)]
                 ),
             )
-        newest = self._table.open().version
+            self._delta.update_incremental()
+        newest: int = self._delta.version()
         for version in range(self.version + 1, newest + 1):  # ours, and those the engine let pass before it
             sync_commit(self._uri, version)
         return newest

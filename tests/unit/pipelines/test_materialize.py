@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipelines import refresh
 from pipelines.errors import CommitConflictError, TableMissingError
 from pipelines.lake import Snapshot
 from pipelines.materialize import load_features, materialize
+from pipelines.partitions import Alone, materialize_by
 from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, MINUTE_US, NOON_US, Plant
 from tests.fakes.interrupted import PowerCut
 from tests.fakes.rebuilt import assert_complete, stamped, steady, stored
@@ -26,6 +28,12 @@ PANE_US = 10 * MINUTE_US
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
     return Plant(tmp_path)
+
+
+def deliver(plant: Plant, messages: list[Any]) -> None:
+    plant.write(messages)
+    plant.ingest()
+    materialize(plant.lake, FAN_FEATURES)
 
 
 def test_without_telemetry_the_error_says_what_to_run(plant):
@@ -114,21 +122,25 @@ def test_a_run_that_is_killed_at_any_commit_is_made_good_by_the_next(plant, monk
     materialize(plant.lake, FAN_FEATURES)
     plant.write(second)
     plant.ingest()
-    replace, count = Snapshot.replace, iter(range(100))
+    count = iter(range(100))
 
-    def cut(self: Snapshot, *arguments: Any, **options: Any) -> int:
-        number = next(count)
-        if number == commit and lost == "before":
-            raise PowerCut
-        version = replace(self, *arguments, **options)
-        if number == commit:
-            raise PowerCut
-        return version
+    def cut(whole: Callable[..., int]) -> Callable[..., int]:
+        def commit_or_fail(*arguments: Any, **options: Any) -> int:
+            number = next(count)
+            if number == commit and lost == "before":
+                raise PowerCut
+            version = whole(*arguments, **options)
+            if number == commit:
+                raise PowerCut
+            return version
 
-    monkeypatch.setattr(Snapshot, "replace", cut)
-    with pytest.raises(PowerCut):
-        materialize(plant.lake, FAN_FEATURES)
-    monkeypatch.setattr(Snapshot, "replace", replace)
+        return commit_or_fail
+
+    with monkeypatch.context() as patched:
+        for name in ("adopt", "replace"):
+            patched.setattr(Snapshot, name, cut(getattr(Snapshot, name)))
+        with pytest.raises(PowerCut):
+            materialize(plant.lake, FAN_FEATURES)
     materialize(plant.lake, FAN_FEATURES)
     assert_complete(plant, first + second)
 
@@ -160,14 +172,14 @@ def test_of_two_runs_at_once_one_is_refused_and_the_tables_are_right(plant, monk
     messages = steady("a", NOON_US, 8)
     plant.write(messages)
     plant.ingest()
-    replace = Snapshot.replace
+    adopt = Snapshot.adopt
 
     def race(self: Snapshot, *arguments: Any, **options: Any) -> int:
-        monkeypatch.setattr(Snapshot, "replace", replace)
+        monkeypatch.setattr(Snapshot, "adopt", adopt)
         materialize(plant.lake, FAN_FEATURES)
-        return replace(self, *arguments, **options)
+        return adopt(self, *arguments, **options)
 
-    monkeypatch.setattr(Snapshot, "replace", race)
+    monkeypatch.setattr(Snapshot, "adopt", race)
     with pytest.raises(CommitConflictError):
         materialize(plant.lake, FAN_FEATURES)
     assert_complete(plant, messages)
@@ -202,6 +214,47 @@ def test_what_is_known_of_the_devices_is_found_again_when_it_is_lost(plant):
         materialize(plant.lake, FAN_FEATURES)
         shutil.rmtree(plant.lake.devices(FAN_FEATURES).uri)
     assert_complete(plant, first + second + earlier)
+
+
+def test_a_gap_that_late_readings_fill_is_computed_from_them_alone(plant):
+    hours = [steady("a", NOON_US + hour * HOUR_US, 1) for hour in range(10)]
+    gap, rest = hours.pop(5), [message for hour in hours for message in hour]
+    deliver(plant, rest)
+    old = plant.lake.telemetry(FANS).open().files()
+    plant.write(gap)
+    plant.ingest()
+    for file in old:
+        (Path(plant.lake.telemetry(FANS).uri) / file.path).write_bytes(b"nobody reads this")
+    assert materialize(plant.lake, FAN_FEATURES).readings == len(gap)
+    assert_complete(plant, rest + gap)
+
+
+def test_how_far_devices_reach_is_written_when_it_changes_and_only_then(plant):
+    devices = plant.lake.devices(FAN_FEATURES)
+    first = steady("a", NOON_US, 2) + steady("a", NOON_US + 4 * HOUR_US, 26) + steady("b", NOON_US, 1)
+    late, later = steady("a", NOON_US + 2 * HOUR_US, 1), steady("a", NOON_US + 3 * HOUR_US, 1)
+    further = steady("b", NOON_US + 30 * HOUR_US, 1)
+    deliver(plant, first)
+    version = devices.version()
+    deliver(plant, late)
+    deliver(plant, later)
+    assert devices.version() == version
+    deliver(plant, further)
+    assert devices.version() == version + 1
+    assert_complete(plant, first + late + later + further)
+
+
+def test_how_far_devices_reach_is_looked_for_after_a_run_that_does_not_keep_it(plant):
+    """Rows that were made in parts move the mark of the rows, and do not say how far devices reach."""
+    first, late = steady("a", NOON_US, 2) + steady("a", NOON_US + 4 * HOUR_US, 6), steady("a", NOON_US + 2 * HOUR_US, 1)
+    in_parts, last = steady("a", NOON_US + 10 * HOUR_US, 10), steady("a", NOON_US + 40 * HOUR_US, 2)
+    deliver(plant, first)
+    deliver(plant, late)
+    plant.write(in_parts)
+    plant.ingest()
+    materialize_by(plant.lake, FAN_FEATURES, Alone())
+    deliver(plant, last)
+    assert_complete(plant, first + late + in_parts + last)
 
 
 def test_panes_that_are_longer_than_a_day_are_whole(plant):
