@@ -64,7 +64,7 @@ class FeatureSet:
     every: timedelta
     features: tuple[AnyFeature, ...]
     regimes: RegimeRule | Regimes | None = None
-    # Asked for with every batch of readings: to go through all features each time costs as much as to sum up a thousand.
+    # Asked for with every batch of readings, and to go through hundreds of features takes as long as to sum one up.
     _sketched: dict[int, Sketch] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -27,9 +27,9 @@ from pipelines.lake.engine import conflict, translated
 from pipelines.lake.view import View
 
 # Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
-# threads read and sum up a day in two thirds of the memory that groups of a million take. Values of a sensor repeat, and
-# a quarter MiB of dictionary holds 32,768 of them; beyond that looking up costs more than it saves, in time and in size.
-# Times do not repeat, but the steps between them are small numbers.
+# threads read and sum up a day in two thirds of the memory that groups of a million take. Values of a sensor repeat,
+# and a quarter MiB of dictionary holds 32,768 of them; beyond that looking up costs more than it saves, in time and in
+# size. Times do not repeat, but the steps between them are small numbers.
 _MEASURED = WriterProperties(
     compression="ZSTD",
     compression_level=1,
