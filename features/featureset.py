@@ -5,7 +5,7 @@ equal digests mean equal numbers. The digest is stored in MLflow, in the bundle 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -64,6 +64,8 @@ class FeatureSet:
     every: timedelta
     features: tuple[AnyFeature, ...]
     regimes: RegimeRule | Regimes | None = None
+    # Asked for with every batch of readings, and to go through hundreds of features takes as long as to sum one up.
+    _sketched: dict[int, Sketch] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = f"feature set of fleet {self.fleet.name}"
@@ -79,6 +81,7 @@ class FeatureSet:
         if len(set(self.names)) < len(self.features):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise FeatureSetError(f"two features are called {twice}", where=where, fix="remove one")
+        object.__setattr__(self, "_sketched", self._find_sketched())
 
     def _check_feature(self, feature: AnyFeature, where: str) -> None:
         if isinstance(feature, Lag | Difference) and feature.steps < 1:
@@ -174,6 +177,9 @@ class FeatureSet:
     @property
     def sketched(self) -> dict[int, Sketch]:
         """The signals of which quantiles are asked, by place, and how their values fall into buckets; alike in size."""
+        return self._sketched
+
+    def _find_sketched(self) -> dict[int, Sketch]:
         sources = (plain(feature) for feature in self.features)
         names = {each.signal for each in sources if isinstance(each, Feature) and each.statistic in QUANTILES}
         ranges = {name: self._range(name) for name in self.fleet.signal_names if name in names}

@@ -1,10 +1,10 @@
 """The pane stage: Parquet files of telemetry in, panes out, row group by row group and on several threads.
 
-A row group is decoded in small batches, which stay near the cache, and each batch is summed up in panes. Panes leave as
-soon as they are complete, so memory grows with what is open and not with what was read: a pane is held back only while
-a row group is still to come that may hold readings of it, by the ranges of device and time that Parquet states for each
-row group. Files sorted by device, files sorted by time and files that overlap are all read the same way; they differ in
-how many panes stay open.
+A row group of a file that the lake wrote is decoded in one batch, a larger one in several, and each batch is summed up
+in panes. Panes leave as soon as they are complete, so memory grows with what is open and not with what was read: a pane
+is held back only while a row group is still to come that may hold readings of it, by the ranges of device and time that
+Parquet states for each row group. Files sorted by device, files sorted by time and files that overlap are all read the
+same way; they differ in how many panes stay open.
 
 Why so:
     * Statistics decide, not the order of the files. Status: accepted. An order that a writer promises is broken by the
@@ -31,8 +31,7 @@ from features.featureset import FeatureSet
 from features.panetable import Column, PaneTable, merge_tables, panes_of, unresolved
 from pipelines.devices import Devices
 
-_BATCH_ROWS: Final = 65_536
-_BUFFER_BYTES: Final = 1 << 20  # a column is read from its file in pieces of this size, not whole
+_BATCH_ROWS: Final = 2**18  # a row group of the lake: what is done once for each batch costs more than the cache saves
 _NOWHERE: Final = (-(2**63), 2**63 - 1)
 
 
@@ -131,9 +130,7 @@ class _Stage:
         """The panes of one row group, each in one of the tables."""
         partials = []
         # The text of a device is decoded once for each device, not for each reading: that is half of the decoding.
-        with pq.ParquetFile(
-            group.path, read_dictionary=["device"], buffer_size=_BUFFER_BYTES, filesystem=self.filesystem
-        ) as file:
+        with pq.ParquetFile(group.path, read_dictionary=["device"], filesystem=self.filesystem) as file:
             batches = file.iter_batches(_BATCH_ROWS, [group.number], self.columns, use_threads=False)
             for batch in batches:
                 names, times, *values = batch.columns

@@ -278,16 +278,47 @@ static void add_in_order(tm_pane *pane, const tm_real *restrict t, const tm_real
         tm_pane_add(pane, t[even], x[even], limit);
 }
 
+/* Eight bytes, the first of them the lowest: one instruction where the processor has them in this order. */
+static uint64_t eight_of(const uint8_t *byte)
+{
+    return (uint64_t)byte[0] | (uint64_t)byte[1] << 8 | (uint64_t)byte[2] << 16 | (uint64_t)byte[3] << 24 |
+           (uint64_t)byte[4] << 32 | (uint64_t)byte[5] << 40 | (uint64_t)byte[6] << 48 | (uint64_t)byte[7] << 56;
+}
+
 /* `count` bits of a bitmap from bit `begin` on, at most 64. No byte is read that holds none of them. */
 static uint64_t bits_of(const uint8_t *bitmap, size_t begin, size_t count)
 {
     const uint8_t *byte = bitmap + begin / 8;
     const size_t shift = begin % 8, bytes = (shift + count + 7) / 8;
     uint64_t bits = 0;
-    for (size_t i = 0; i < bytes && i < 8; i++)
-        bits |= (uint64_t)byte[i] << (8 * i);
+    if (bytes >= 8)
+        bits = eight_of(byte);
+    else
+        for (size_t i = 0; i < bytes; i++)
+            bits |= (uint64_t)byte[i] << (8 * i);
     bits >>= shift;
     return bytes > 8 ? bits | (uint64_t)byte[8] << (64 - shift) : bits;
+}
+
+/* Adds consecutive rows to an empty pane from where they lie, when none is missing; else changes nothing and returns 0. */
+static int add_in_place(tm_pane *pane, const tm_column *column, size_t first, size_t count, const tm_real *restrict at,
+                        tm_real limit)
+{
+    const tm_real *x = column->values + first;
+    const tm_pane empty = *pane;
+    if (column->validity != NULL)
+        for (size_t begin = 0; begin < count; begin += 64) {
+            const size_t rows = count - begin < 64 ? count - begin : 64;
+            const uint64_t missing = ~bits_of(column->validity, column->offset + first + begin, rows);
+            if (missing << (64 - rows) != 0)
+                return 0;
+        }
+    tm_pane_add(pane, at[0], x[0], limit);
+    add_in_order(pane, at + 1, x + 1, count - 1, limit);
+    if (pane->sum == pane->sum)
+        return 1;
+    *pane = empty; /* a NaN among them, or an infinity */
+    return 0;
 }
 
 /* Takes the readings that exist of consecutive rows into `t` and `x`, without a branch that could be mispredicted. */
@@ -350,6 +381,8 @@ static void add_chunk(tm_pane *panes, int64_t start, const tm_rows *table, const
         tm_pane *pane = panes + signal;
         const tm_column *column = table->columns + signal;
         const tm_real limit = table->limits[signal];
+        if (rows == NULL && rising && pane->count == 0 && add_in_place(pane, column, first, count, at, limit))
+            continue;
         const size_t taken = rows != NULL ? take_listed(column, rows, count, at, t, x + 1)
                                           : take_from(column, first, count, at, t, x + 1);
         size_t done = 0;

@@ -35,6 +35,7 @@ SETS = {"base": fleet.FEATURES, "quantiles": fleet.QUANTILES}
 def panes(asked: str, threads: str, output: str, *files: str) -> None:
     """The pane stage: complete panes are handed on and let go, as when they are written to a table."""
     devices, kept, count = Devices(), [], 0
+    pa.array([0])  # pyarrow imports pandas with the first array it makes, and imports are not measured
     watch = Stopwatch()
     for table in panes_of_files(files, SETS[asked], devices, int(threads)):
         count += len(table.start)

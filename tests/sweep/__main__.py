@@ -33,6 +33,8 @@ MUTANTS = (
     ("pane->high = high[0] > high[1] ? high[0] : high[1];", "pane->high = high[0];"),
     ("if (even < count)", "if (even + 1 < count)"),
     ("bits >>= shift;", ""),
+    ("if (missing << (64 - rows) != 0)", "if (0)"),
+    ("    *pane = empty; /* a NaN", "    /* a NaN"),
     ("pane->nulls += (tm_real)(count - taken);", ""),
     ("rest < 0 ? rest + pane_us : rest", "rest"),
     ("if (stays && device[row] == device[row - 1])", "if (stays)"),

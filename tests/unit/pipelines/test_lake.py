@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.catalog import load
@@ -216,6 +217,23 @@ def test_an_entry_that_was_torn_to_nothing_is_a_commit_of_nothing(table):
     assert table.open().transaction(WRITER) == 1
     table.open().append(rows(2), transaction=(WRITER, 2))
     assert len(table.open().read()) == 2
+
+
+def test_measured_columns_are_stored_as_what_they_are(table):
+    count = 2**16
+    steps = rows(*range(count))
+    speed = pa.array(np.where(np.arange(count) < 2**14, 50.0, np.sqrt(np.arange(count))))
+    place = steps.column_names.index("speed")
+    table.create().append(steps.set_column(place, "speed", speed), transaction=(WRITER, 1))
+    (path,) = Path(table.uri).glob("date=*/*.parquet")
+    group = pq.read_metadata(path).row_group(0)
+    columns = {group.column(number).path_in_schema: group.column(number) for number in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in columns["time"].encodings
+    assert columns["time"].total_compressed_size < count  # less than a byte a row
+    # A dictionary of all 49,153 values takes more than one of the first 32,768 and the others as they are.
+    assert columns["speed"].total_uncompressed_size < 470_000
+    assert columns["device"].total_compressed_size < 200
+    assert table.open().read(["time", "speed"])["speed"].to_numpy().tolist() == speed.to_pylist()
 
 
 def test_a_commit_is_durable_before_it_counts(table, monkeypatch):
