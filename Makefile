@@ -19,7 +19,7 @@ help:  ## What each target does
 
 setup: $(READY)  ## Create .venv with the locked dependencies and the compiled kernel
 
-$(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/kernel/pane.c features/kernel/pane.h features/kernel/binding.c
+$(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/kernel/pane.c features/kernel/pane.h features/kernel/binding.c $(wildcard pipelines/jsonscan/*.[ch])
 	@$(PYTHON) infra/setup.py
 
 demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
@@ -64,4 +64,4 @@ lock: $(READY)  ## Resolve the dependencies anew into infra/*.lock
 	@$(BIN)/python infra/lock.py
 
 clean:  ## Remove everything generated
-	@rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis features/kernel/*.so
+	@rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis features/kernel/*.so pipelines/jsonscan/*.so
