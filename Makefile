@@ -12,14 +12,14 @@ READY := .venv/.ready
 SPARK := .venv/.spark
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features
+.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features bench-ingest
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## Create .venv with the locked dependencies and the compiled kernel
 
-$(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/kernel/pane.c features/kernel/pane.h features/kernel/binding.c
+$(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/kernel/pane.c features/kernel/pane.h features/kernel/binding.c $(wildcard pipelines/jsonscan/*.[ch])
 	@$(PYTHON) infra/setup.py
 
 demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
@@ -55,6 +55,9 @@ $(SPARK): $(READY) infra/spark.lock
 bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 15 minutes; BENCH=quick takes a third
 	@$(BIN)/python -m tests.bench.features
 
+bench-ingest: $(READY) $(BENCH_READY)  ## Ingest beside parsers and scans, and over long histories; BENCH=quick takes a part
+	@$(BIN)/python -m tests.bench.ingest
+
 $(BENCH_READY): infra/bench.lock
 	@$(PYTHON) -m venv --without-pip build/bench-env
 	@$(BIN)/uv pip install --quiet --python build/bench-env/bin/python --compile-bytecode --require-hashes -r infra/bench.lock
@@ -64,4 +67,4 @@ lock: $(READY)  ## Resolve the dependencies anew into infra/*.lock
 	@$(BIN)/python infra/lock.py
 
 clean:  ## Remove everything generated
-	@rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis features/kernel/*.so
+	@rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis features/kernel/*.so pipelines/jsonscan/*.so

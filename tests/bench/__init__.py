@@ -1,4 +1,4 @@
-"""Measured comparisons: `make bench-features`.
+"""Measured comparisons: `make bench-features`, `make bench-ingest`.
 
     fleet.py      the fleet that is measured
     telemetry.py  its readings, written by the lake itself
@@ -12,6 +12,10 @@
     table.py      rows with goals: JSON, and a table for the terminal
     figures.py    the pictures
     features.py   the benchmark of the feature kernel, put together
+    raw.py        raw objects of the fleet, as a hub writes them
+    ingested.py   our ingest of them, each job measured in a process of its own
+    parsers.py    libraries that only parse them; scans.py, that only read them where they are Parquet
+    ingest.py     the benchmark of ingest, put together
 
 Imports and interpreter start are not measured: a job begins when its libraries are loaded and ends with its result in
 memory. Ratios compare runs of one sitting, interleaved, because the speed of a shared machine changes by the minute.

@@ -65,7 +65,7 @@ def main() -> None:
             console.print(f"[bold]{name}[/]")
             rows += measure()
     table.write(rows, machine, OUTPUT / "features.json")
-    table.show(rows, console)
+    table.show(rows, console, "Features: measured")
     figures.draw(rows, OUTPUT)
 
 

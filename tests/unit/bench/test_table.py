@@ -38,6 +38,6 @@ def test_the_stored_document_has_the_machine_and_a_row_each_with_every_field(tmp
 
 def test_the_table_names_value_goal_verdict_spread_and_peers():
     shown = io.StringIO()
-    table.show(ROWS, Console(file=shown, width=140))
+    table.show(ROWS, Console(file=shown, width=140), "Measured")
     for text in ("0.7", ">= 0.65", "reached", "0.6 to 0.8", "polars 0.25", "0.5 GiB", "missed", "17.1 k", "one day"):
         assert text in shown.getvalue(), text

@@ -1,0 +1,8 @@
+def records(
+    data: bytes,
+    offset: int,
+    fields: tuple[tuple[bytes, int, int, int], ...],
+    columns: tuple[tuple[int, object, object, object], ...],
+    rows: int,
+    room: int,
+) -> tuple[int, int, int]: ...
