@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from features.feature import TimeSince, plain
 from features.featureset import FeatureSet
 from pipelines import happened
 from pipelines.devices import Devices
@@ -169,8 +168,7 @@ class _Work:
             unchanged=rows.transaction(self._unchanged) if rows else 0,
         )
         self.happened = happened.read(lake, features, devices, self._done[1], self._reached[1])
-        sight = Sight(features.pane_us, features.every_us, features.longest_us, features.growing, _ages(features))
-        self.changes = Changes(devices, sight, self.before.reach, self.before.reach)
+        self.changes = Changes(devices, Sight.of(features), self.before.reach, self.before.reach)
 
     def marks(self) -> list[tuple[str, int]]:
         """What the commit of the last rows says is done: what is more than before."""
@@ -244,7 +242,3 @@ def _replace(
         what = "another run is at work on this table"
         raise CommitConflictError(what, where=table.uri, fix="wait for it to end and run it again")
     return snapshot.renewed()
-
-
-def _ages(features: FeatureSet) -> bool:
-    return any(plain(feature) == TimeSince() for feature in features.features)

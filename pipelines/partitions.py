@@ -7,7 +7,8 @@ The same tables as `pipelines.materialize` makes, cut so that many processes can
 Panes are made of whole dates, and their commit names for each date the ingest batch up to which they are complete. So
 nothing has to be told from stage to stage: each finds in the tables what was done before, a stage that is repeated does
 what is still missing, and feature rows are not made of panes that are behind. What changed within a date is not known
-then: all rows from the first changed date on are made anew, where the local engine finds out which.
+then: all rows from the first changed date on are made anew, where the local engine finds out which. Before that date,
+rows appear only where a device came back after a pause (`pipelines.pauses`).
 
 The work is done by a `Crew`: this process, or the executors of Spark (`pipelines.spark`).
 """
@@ -26,6 +27,7 @@ from pipelines.devices import Devices
 from pipelines.errors import PanesBehindError, PartitionError
 from pipelines.lake import Lake
 from pipelines.materialize import MaterializeSummary, Progress, silent
+from pipelines.pauses import Pauses
 from pipelines.piecework import PaneJob, RowJob
 from pipelines.refresh import day_names, day_of
 from pipelines.tables import DAY_US, short
@@ -81,6 +83,7 @@ class Due:
         batches: The last ingest batch of each date.
         readings: How many readings each date has.
         events: The number of the table of events that rows are made with, see `pipelines.happened.number`.
+        done: The last ingest batch that is in the rows; 0 where there are none, or panes were removed.
     """
 
     batch: int
@@ -90,6 +93,7 @@ class Due:
     batches: dict[str, int]
     readings: dict[str, int]
     events: int = 0
+    done: int = 0
 
     def runs(self, most: int = MOST_RUNS) -> list[str]:
         """The dates whose panes are behind, as ``first..last``, in runs of about equally many readings.
@@ -151,7 +155,8 @@ def due(lake: Lake, features: FeatureSet) -> Due:
     done = {writer: rows.transaction(writer) if rows else 0 for writer in reached}
     batch, events = reached.values()
     # Panes removed by hand: the rows of old readings rest on panes that are gone.
-    fresh = [date for date, newest in batches.items() if newest > (done[f"materialize:{name}"] if panes else 0)]
+    done_batch = done[f"materialize:{name}"] if panes else 0
+    fresh = [date for date, newest in batches.items() if newest > done_batch]
     touched = happened.read(lake, features, Devices(), done[f"materialize-events:{name}"], events).touched.first
     # The first day alone: an event can touch all rows until the end of time, and nobody counts those days.
     told = day_names(touched.min(), touched.min() + 1) if len(touched) else []
@@ -163,6 +168,7 @@ def due(lake: Lake, features: FeatureSet) -> Due:
         batches,
         telemetry.row_counts(),
         events,
+        done_batch,
     )
 
 
@@ -224,16 +230,19 @@ def make_rows(lake: Lake, features: FeatureSet, crew: Crew, *, most_panes: int =
         )
     if not found.marks:
         return MaterializeSummary(0, 0, 0, (), found.batch, before.version)
-    files = lake.panes(features).open().files()
+    panes = lake.panes(features).open()
+    files = panes.files()
     end = max((file.highs["start"] for file in files), default=0) + features.pane_us
     begin = day_of(found.first) * DAY_US if found.first else end
-    dates = day_names(begin, end + 1) if begin < end else []
+    pauses = Pauses(lake, features, panes, found.done, day_names(begin, end))
+    dates = pauses.dates + (day_names(begin, end + 1) if begin < end else [])
     written: list[DataFile] = []
     if dates:
         folders = lake.panes(features).folder, lake.features(features).folder
-        events = _events(lake, features, found.events)
-        written = crew.rows(RowJob(features, *folders, events, begin - 1, loads(files, most_panes)))
+        events, after = _events(lake, features, found.events), day_of(dates[0]) * DAY_US - 1
+        written = crew.rows(RowJob(features, *folders, events, after, loads(files, most_panes), dates))
     version = before.adopt(written, dates, transactions=found.marks)
+    pauses.remember(found.batch)
     rows = sum(file.rows for file in written)
     return MaterializeSummary(0, 0, rows, tuple(sorted({file.date for file in written})), found.batch, version)
 

@@ -83,6 +83,7 @@ class RowJob:
         events: What happened to the devices.
         after_us: Only rows that end after it.
         loads: The files of all panes, dealt out.
+        dates: Only rows of these dates.
     """
 
     features: FeatureSet
@@ -91,6 +92,7 @@ class RowJob:
     events: pa.Table
     after_us: int
     loads: Sequence[Load]
+    dates: Sequence[str]
 
     def devices(self, load: Load) -> list[str]:
         """The names of the devices of a load."""
@@ -114,7 +116,8 @@ class RowJob:
 
     def compute(self, panes: pa.Table) -> pa.Table:
         """Feature rows of the devices that these panes are all of."""
-        return partial.rows(self.features, panes, self.events, self.after_us)
+        rows = partial.rows(self.features, panes, self.events, self.after_us)
+        return rows.filter(pc.is_in(rows["date"], pa.array(self.dates, pa.string())))
 
     def _filled(self, panes: pa.Table) -> pa.Table:
         schema = self.panes.layout.schema

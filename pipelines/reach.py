@@ -13,6 +13,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from features.feature import TimeSince, plain
+from features.featureset import FeatureSet
 from pipelines.tables import DAY_US
 
 Codes = NDArray[np.int32]
@@ -153,6 +155,12 @@ class Sight:
     reach_us: int
     forever: bool = False
     aged: bool = False
+
+    @classmethod
+    def of(cls, features: FeatureSet) -> Self:
+        """How far the rows of a feature set look."""
+        aged = any(plain(feature) == TimeSince() for feature in features.features)
+        return cls(features.pane_us, features.every_us, features.longest_us, features.growing, aged)
 
     def of_panes(self, device: Codes, start: Times) -> Spans:
         """The rows that look at panes which changed: those that end after its start and within the reach."""

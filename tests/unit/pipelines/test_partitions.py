@@ -202,6 +202,19 @@ def test_late_readings_make_the_panes_of_their_dates_and_the_rows_from_there_on(
     assert_same(plant.lake, at_once(plant, tmp_path / "at-once"))
 
 
+def test_a_device_that_comes_back_brings_the_rows_of_its_pause_also_those_before_midnight(tmp_path):
+    (tmp_path / "ours").mkdir()
+    plant = Plant(tmp_path / "ours")
+    plant.write(steady("fan-1", NOON_US, 6) + steady("fan-2", NOON_US, 23))
+    plant.ingest(NOW)
+    materialize_by(plant.lake, FAN_FEATURES, ALONE)
+    plant.write(steady("fan-1", NOON_US + 20 * HOUR_US, 3) + steady("fan-3", NOON_US + 20 * HOUR_US, 3))
+    plant.ingest(NOW)
+    assert due(plant.lake, FAN_FEATURES).panes == ("2025-11-25",)
+    assert materialize_by(plant.lake, FAN_FEATURES, ALONE).dates == ("2025-11-24", "2025-11-25")
+    assert_same(plant.lake, at_once(plant, tmp_path / "at-once"))
+
+
 def test_two_that_make_the_same_panes_do_not_both_succeed(plant):
     class Overtaken(Alone):
         def panes(self, job):
