@@ -52,11 +52,18 @@ class RawWriter:
         return self._write("events", name, arrived_us, events)
 
     def _write(self, stream: str, name: str, arrived_us: int, messages: Iterable[Mapping[str, Any]] | bytes) -> str:
-        body = messages if isinstance(messages, bytes) else json_lines(messages)
-        hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC)
-        key = f"raw/{self._fleet}/{stream}/{hour:%Y/%m/%d/%H}/{name}.json.gz"
-        self._store.put(key, gzip.compress(body, self._level, mtime=0))
+        key = self.key(stream, name, arrived_us)
+        self.put(key, messages if isinstance(messages, bytes) else json_lines(messages))
         return key
+
+    def key(self, stream: str, name: str, arrived_us: int) -> str:
+        """The key of an object of ``telemetry`` or ``events``."""
+        hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC)
+        return f"raw/{self._fleet}/{stream}/{hour:%Y/%m/%d/%H}/{name}.json.gz"
+
+    def put(self, key: str, lines: bytes) -> None:
+        """Write JSON lines under a key."""
+        self._store.put(key, gzip.compress(lines, self._level, mtime=0))
 
 
 def json_lines(messages: Iterable[Mapping[str, Any]]) -> bytes:
