@@ -46,7 +46,7 @@ def _delivery(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
         click.option("--until", type=MOMENT, metavar="TIME", help="Write what arrived before then.  [default: all]"),
         click.option("--late-share", default=0.0, metavar="SHARE", type=_SHARE, help="Messages up to a week late."),
         click.option("--duplicate-share", default=0.0, metavar="SHARE", type=_SHARE, help="Messages delivered twice."),
-        click.option("--disorder-share", default=0.0, metavar="SHARE", type=_SHARE, help="Messages overtaken by later"),
+        click.option("--disorder-share", default=0.0, metavar="SHARE", type=_SHARE, help="Messages overtaken."),
         click.option("--corrupt-share", default=0.0, metavar="SHARE", type=_SHARE, help="Messages that come spoilt."),
         click.option("--seed", default=0, metavar="NUMBER", help="What happens to which message follows from it."),
     )
@@ -122,7 +122,13 @@ def azure_pdm(run: Run, folder: Path, **shares: Any) -> Outcome:
 )
 @_FOLDER
 @click.option("--subset", "subsets", multiple=True, metavar="FD00x", help="One of the four sets.  [default: all there]")
-@click.option("--columns", default="", metavar="NAMES", help="Columns of files without a header, with commas between.")
+@click.option(
+    "--columns",
+    default="",
+    show_default="the header's, or as published",
+    metavar="NAMES",
+    help="Columns of the files, commas between.",
+)
 @click.option("--start", default="2020-01-01", metavar="TIME", type=MOMENT, help="First flight of the first engine.")
 @click.option("--step-hours", default=1.0, metavar="HOURS", type=click.FloatRange(0.01), help="From flight to flight.")
 @click.option("--stagger-hours", default=24.0, metavar="HOURS", type=click.FloatRange(0), help="From engine to engine.")

@@ -31,7 +31,7 @@ class Slice:
 SLICES = {
     "azure_pdm": Slice(("*",), "2015-01-04"),
     "backblaze": Slice(("2013-04-16.csv.gz", "2013-04-17.csv.gz")),
-    "cmapss": Slice(("*FD001*",), "2020-01-05"),
+    "cmapss": Slice(("train_FD001*",), "2020-01-05"),
     "femto": Slice(("Bearing3_1.parquet",)),
     "nab": Slice(("realKnownCause/ec2*", "labels/combined_windows.json")),
     "occupancy": Slice(("datatest.txt.gz",)),

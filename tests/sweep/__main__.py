@@ -1,4 +1,4 @@
-"""The kernel under strain, as ``make sweep``: sanitizers over a long fuzz, the laws over many examples, and mutants.
+"""Strain, as ``make sweep``: sanitizers over a long fuzz, the kernel's laws over many examples, mutants, public sets.
 
 Each mutant is one edit of ``pane.c``, compiled and put in place of the extension; the laws' tests must fail on it.
 Prints a line of counts for each part; ends with 1 where something broke or a mutant survived.
@@ -49,7 +49,7 @@ LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.p
 
 
 def main() -> None:
-    """Run the three parts."""
+    """Run the parts."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         sys.exit("make sweep needs a C compiler")
