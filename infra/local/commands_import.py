@@ -261,10 +261,11 @@ def _generic(kind: str) -> click.Command:
         paths = [Path(name) for pattern in files for name in (sorted(glob.glob(pattern)) or [pattern])]  # noqa: PTH207 - patterns may be absolute
         if as_is:
             return _copy(run, mapping, paths)
-        from pipelines.importers.mapped import Columns, items  # noqa: PLC0415 - `--help` must not pay for it
+        from pipelines.importers.hub import object_name  # noqa: PLC0415 - `--help` must not pay for it
+        from pipelines.importers.mapped import Columns, items  # noqa: PLC0415 - see above
 
         columns = Columns.read(Path(mapping))
-        readings = (reading for path in paths for reading in items(path, columns, path.name.partition(".")[0]))
+        readings = (reading for path in paths for reading in items(path, columns, object_name(path).partition(".")[0]))
         return _take(run, columns.target, readings, **shares)
 
     return generic

@@ -6,11 +6,15 @@ the lake by the same road as real telemetry. The same messages give the same byt
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from serving.store import Store
+
+_ODD = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
 class RawWriter:
@@ -64,6 +68,16 @@ class RawWriter:
     def put(self, key: str, lines: bytes) -> None:
         """Write JSON lines under a key."""
         self._store.put(key, gzip.compress(lines, self._level, mtime=0))
+
+
+def object_name(path: Path) -> str:
+    """A name for the object that a file's rows go into: letters, digits and ``._=-`` of the file's own.
+
+    Example:
+        >>> object_name(Path("/home/me/plant 1 (old).csv"))
+        'plant-1-old-.csv'
+    """
+    return _ODD.sub("-", path.name)
 
 
 def json_lines(messages: Iterable[Mapping[str, Any]]) -> bytes:

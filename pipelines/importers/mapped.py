@@ -38,6 +38,7 @@ from pipelines.importers.rows import Table, blamed, number
 _PER_UNIT: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US: Final = 253_402_300_799_000_000
 _ROWS: Final = 8_192  # of a Parquet file, read at once
 
 
@@ -131,7 +132,7 @@ def items(path: Path, columns: Columns, name: str) -> Iterator[Reading]:
         if _absent(device, columns):
             raise ValueError(f"there is no device in {columns.device}")
         found = {
-            signal: number(value) if isinstance(value, str) else value
+            signal: _measured(value)
             for signal, value in zip(columns.signals, values, strict=True)
             if not _absent(value, columns)
         }
@@ -139,6 +140,11 @@ def items(path: Path, columns: Columns, name: str) -> Iterator[Reading]:
 
     rows = _parquet(path, wanted, convert) if path.suffix == ".parquet" else _csv(path, columns, wanted, convert)
     return (reading for reading in rows if reading.values)
+
+
+def _measured(value: object) -> float | int:
+    """A number as JSON has it; Parquet also has true, false, decimals and infinity."""
+    return value if isinstance(value, int) else number(str(value))
 
 
 def _absent(value: object, columns: Columns) -> bool:
@@ -180,7 +186,13 @@ def _moments(columns: Columns) -> Callable[[Any], int]:
             return int(exact) // 1000 if unit == "ns" else round(exact * _PER_UNIT[unit])
         return of_text(str(value).strip())
 
-    return of
+    def believable(value: Any) -> int:
+        time_us = of(value)
+        if not 0 <= time_us <= _LATEST_US:
+            raise ValueError(f"{value} is no time between 1970 and 9999; is the time_unit '{unit}' right?")
+        return time_us
+
+    return believable
 
 
 def _utc(found: datetime, zone: tzinfo) -> int:

@@ -1,7 +1,6 @@
 """Files become raw objects byte for byte, for formats that the fleet's own mapping reads."""
 
 import itertools
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Final
 
 from pipelines.errors import ImportFileError, ImportOptionError
 from pipelines.importers.arrivals import Progress
+from pipelines.importers.hub import object_name
 from serving.store import Store
 
 MOST_BYTES: Final = 512 * 1024 * 1024  # of one file: ingest unpacks no more than that either
-_ODD: Final = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
 def copy(
@@ -36,25 +35,23 @@ def copy(
     """
     files = sorted(paths, key=lambda path: path.name)
     for one, other in itertools.pairwise(files):
-        if _name(one) == _name(other):
-            raise ImportOptionError(f"two files are called {_name(one)}", where=str(other), fix="rename one of them")
+        if object_name(one) == object_name(other):
+            raise ImportOptionError(
+                f"two files are called {object_name(one)}", where=str(other), fix="rename one of them"
+            )
     there = {entry.key.rpartition("/")[2] for entry in store.list(f"raw/{fleet}/telemetry/")}
     hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC)
     written, unchanged = [], 0
     for done, path in enumerate(files, start=1):
-        if _name(path) in there:
+        if object_name(path) in there:
             unchanged += 1
         else:
-            key = f"raw/{fleet}/telemetry/{hour:%Y/%m/%d/%H}/{_name(path)}"
+            key = f"raw/{fleet}/telemetry/{hour:%Y/%m/%d/%H}/{object_name(path)}"
             store.put(key, _read(path))
             written.append(key)
         if progress:
             progress("copy files", done, len(files))
     return written, unchanged
-
-
-def _name(path: Path) -> str:
-    return _ODD.sub("-", path.name)
 
 
 def _read(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """Tables of one's own: the mapping file decides, and says what is wrong with itself."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -108,6 +109,25 @@ def test_a_column_missing_in_parquet_is_named(tmp_path):
     pq.write_table(pa.table({"boiler": ["b"]}), tmp_path / "export.parquet")
     with pytest.raises(ImportFileError, match=r"columns are missing: T flue, T water \[C\], measured at"):
         list(items(tmp_path / "export.parquet", columns(tmp_path), "export"))
+
+
+def test_numbers_that_json_has_no_word_for_are_named_and_the_others_become_numbers(tmp_path):
+    said = 'fleet="f"\ndevice_name="d"\ntime="t"\ntime_unit="s"\n[signals]\nv="v"'
+    for value, found in ((Decimal("2.50"), 2.5), (True, 1), (7, 7)):
+        pq.write_table(pa.table({"t": [1], "v": [value]}), tmp_path / "export.parquet")
+        (reading,) = items(tmp_path / "export.parquet", columns(tmp_path, said), "export")
+        assert reading.values["v"] == found
+    pq.write_table(pa.table({"t": [1, 2], "v": [1.0, float("inf")]}), tmp_path / "export.parquet")
+    with pytest.raises(ImportFileError, match=r"export\.parquet:2.*inf is no finite number"):
+        list(items(tmp_path / "export.parquet", columns(tmp_path, said), "export"))
+
+
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_a_unit_of_time_that_cannot_be_is_doubted(tmp_path, unit):
+    said = f'fleet="f"\ndevice_name="d"\ntime="t"\ntime_unit="{unit}"\n[signals]\nv="v"'
+    (tmp_path / "export.csv").write_text("t,v\n1764000000000,1\n" if unit == "s" else "t,v\n-5,1\n")
+    with pytest.raises(ImportFileError, match=rf"is the time_unit '{unit}' right"):
+        list(items(tmp_path / "export.csv", columns(tmp_path, said), "export"))
 
 
 def test_files_are_copied_byte_for_byte_and_once(tmp_path):
