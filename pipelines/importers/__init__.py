@@ -6,6 +6,7 @@ validation, quarantine, features. Floor plan:
 - ``rows``      text files, plain or gzipped, row by row, with the place of whatever cannot be read
 - ``azure_pdm``, ``backblaze``, ``cmapss``, ``femto``, ``nab``, ``occupancy``, ``skab``: what each set leaves open,
   and how it is read; each yields `arrivals.Reading` and `arrivals.Report`
+- ``cmapss_columns`` which column is which; ``spells`` a state that lasts, as a pair of events
 - ``mapped``    the same for CSV and Parquet files that a mapping file describes; ``verbatim`` copies files as they are
 - ``faults``    what a network does to messages: late, twice, overtaken, spoilt
 - ``arrivals``  sorts messages by the hour they arrive in, however many there are, and writes what is not there yet

@@ -22,7 +22,7 @@ from typing import Final
 from features.catalog.cmapss import FLEET as DECLARED
 from pipelines.errors import ImportFileError, ImportOptionError
 from pipelines.importers.arrivals import HOUR_US, Reading, Report
-from pipelines.importers.columns import columns_of
+from pipelines.importers.cmapss_columns import columns_of
 from pipelines.importers.rows import converted, files, missing, number
 
 FLEET: Final = DECLARED.name
@@ -73,7 +73,7 @@ def items(
     Args:
         folder: Where the files are.
         subsets: ``FD001`` and so on; all that are there when not given.
-        columns: Names of the columns of files without a header, ``-`` for one to pass over; see `columns.columns_of`.
+        columns: Names of the columns of files without a header, ``-`` for one to pass over; see `cmapss_columns`.
         clock: How cycles become times.
 
     Raises:

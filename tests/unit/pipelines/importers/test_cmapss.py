@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import ImportFileError, ImportFolderError, ImportOptionError
 from pipelines.importers.arrivals import HOUR_US, Reading, Report
 from pipelines.importers.cmapss import DAY_US, START_US, Clock, items
-from pipelines.importers.columns import PUBLISHED, columns_of
+from pipelines.importers.cmapss_columns import PUBLISHED, columns_of
 
 
 def flight(unit: int, cycle: int) -> list[str]:
