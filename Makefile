@@ -28,7 +28,7 @@ demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on 
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest -q
 
-sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, and mutants that must die
+sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, mutants that must die; public sets whole
 	@$(BIN)/python -m tests.sweep
 
 check: $(READY)  ## Format, lint, types, import contracts

@@ -214,3 +214,13 @@ class ImportFileError(PipelineError):
     """
 
     code: ClassVar[str] = "TM-361"
+
+
+class ImportOptionError(PipelineError):
+    """An importer was asked for something it cannot do: a share beyond its range, a column that no signal is called by.
+
+    The message names the option or the key of the mapping file, and what is allowed. Nothing was written.
+    """
+
+    code: ClassVar[str] = "TM-362"
+    exit_code: ClassVar[int] = 2

@@ -1,8 +1,7 @@
-"""Commands that bring telemetry in: simulate, import, ingest, quarantine."""
+"""Commands that bring telemetry in: simulate, ingest, quarantine."""
 
 import dataclasses
 import itertools
-from pathlib import Path
 from typing import Any
 
 import click
@@ -64,38 +63,6 @@ def pumps(run: Run, *, start: int, to_day: int | None, processes: int, **options
 
 
 simulate.add_command(pumps)
-
-
-@click.group("import", help="Write a public data set as a hub would have.")
-def import_() -> None:
-    """Group of the importers."""
-
-
-@command(
-    "Write Microsoft's Azure Predictive Maintenance files as their hub would have.",
-    example="tidemill import azure-pdm ~/data/azure_pdm --until 2015-03-02",
-    also="FOLDER holds PdM_telemetry, PdM_errors, PdM_failures and PdM_maint as .csv or .csv.gz. Times count as UTC. "
-    "Hours that are stored already are left as they are.",
-)
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--until", type=MOMENT, metavar="TIME", help="Import what happened before this time.  [default: all]")
-def azure_pdm(run: Run, folder: Path, until: int | None) -> Outcome:
-    """Import the Azure files."""
-    from pipelines.importers.azure_pdm import FLEET, import_azure_pdm  # noqa: PLC0415 - `--help` must not pay for it
-
-    store = run.open_store(create=True)
-    summary = import_azure_pdm(store, folder, until_us=until, progress=run.console.progress)
-    lines = [
-        f"{summary.messages:,} messages of {summary.machines} machines in {summary.objects:,} new objects",
-        f"{summary.unchanged:,} objects were there already",
-        f"telemetry from {iso(summary.first_us)} to {iso(summary.last_us)}",
-        f"{summary.errors} error codes, {summary.failures} failures, {summary.maintenances} maintenances",
-        f"stored in {store.uri}/raw/{FLEET}",
-    ]
-    return Outcome({"fleet": FLEET, "store": store.uri, **dataclasses.asdict(summary)}, lines)
-
-
-import_.add_command(azure_pdm)
 
 
 @command("Take in what devices wrote since the last time.", example="tidemill ingest pumps")

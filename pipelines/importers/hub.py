@@ -6,11 +6,15 @@ the lake by the same road as real telemetry. The same messages give the same byt
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from serving.store import Store
+
+_ODD = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
 class RawWriter:
@@ -52,11 +56,28 @@ class RawWriter:
         return self._write("events", name, arrived_us, events)
 
     def _write(self, stream: str, name: str, arrived_us: int, messages: Iterable[Mapping[str, Any]] | bytes) -> str:
-        body = messages if isinstance(messages, bytes) else json_lines(messages)
-        hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC)
-        key = f"raw/{self._fleet}/{stream}/{hour:%Y/%m/%d/%H}/{name}.json.gz"
-        self._store.put(key, gzip.compress(body, self._level, mtime=0))
+        key = self.key(stream, name, arrived_us)
+        self.put(key, messages if isinstance(messages, bytes) else json_lines(messages))
         return key
+
+    def key(self, stream: str, name: str, arrived_us: int) -> str:
+        """The key of an object of ``telemetry`` or ``events``."""
+        hour = datetime.fromtimestamp(arrived_us // 1_000_000, UTC)
+        return f"raw/{self._fleet}/{stream}/{hour:%Y/%m/%d/%H}/{name}.json.gz"
+
+    def put(self, key: str, lines: bytes) -> None:
+        """Write JSON lines under a key."""
+        self._store.put(key, gzip.compress(lines, self._level, mtime=0))
+
+
+def object_name(path: Path) -> str:
+    """A name for the object that a file's rows go into: letters, digits and ``._=-`` of the file's own.
+
+    Example:
+        >>> object_name(Path("/home/me/plant 1 (old).csv"))
+        'plant-1-old-.csv'
+    """
+    return _ODD.sub("-", path.name)
 
 
 def json_lines(messages: Iterable[Mapping[str, Any]]) -> bytes:

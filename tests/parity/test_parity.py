@@ -13,7 +13,7 @@ from tests.parity.paths import PATHS, Rows, watermarks
 from tests.parity.single import rounded
 from tests.parity.telemetry import Telemetry, conditions, echo, logbook, neighbours, telemetry, workbench
 
-SETS: dict[str, FeatureSet] = {name: catalog.load(name).features for name in catalog.names()} | {
+SETS: dict[str, FeatureSet] = {name: catalog.load(name).features.computable for name in catalog.names()} | {
     "workbench": workbench(),
     "logbook": logbook(),
     "echo": echo(),

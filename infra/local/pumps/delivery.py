@@ -2,7 +2,7 @@
 
 An uplink that is down holds messages back; the gateway keeps them and sends them in a burst when it is up again, which
 is how late data comes in practice. A lost acknowledgement makes a message arrive twice. Single messages are overtaken.
-Few are spoilt: ``SPOILT`` lists how, and with which reason a reader must reject each.
+Few are spoilt, in the ways that `pipelines.importers.faults` lists.
 """
 
 import dataclasses
@@ -10,22 +10,12 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from features.schema import Reason
 from infra.local.pumps.episodes import episodes, pause_for
 from infra.local.pumps.plan import MINUTE_MS, Plan
+from pipelines.importers.faults import SPOILT
 
 OUTAGE_MINUTES = 130.0
 BURST_SPACING_MS = 25  # between held-back messages when the uplink is up again
-SPOILT = (
-    ("cut off", Reason.UNREADABLE),
-    ("modem chatter", Reason.UNREADABLE),
-    ("text for a number", Reason.WRONG_TYPE),
-    ("no device", Reason.NO_DEVICE),
-    ("clock three days ahead", Reason.IN_THE_FUTURE),
-    ("clock back at 1970", Reason.TOO_OLD),
-    ("no values", Reason.NO_SIGNALS),
-    ("no time", Reason.NO_TIME),
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,17 +5,14 @@ r"""The text of a message, as a gateway would send it.
 ``ts`` and ``received`` are UTC milliseconds. A silent sensor has no field at all.
 """
 
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.local.pumps.delivery import SPOILT, Deliveries
+from infra.local.pumps.delivery import Deliveries
 from infra.local.pumps.physics import SIGNALS
-from infra.local.pumps.plan import DAY_MS
+from pipelines.importers.faults import spoil
 
 DECIMALS = (3, 2, 3, 2, 2, 0)  # of the signals, as such sensors resolve them
-CLOCK_AHEAD_MS = 3 * DAY_MS
 
 
 def texts_of(device: str, values: NDArray[np.float64], deliveries: Deliveries, first: int, stop: int) -> list[str]:
@@ -41,37 +38,6 @@ def texts_of(device: str, values: NDArray[np.float64], deliveries: Deliveries, f
     for position in np.flatnonzero(spoilt).tolist():
         lines[position] = spoil(lines[position], int(spoilt[position]) - 1)
     return lines
-
-
-def spoil(line: str, how: int) -> str:
-    r"""Spoil a sound line in the manner ``SPOILT[how]``.
-
-    Example:
-        >>> sound = '{"device":"pump-001","ts":5,"received":9,"values":{"vibration":1.0}}\n'
-        >>> spoil(sound, 0)
-        '{"device":"pump-001","ts":5,"re\n'
-        >>> spoil(sound, 3)
-        '{"ts":5,"received":9,"values":{"vibration":1.0}}\n'
-    """
-    name = SPOILT[how][0]
-    if name == "cut off":
-        return line[: len(line) * 4 // 9 + 1] + "\n"
-    if name == "modem chatter":
-        return "AT+CSQ: 9,99 OK\n"
-    message = json.loads(line)
-    if name == "text for a number":
-        message["values"][next(iter(message["values"]))] = "n/a"
-    elif name == "no device":
-        del message["device"]
-    elif name == "clock three days ahead":
-        message["ts"] += CLOCK_AHEAD_MS
-    elif name == "clock back at 1970":
-        message["ts"] %= DAY_MS
-    elif name == "no values":
-        message["values"] = {}
-    else:
-        del message["ts"]
-    return json.dumps(message, separators=(",", ":")) + "\n"
 
 
 def _template(device: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from features import catalog
 from infra.local import cli
 from infra.local.pumps.plan import Plan, parse_start
 from infra.local.pumps.run import write_fleet
@@ -79,7 +80,7 @@ def test_a_refusal_leaves_the_former_version_released(store: FolderStore):
 
 def test_an_empty_store_has_fleets_without_telemetry(store: FolderStore):
     found = collect(store, ["pump_failure"], NOW_US)
-    assert [(fleet.fleet, fleet.version) for fleet in found.fleets] == [("azure_pdm", None), ("pumps", None)]
+    assert [(fleet.fleet, fleet.version) for fleet in found.fleets] == [(name, None) for name in catalog.names()]
     assert not found.usecases
     assert not found.gateways
 

@@ -41,7 +41,7 @@ def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(wrong: str, mea
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:
-    with pytest.raises(UnknownEntryError, match="use one of azure_pdm, pumps"):
+    with pytest.raises(UnknownEntryError, match=f"use one of {', '.join(catalog.names())}"):
         catalog.load("zzz")
 
 

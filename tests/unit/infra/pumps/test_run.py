@@ -12,12 +12,12 @@ from features import catalog
 from features.schema import Reason, check_readings
 from infra.local.errors import SimulationPlanError
 from infra.local.pumps import run
-from infra.local.pumps.delivery import SPOILT, deliver
-from infra.local.pumps.messages import spoil
+from infra.local.pumps.delivery import deliver
 from infra.local.pumps.physics import SIGNALS, simulate
 from infra.local.pumps.plan import MINUTES_A_DAY, Plan, parse_start
 from infra.local.pumps.run import Written, write_fleet
 from pipelines.formats import decode_all
+from pipelines.importers.faults import SPOILT, spoil
 from pipelines.validate import believe
 
 START = parse_start("2026-01-05")

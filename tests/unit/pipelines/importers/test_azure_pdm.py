@@ -11,8 +11,10 @@ import pytest
 from features import catalog
 from pipelines.errors import ImportFileError, ImportFolderError
 from pipelines.formats import decode
-from pipelines.importers.azure_pdm import HOUR_US, ImportSummary, import_azure_pdm
-from serving.store import FolderStore
+from pipelines.importers.arrivals import HOUR_US, Imported, Target, write
+from pipelines.importers.azure_pdm import items
+from serving.store import FolderStore, Store
+from tests.fakes.stores import MemoryStore
 
 HEADERS = {
     "telemetry": "datetime,machineID,volt,rotate,pressure,vibration",
@@ -63,6 +65,10 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
+def import_azure_pdm(store: Store, folder: Path, **options: Any) -> Imported:
+    return write(store, Target.of(catalog.load("azure_pdm").fleet), items(folder), **options)
+
+
 def lines(store: FolderStore, prefix: str) -> list[dict[str, Any]]:
     objects = [store.get(entry.key) for entry in store.list(f"raw/azure_pdm/{prefix}")]
     return [json.loads(line) for data in objects for line in gzip.decompress(data).splitlines()]
@@ -72,7 +78,7 @@ def test_every_row_becomes_one_message_with_its_errors(folder: Path, store: Fold
     summary = import_azure_pdm(store, folder)
     messages = lines(store, "telemetry")
     assert summary.messages == len(messages) == 13
-    assert (summary.machines, summary.errors) == (2, 3)
+    assert (summary.devices, summary.tags) == (2, {"error": 3})
     assert messages[2] == {
         "device": "machine-01",
         "ts": (FIRST_US + HOUR_US) // 1000,
@@ -95,7 +101,7 @@ def test_events_are_those_of_machines_with_telemetry_until_it_ends(folder: Path,
         ("machine-01", "failure", "comp3"),
     ]
     assert all(event["known_at"] == event["ts"] for event in events)
-    assert (summary.failures, summary.maintenances) == (2, 1)
+    assert summary.events == {"failure": 2, "maintenance": 1}
 
 
 def test_the_messages_fit_the_mapping_of_the_catalog(folder: Path, store: FolderStore):
@@ -169,21 +175,20 @@ def test_an_end_before_the_data_is_said_so(folder: Path, store: FolderStore):
 
 
 @pytest.mark.skipif("TIDEMILL_DATA" not in os.environ, reason="TIDEMILL_DATA names no folder with the real files")
-def test_the_real_files_give_every_row(store: FolderStore):
+def test_the_real_files_give_every_row():
     azure_pdm = Path(os.environ["TIDEMILL_DATA"], "azure_pdm")
-    seen: list[int] = []
-    summary = import_azure_pdm(store, azure_pdm, progress=lambda _stage, done, _total: seen.append(done))
-    expected = ImportSummary(
+    seen: list[tuple[int, int]] = []
+    store = MemoryStore()
+    summary = import_azure_pdm(store, azure_pdm, progress=lambda _stage, done, total: seen.append((done, total)))
+    assert summary == Imported(
         objects=summary.objects,
         unchanged=0,
         messages=43_200,
-        errors=summary.errors,
-        failures=42,
-        maintenances=summary.maintenances,
-        machines=20,
+        faults={},
+        events={"failure": 42, "maintenance": 208},
+        tags={"error": 211},
+        devices=20,
         first_us=FIRST_US,
         last_us=1_427_864_400_000_000,
     )
-    assert summary == expected
-    assert summary.errors > 150
-    assert len(seen) == summary.objects
+    assert seen[-1] == (summary.objects, summary.objects)

@@ -1,0 +1,52 @@
+"""Hard disks of Backblaze's data centres: the SMART attributes of a day, a row a day.
+
+Which attributes a disk reports depends on its model and on the year: an attribute nobody fills is a signal without
+readings, not an error. Raw values are what the makers put there, so ranges are as wide as the fields.
+
+To add a feature, add a line to ``FEATURES``: for one, ``Feature("smart_5", "delta", MONTH),``; for a family of them, a
+``*grid(signals, statistics, windows),``. The statistics there are stand in ``features.statistic.STATISTICS``.
+"""
+
+from datetime import timedelta
+
+from features.feature import Feature, grid
+from features.featureset import FeatureSet
+from features.schema import Fleet, Mapping, Signal
+
+DAY = timedelta(days=1)
+WEEK = 7 * DAY
+
+FLEET = Fleet(
+    name="backblaze",
+    description="Hard disks in data centres, as Backblaze publishes their daily SMART attributes",
+    signals=(
+        Signal("smart_1", "1", 0, 2**48, "Raw read error rate; some makers count reads in it as well"),
+        Signal("smart_5", "1", 0, 1e7, "Reallocated sectors"),
+        Signal("smart_9", "h", 0, 1e6, "Power-on hours; some models count in other units"),
+        Signal("smart_12", "1", 0, 1e6, "Power cycles"),
+        Signal("smart_187", "1", 0, 1e7, "Reported uncorrectable errors"),
+        Signal("smart_188", "1", 0, 2**48, "Command timeouts; three counters in one on some models"),
+        Signal("smart_194", "degC", -40, 150, "Temperature"),
+        Signal("smart_197", "1", 0, 1e7, "Sectors waiting to be reallocated"),
+        Signal("smart_198", "1", 0, 1e7, "Sectors that an offline scan could not read"),
+        Signal("smart_199", "1", 0, 1e8, "Errors of the interface's checksum"),
+    ),
+    sampling=DAY,
+    late_after=DAY,
+    max_future=DAY,
+    max_age=timedelta(days=10_950),  # imported history; a clock that stands at 1970 is still refused
+    mapping=Mapping(device="device", time="ts", time_unit="ms", received="received", signals="values"),
+)
+
+FEATURES = FeatureSet(
+    fleet=FLEET,
+    pane=DAY,
+    every=DAY,
+    features=(
+        # The five attributes that Backblaze itself watches, and whether they have grown within a week.
+        *grid(["smart_5", "smart_187", "smart_188", "smart_197", "smart_198"], ["last"], [DAY]),
+        *grid(["smart_5", "smart_187", "smart_197"], ["delta"], [WEEK]),
+        Feature("smart_9", "last", DAY),
+        Feature("smart_194", "max", WEEK),
+    ),
+)
