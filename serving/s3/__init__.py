@@ -3,6 +3,7 @@
 Endpoint, region and credentials come from boto3's own chain (``AWS_*``, profiles, instance roles), never from the URI.
 
     connection.py  a client of a service, and its errors in our words
+    bulk.py        reading and listing much, at a tenth of the cost
     store.py       a bucket as a store
     queue.py       messages about new objects from an SQS queue
 """

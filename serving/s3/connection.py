@@ -2,7 +2,7 @@
 
 from typing import Any, NoReturn
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -54,15 +54,29 @@ _NO_CREDENTIALS = (
 )
 
 
-def connect(service: str, where: str, *, patience: float = READ_S) -> Any:
-    """A client of a service; endpoint, region and credentials come from boto3's own chain.
+def session(where: str) -> Session:
+    """Where clients get endpoint, region and credentials from: boto3's own chain.
+
+    Raises:
+        StoreDeniedError: The profile that the environment names does not exist.
+    """
+    try:
+        return Session()
+    except BotoCoreError as error:
+        raise_for(error, where)
+
+
+def connect(session: Session, service: str, where: str, *, patience: float = READ_S) -> Any:
+    """A client of a service.
 
     Args:
+        session: See `session`.
         service: ``s3`` or ``sqs``.
         where: What is opened, for the error.
         patience: Seconds that the service may stay silent.
 
     Raises:
+        InvalidStoreUriError: The endpoint that the environment names is none.
         StoreDeniedError: The profile that the environment names does not exist.
     """
     config = Config(
@@ -74,7 +88,7 @@ def connect(service: str, where: str, *, patience: float = READ_S) -> Any:
         response_checksum_validation="when_required",
     )
     try:
-        return boto3.session.Session().client(service, config=config)
+        return session.client(service, config=config)
     except (BotoCoreError, ValueError) as error:
         raise_for(error, where)
 

@@ -73,10 +73,14 @@ def _open_adapter(scheme: str, uri: str) -> Store:
     try:
         adapter = getattr(importlib.import_module(name), kind)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("boto3", "botocore", "obstore"):
             raise
         raise MissingExtraError(
-            "s3:// needs boto3", where=uri, why="the base installation leaves it out", fix="pip install 'tidemill[s3]'"
+            f"s3:// needs {missing}",
+            where=uri,
+            why="the base installation leaves it out",
+            fix="pip install 'tidemill[s3]'",
         ) from error
     opened: Store = adapter.open(uri)
     return opened
