@@ -66,7 +66,7 @@ def session(where: str) -> Session:
         raise_for(error, where)
 
 
-def connect(session: Session, service: str, where: str, *, patience: float = READ_S) -> Any:
+def connect(session: Session, service: str, where: str, *, patience: float, **more: str | None) -> Any:
     """A client of a service.
 
     Args:
@@ -74,6 +74,7 @@ def connect(session: Session, service: str, where: str, *, patience: float = REA
         service: ``s3`` or ``sqs``.
         where: What is opened, for the error.
         patience: Seconds that the service may stay silent.
+        more: ``endpoint_url`` and ``region_name``, where something better is known than the session does.
 
     Raises:
         InvalidStoreUriError: The endpoint that the environment names is none.
@@ -88,32 +89,40 @@ def connect(session: Session, service: str, where: str, *, patience: float = REA
         response_checksum_validation="when_required",
     )
     try:
-        return session.client(service, config=config)
+        return session.client(service, config=config, **more)
     except (BotoCoreError, ValueError) as error:
-        raise_for(error, where)
+        raise_for(error, where, service.upper())
 
 
-def raise_for(error: Exception, where: str) -> NoReturn:
+def raise_for(error: Exception, where: str, service: str = "S3") -> NoReturn:
     """Raise what an error of boto3 means, with the error as its cause."""
     why = str(error)[:500]
     if isinstance(error, ClientError):
-        raise _answered(error, where, why) from error
+        raise _answered(error, where, why, service) from error
     if isinstance(error, (UnreachableError, HTTPClientError, IncompleteReadError)):
         raise StoreUnreachableError(
-            "S3 cannot be reached", where=where, why=why, fix="check AWS_ENDPOINT_URL_S3 and the network"
+            f"{service} cannot be reached",
+            where=where,
+            why=why,
+            fix="check the endpoint (AWS_ENDPOINT_URL…) and the network",
         ) from error
     if isinstance(error, FlexibleChecksumError):
         raise damaged(where, why) from error
     if isinstance(error, _NO_CREDENTIALS):
         raise StoreDeniedError(
-            "there are no usable S3 credentials", where=where, why=why, fix="set AWS_PROFILE or the AWS_* keys"
+            f"there are no usable credentials for {service}",
+            where=where,
+            why=why,
+            fix="set AWS_PROFILE or the AWS_* keys",
         ) from error
     if isinstance(error, (ParamValidationError, ValueError)):
-        raise InvalidStoreUriError("S3 cannot have such a bucket, key or endpoint", where=where, why=why) from error
-    raise StoreError("S3 failed", where=where, why=why) from error
+        raise InvalidStoreUriError(
+            f"{service} cannot have such a name, key or endpoint", where=where, why=why
+        ) from error
+    raise StoreError(f"{service} failed", where=where, why=why) from error
 
 
-def _answered(error: ClientError, where: str, why: str) -> StoreError:
+def _answered(error: ClientError, where: str, why: str, service: str) -> StoreError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "NoSuchBucket":
@@ -123,12 +132,14 @@ def _answered(error: ClientError, where: str, why: str) -> StoreError:
     if code in _MISSING:
         return MissingObjectError("no such object", where=where)
     if code in _DENIED:
-        return StoreDeniedError("S3 refuses this", where=where, why=why, fix="check the credentials and their rights")
+        return StoreDeniedError(
+            f"{service} refuses this", where=where, why=why, fix="check the credentials and their rights"
+        )
     if code in _ELSEWHERE:
         return StoreDeniedError("the bucket is in another region", where=where, why=why, fix="set AWS_DEFAULT_REGION")
     if status >= _UNWELL or code in ("SlowDown", "RequestTimeout", "Throttling"):
-        return StoreUnreachableError("S3 is not well", where=where, why=why, fix="repeat it later")
-    return StoreError("S3 failed", where=where, why=why)
+        return StoreUnreachableError(f"{service} is not well", where=where, why=why, fix="repeat it later")
+    return StoreError(f"{service} failed", where=where, why=why)
 
 
 def damaged(where: str, why: str) -> DamagedObjectError:

@@ -35,11 +35,9 @@ from serving.errors import DamagedObjectError, InvalidStoreUriError, StoreUnreac
 from serving.s3 import connection
 from serving.s3.bulk import Bulk, BulkError
 from serving.s3.connection import damaged, raise_for
-from serving.store import Entry, Fetched, Level, check_key, check_readable
+from serving.store import PART_BYTES, Entry, Fetched, Level, check_key, check_readable
 
 PAGE = 1000  # keys of a listing that one request brings; S3 gives no more
-PART_BYTES = 8 * 1024 * 1024
-"""Larger objects are written in parts of this size, each of which is repeated on its own."""
 _BUSY_S = 0.25
 _MARK = "tidemill-writer"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
+
+PART_BYTES: Final = 8 * 1024 * 1024
+"""Larger objects may be written in parts of this size, each of which is repeated on its own."""
 
 
 @dataclass(frozen=True, slots=True)

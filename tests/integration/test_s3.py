@@ -31,7 +31,7 @@ from serving.probe import unsafe_because
 from serving.s3 import S3Store, connection
 from serving.s3 import bulk as bulk_client
 from serving.s3 import store as s3
-from serving.store import open_store
+from serving.store import PART_BYTES, open_store
 
 BUCKET = "plant"
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -367,7 +367,7 @@ def test_one_level_is_told_apart_from_what_lies_below(store):
 
 
 def test_a_large_object_goes_in_parts_and_comes_back_whole(store, server):
-    data = secrets.token_bytes(s3.PART_BYTES + 1)
+    data = secrets.token_bytes(PART_BYTES + 1)
     server.requests.clear()
     store.put("large", data)
     assert [method for method, _ in server.requests] == ["POST", "PUT", "PUT", "POST"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.listing import Listing, everything
-from serving.store import Entry, Level, Store
+from serving.store import Level, Store
 from tests.fakes.stores import MemoryStore
 
 ROOT = "raw/fans/telemetry/"
@@ -29,14 +29,7 @@ class RemoteStore(MemoryStore):
 
     def level(self, prefix: str) -> Level:
         self.asked.append(f"{prefix} level")
-        return Level(*(tuple(part) for part in _level(self, prefix)))
-
-
-def _level(store: MemoryStore, prefix: str) -> tuple[list[Entry], list[str]]:
-    found = list(MemoryStore.list(store, prefix))
-    here = [entry for entry in found if "/" not in entry.key.removeprefix(prefix)]
-    folders = {prefix + entry.key.removeprefix(prefix).partition("/")[0] + "/" for entry in found if entry not in here}
-    return here, sorted(folders)
+        return MemoryStore(self.objects).level(prefix)
 
 
 def look(store: Store, prefix: str = ROOT, now_us: int = NOW_US, **options) -> set[str]:
