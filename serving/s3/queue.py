@@ -4,7 +4,8 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from functools import partial
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,8 +21,6 @@ _AT_ONCE = 10  # messages of one request, the most that SQS gives
 _MOST = 1000
 _AMAZON = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class SqsQueue:
         while len(found) < _MOST:
             patience = 0 if found else max(0, min(_POLL_S, round(end - time.monotonic())))
             arguments = {"MaxNumberOfMessages": _AT_ONCE, "WaitTimeSeconds": patience, "VisibilityTimeout": HIDDEN_S}
-            answer = self._call(lambda more=arguments: self._client.receive_message(QueueUrl=self._url, **more))
+            answer = self._call(partial(self._client.receive_message, QueueUrl=self._url, **arguments))
             came = answer.get("Messages", ())
             found += [Message(item["ReceiptHandle"], item.get("Body", "")) for item in came]
             if not came and (found or time.monotonic() >= end - 0.5):
@@ -91,9 +90,9 @@ class SqsQueue:
         for start in range(0, len(messages), _AT_ONCE):
             part = messages[start : start + _AT_ONCE]
             entries = [{"Id": str(number), "ReceiptHandle": each.receipt} for number, each in enumerate(part)]
-            self._call(lambda these=entries: self._client.delete_message_batch(QueueUrl=self._url, Entries=these))
+            self._call(partial(self._client.delete_message_batch, QueueUrl=self._url, Entries=entries))
 
-    def _call(self, call: Callable[[], _Answer]) -> _Answer:
+    def _call(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except ClientError as error:

@@ -67,8 +67,8 @@ def test_an_ingest_reads_first_what_a_queue_told_of_and_deletes_only_then(carele
     url = client.create_queue(QueueName="raw")["QueueUrl"]
     uri = f"s3://{BUCKET}/queue"
     key = "queue/raw/pumps/telemetry/2025/11/24/12/hub%2B1.json.gz"
-    record = {"eventVersion": "2.6", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": BUCKET}}}
-    record["s3"]["object"] = {"key": key}
+    place = {"bucket": {"name": BUCKET}, "object": {"key": key}}
+    record = {"eventVersion": "2.6", "eventName": "ObjectCreated:Put", "s3": place}
     for body in (json.dumps({"Records": [record]}), json.dumps({"Records": [record]}), "hello"):
         client.send_message(QueueUrl=url, MessageBody=body)
 

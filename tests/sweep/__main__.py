@@ -12,6 +12,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from tests.sweep import store_faults
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "features" / "kernel"
 TESTS = ROOT / "tests" / "unit" / "features"
@@ -47,12 +49,12 @@ LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.p
 
 
 def main() -> None:
-    """Run the three parts."""
+    """Run the parts."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         sys.exit("make sweep needs a C compiler")
     with tempfile.TemporaryDirectory() as folder:
-        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder))])
+        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder)), store_faults.sweep()])
     sys.exit(0 if sound else 1)
 
 

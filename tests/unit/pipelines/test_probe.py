@@ -180,8 +180,13 @@ def test_several_writers_are_refused_where_the_store_cheats_and_each_time():
 
 def test_a_good_verdict_is_asked_for_once_a_month_and_place(monkeypatch):
     store = RemoteStore()
-    raced = []
-    monkeypatch.setattr(pipelines.probe, "unsafe_because", lambda *_, **__: raced.append(1) or "")
+    raced: list[Store] = []
+
+    def found_safe(asked: Store, **_: int) -> str:
+        raced.append(asked)
+        return ""
+
+    monkeypatch.setattr(pipelines.probe, "unsafe_because", found_safe)
     for now_us, races in ((NOW_US, 1), (NOW_US + 1, 1), (NOW_US + GOOD_FOR_US, 2), (NOW_US, 3)):
         require_several_writers(store, now_us)
         assert len(raced) == races
