@@ -12,7 +12,7 @@ READY := .venv/.ready
 SPARK := .venv/.spark
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features
+.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features bench-store
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ $(SPARK): $(READY) infra/spark.lock
 
 bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 15 minutes; BENCH=quick takes a third
 	@$(BIN)/python -m tests.bench.features
+
+bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore alone, one minute
+	@$(BIN)/python -m tests.bench.store
 
 $(BENCH_READY): infra/bench.lock
 	@$(PYTHON) -m venv --without-pip build/bench-env

@@ -8,8 +8,8 @@ on a local folder the second one says that the first is at work, on S3 it does u
 What cannot be taken is quarantined before the commit, with the reason; nothing in a raw object stops the run.
 
 Why so:
-    * Listing, not notifications. Status: accepted. Notifications get lost and come twice; a listing is the truth. Cost:
-      a request for each thousand objects in each run.
+    * Listing, not notifications. Status: accepted. Notifications get lost and come twice; a listing is the truth, and
+      they only say what to read first. Cost: a request for each thousand objects in each run.
     * Duplicates are found by content. Status: accepted. A redelivery is a new object with a new name. Cost: device and
       time of the stored rows of the touched dates are read back for each batch.
 """
@@ -27,6 +27,7 @@ from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
 from pipelines.lake import Lake
 from pipelines.ledger import Intent, Ledger, Source
+from pipelines.listing import everything
 from pipelines.quarantine import Rejected
 from pipelines.records import WHOLE
 from pipelines.streams import EventStream, Part, Stream, TelemetryStream
@@ -131,7 +132,7 @@ class _Run:
         known = self._ledger.known(planned)
         fresh = [
             Source(entry.key, entry.etag, entry.size)
-            for entry in self._store.list(self._stream.prefix)
+            for entry in everything(self._store, self._stream.prefix)
             if (entry.key, entry.etag) not in known
         ]
         fresh.sort(key=lambda source: source.key not in self._first)

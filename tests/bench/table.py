@@ -67,9 +67,9 @@ def write(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(document(rows, machine), indent=1) + "\n")
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
+def show(rows: Sequence[Row], console: Console, title: str = "Features: measured") -> None:
     """Print the rows for people."""
-    table = Table(title="Features: measured", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("id", "value", "goal", "", "runs", "peers"):
         table.add_column(name, justify="right" if name in ("value", "goal") else "left", overflow="fold")
     for row in rows:
