@@ -23,7 +23,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store as Client
 
 from serving.s3 import connection
-from serving.store import Entry, Fetched
+from serving.store import Entry, Fetched, Level
 
 _PAGE = 1000
 _CREDENTIALS_FOR = timedelta(minutes=5)  # boto3 renews those that end within ten minutes
@@ -106,6 +106,19 @@ class Bulk:
         except (BaseError, OSError, ValueError) as error:
             raise self._failed(error) from error
         self._failures = 0
+
+    def level(self, prefix: str) -> Level:
+        """List one level of names; see `pages`."""
+        try:
+            found = obstore.list_with_delimiter(self._usable(), prefix or None)
+            entries = tuple(_entry(meta) for meta in found["objects"])
+            folders = tuple(f"{name}/" for name in found["common_prefixes"])
+        except (BaseError, OSError, ValueError) as error:
+            raise self._failed(error) from error
+        if not all(entry.size for entry in entries):
+            raise BulkError("an empty object")
+        self._failures = 0
+        return Level(entries, folders)
 
     def _usable(self) -> Client:
         if self._client is None or self._failures >= _FAILURES:

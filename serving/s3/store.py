@@ -10,12 +10,13 @@ twice before any ETag fitted. Of a part-wise object without checksum only the le
 ones S3 demands are not sent, because many look-alikes refuse them.
 """
 
+import contextlib
 import hashlib
 import io
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -168,6 +169,10 @@ class S3Store:
 
     def level(self, prefix: str) -> Level:
         """What lies directly below a prefix; see ``serving.store.Store``."""
+        if self._bulk:
+            with contextlib.suppress(BulkError):
+                found, cut = self._bulk.level(self._folder + prefix), len(self._folder)
+                return Level(self._cut(found.entries), tuple(name[cut:] for name in found.folders))
         entries: list[Entry] = []
         folders: list[str] = []
         for page in self._pages(prefix, Delimiter="/"):
@@ -195,18 +200,23 @@ class S3Store:
 
     def _list_in_bulk(self, bulk: Bulk, prefix: str, after: str) -> Iterator[Entry]:
         """By the bulk client as long as it gets on, the rest by boto3."""
-        stuck, cut = False, len(self._folder)
+        stuck = False
         while not stuck:
             stuck = True
             try:
                 for page in bulk.pages(self._folder + prefix, self._folder + after if after else ""):
-                    entries = [Entry(e.key[cut:], e.size, e.etag, e.modified_us) for e in page]
+                    entries = self._cut(page)
                     yield from entries
                     after, stuck = (entries[-1].key, False) if entries else (after, stuck)
             except BulkError:
                 continue
             return
         yield from self._list(prefix, after)
+
+    def _cut(self, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+        """Entries with keys instead of whole names."""
+        start = len(self._folder)
+        return tuple(Entry(each.key[start:], each.size, each.etag, each.modified_us) for each in entries)
 
     def _list(self, prefix: str, after: str) -> Iterator[Entry]:
         arguments = {"StartAfter": self._folder + after} if after else {}

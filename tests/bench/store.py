@@ -104,8 +104,14 @@ def _obstore() -> tuple[Callable[[str], int], Callable[[], int]]:
     import obstore
     from obstore.store import S3Store
 
-    account = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-east-1"}
-    made = S3Store(BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options={"allow_http": True}, **account)
+    made = S3Store(
+        BUCKET,
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        access_key_id="key",
+        secret_access_key="secret",
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
     return (
         lambda key: len(obstore.get(made, key).bytes().to_bytes()),
         lambda: sum(len(page) for page in obstore.list(made, "raw/", chunk_size=1000)),

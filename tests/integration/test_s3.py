@@ -31,7 +31,7 @@ from serving.probe import unsafe_because
 from serving.s3 import S3Store, connection
 from serving.s3 import bulk as bulk_client
 from serving.s3 import store as s3
-from serving.store import PART_BYTES, open_store
+from serving.store import PART_BYTES, Level, open_store
 
 BUCKET = "plant"
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -358,12 +358,22 @@ def test_what_is_fetched_carries_its_version_and_what_its_writer_attached(store,
     assert [found.entry] == list(store.list("raw/"))
 
 
-def test_one_level_is_told_apart_from_what_lies_below(store):
+@pytest.mark.parametrize("bulk", [True, False], ids=["bulk", "boto3"])
+def test_one_level_is_told_apart_from_what_lies_below(store, bucket, server, monkeypatch, bulk):
+    if not bulk:
+        monkeypatch.setattr(store, "_bulk", None)
     for key in ("raw/2025/01/a", "raw/2025/02/a", "raw/2026/01/a", "raw/b", "raw/a"):
         store.put(key, b"x")
+    server.requests.clear()
     level = store.level("raw/")
     assert [entry.key for entry in level.entries] == ["raw/a", "raw/b"]
     assert level.folders == ("raw/2025/", "raw/2026/")
+    assert len(server.requests) == 1
+    assert store.level("").folders == ("raw/",)
+    assert store.level("none/") == Level((), ())
+    client = boto3.client("s3", region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key=f"{store.uri.removeprefix(f's3://{bucket}/')}/raw/", Body=b"")
+    assert store.level("raw/") == level
 
 
 def test_a_large_object_goes_in_parts_and_comes_back_whole(store, server):
