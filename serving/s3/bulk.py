@@ -19,7 +19,7 @@ from typing import Any
 import obstore
 from boto3.session import Session
 from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, InvalidPathError
 from obstore.store import S3Store as Client
 
 from serving.s3 import connection
@@ -28,7 +28,9 @@ from serving.store import Entry, Fetched, Level
 _PAGE = 1000
 _CREDENTIALS_FOR = timedelta(minutes=5)  # boto3 renews those that end within ten minutes
 _BUCKET = re.compile("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # the client panics on what is no part of an address
-_FAILURES = 5  # in a row, after which this client is not asked any more: its way to the service is another than boto3's
+_FAILURES = 100
+"""In a row, after which this client is not asked any more: its way to the service must be another than boto3's."""
+_HARMLESS = (FileNotFoundError, InvalidPathError, ValueError)  # the service was reached, or was not needed to know
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +48,7 @@ class Bulk:
     """
 
     def __init__(self, session: Session, client: Any, bucket: str) -> None:
-        endpoint = client.meta.endpoint_url
+        endpoint, region = client.meta.endpoint_url, client.meta.region_name
         self._failures = 0
         self._client: Client | None = None
         if session.get_credentials() is None or not _BUCKET.fullmatch(bucket):
@@ -54,7 +56,7 @@ class Bulk:
         self._client = Client(
             bucket,
             endpoint=endpoint,
-            region=client.meta.region_name or "us-east-1",
+            region=region if region not in (None, "aws-global") else "us-east-1",
             virtual_hosted_style_request=False,
             credential_provider=Boto3CredentialProvider(session, ttl=_CREDENTIALS_FOR),
             client_options={
@@ -126,7 +128,7 @@ class Bulk:
         return self._client
 
     def _failed(self, error: Exception) -> BulkError:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, _HARMLESS):
             self._failures += 1
         return BulkError(str(error))
 
