@@ -12,7 +12,7 @@ READY := .venv/.ready
 SPARK := .venv/.spark
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features bench-ingest
+.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features bench-ingest bench-store
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libr
 
 bench-ingest: $(READY) $(BENCH_READY)  ## Ingest beside parsers and scans, and over long histories; BENCH=quick takes a part
 	@$(BIN)/python -m tests.bench.ingest
+
+bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore alone, one minute
+	@$(BIN)/python -m tests.bench.store
 
 $(BENCH_READY): infra/bench.lock
 	@$(PYTHON) -m venv --without-pip build/bench-env

@@ -22,6 +22,7 @@ Rooms, from the door inwards:
     importers                                       public data sets become raw objects
     formats columns salvage records validate events raw objects become accepted rows and rejects
     ingest streams ledger unique quarantine         each row once, each reject kept
+    listing fetching notices                        which objects there are, read many at a time, and hints of new ones
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth                          how far devices reach, what happened, what came before

@@ -88,6 +88,18 @@ class QuarantineError(PipelineError):
     code: ClassVar[str] = "TM-308"
 
 
+class UnsafeStoreError(PipelineError):
+    """Several writers may share this store, and it does not keep its promise to them.
+
+    Ledgers rest on a conditional write that only one of several writers wins. This service lets more than one win, so
+    two runs at once could take in a reading twice or lose a release. Use a service with true conditional writes
+    (`tidemill doctor` tells), or give `--single-writer` and make sure yourself that one process writes at a time.
+    """
+
+    code: ClassVar[str] = "TM-314"
+    exit_code: ClassVar[int] = 2
+
+
 class EngineMissingError(PipelineError):
     """The Spark engine was asked for and cannot be started here.
 

@@ -8,8 +8,8 @@ on a local folder the second one says that the first is at work, on S3 it does u
 What cannot be taken is quarantined before the commit, with the reason; nothing in a raw object stops the run.
 
 Why so:
-    * Listing, not notifications. Status: accepted. Notifications get lost and come twice; a listing is the truth. Cost:
-      a request for each thousand objects in each run.
+    * Listing, not notifications. Status: accepted. Notifications get lost and come twice; a listing is the truth, and
+      they only say what to read first. Cost: a request for each thousand objects in each run.
     * Duplicates are found by content. Status: accepted. A redelivery is a new object with a new name. Cost: device and
       time of the stored rows of the touched dates are read back for each batch.
 """
@@ -18,7 +18,7 @@ import contextlib
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -27,6 +27,7 @@ from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
 from pipelines.lake import Lake
 from pipelines.ledger import Intent, Ledger, Source
+from pipelines.listing import everything
 from pipelines.quarantine import Rejected
 from pipelines.records import WHOLE
 from pipelines.streams import EventStream, Part, Stream, TelemetryStream
@@ -76,7 +77,9 @@ def silent(_stage: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
-def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progress = silent) -> IngestSummary:
+def ingest(
+    store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progress = silent, *, first: Collection[str] = ()
+) -> IngestSummary:
     """Take in all raw objects of a fleet that were not taken in yet.
 
     Args:
@@ -85,6 +88,7 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
         fleet: Whose telemetry and events.
         now_us: The clock, UTC microseconds.
         progress: Told after each part of a batch.
+        first: Keys to take in before all others, where the listing shows them; see `pipelines.notices`.
 
     Raises:
         NothingStoredError: There is nothing under ``raw/<fleet>/``.
@@ -99,7 +103,7 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
     summary = IngestSummary()
     with _alone(store, fleet.name):
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
-            for batch in _Run(store, fleet.name, stream, now_us, progress).batches():
+            for batch in _Run(store, fleet.name, stream, now_us, progress, first=first).batches():
                 summary += batch
             stream.table.open().compact()
     return summary
@@ -108,12 +112,15 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
 class _Run:
     """One stream of one run."""
 
-    def __init__(self, store: Store, fleet: str, stream: Stream, now_us: int, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, fleet: str, stream: Stream, now_us: int, progress: Progress, *, first: Collection[str]
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._stream = stream
         self._now_us = now_us
         self._progress = progress
+        self._first = frozenset(first)
         self._ledger = Ledger(store, stream.ledger)
         self._done = 0
         self._total = 0
@@ -125,9 +132,10 @@ class _Run:
         known = self._ledger.known(planned)
         fresh = [
             Source(entry.key, entry.etag, entry.size)
-            for entry in self._store.list(self._stream.prefix)
+            for entry in everything(self._store, self._stream.prefix)
             if (entry.key, entry.etag) not in known
         ]
+        fresh.sort(key=lambda source: source.key not in self._first)
         left = [self._ledger.intent(seq) for seq in planned if seq > reached]
         self._total = len(fresh) + sum(len(intent.objects) for intent in left)
         with ThreadPoolExecutor(_THREADS) as pool:

@@ -1,7 +1,8 @@
 """Does a store keep what ingest, ledger and release rest on? Asked by ``tidemill doctor``, answered in findings.
 
 Each check tries the real thing below ``probe/`` and removes what it wrote. A probe cannot prove that a store is safe,
-but one that races, forgets or lags shows it within a few rounds.
+but one that races, forgets or lags shows it within a few rounds. That several writers are safe is remembered in the
+store itself, so that what relies on it need not try each time.
 
     >>> import tempfile, time
     >>> from serving.store import open_store
@@ -10,27 +11,35 @@ but one that races, forgets or lags shows it within a few rounds.
     ok rights
     ok listing
     ok conditional writes
+    ok large objects
     ok clock
 """
 
 import contextlib
+import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from features.errors import TidemillError
-from serving.errors import StoreError
+from pipelines.errors import UnsafeStoreError
+from serving.errors import MissingObjectError, StoreDeniedError, StoreError
 from serving.probe import FOLDER, unsafe_because
-from serving.store import Store
+from serving.store import PART_BYTES, Remote, Store
 
 Verdict = Literal["ok", "warn", "fail"]
 
+VERDICT: Final = f"{FOLDER}/verdict.json"
+"""What was found, when, and at which address."""
+GOOD_FOR_US: Final = 30 * 86_400_000_000
 _WRITERS, _RACES = 8, 20
 _LISTED = 25
 _TOLERATED_US = 5_000_000
 """Signatures of S3 bear 15 minutes; what suffers before that is telling late readings from early ones."""
+_ACTIONS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
+_CONDITIONAL = "conditional writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,8 @@ def probe(store: Store, clock: Callable[[], int]) -> list[Finding]:
         return findings
     checks: dict[str, Callable[[], Finding]] = {
         "listing": partial(_listing, store, folder),
-        "conditional writes": partial(_conditional, store),
+        _CONDITIONAL: partial(_conditional, store),
+        "large objects": partial(_large, store, folder),
         "clock": partial(_clock, store, folder, clock),
     }
     for check, look in checks.items():
@@ -77,22 +87,104 @@ def probe(store: Store, clock: Callable[[], int]) -> list[Finding]:
     return findings
 
 
-def _rights(store: Store, folder: str) -> Finding:
-    key = f"{folder}rights"
-    doing = "write"
+def verdict(findings: Sequence[Finding]) -> str:
+    """What the findings come to, in one sentence.
+
+    Example:
+        >>> verdict([Finding("rights", "ok", ""), Finding("conditional writes", "fail", "2 of 8 writers won")])
+        'one writer at a time only, because 2 of 8 writers won'
+    """
+    broken = [each for each in findings if each.verdict == "fail"]
+    if not broken:
+        return "this store is safe for several writers"
+    because = "; ".join(each.sentence for each in broken)
+    if [each.check for each in broken] == [_CONDITIONAL]:
+        return f"one writer at a time only, because {because}"
+    return f"this store cannot be worked with, because {because}"
+
+
+def remember(store: Store, findings: Sequence[Finding], now_us: int) -> None:
+    """Write down what the race of writers on a remote store came to; nothing where it was not run."""
+    raced = next((each for each in findings if each.check == _CONDITIONAL), None)
+    if raced and isinstance(store, Remote):
+        safe = raced.verdict == "ok"
+        found = {"endpoint": store.endpoint, "probed_us": now_us, "safe": safe, "sentence": raced.sentence}
+        store.put(VERDICT, json.dumps(found).encode())
+
+
+def require_several_writers(store: Store, now_us: int) -> None:
+    """Refuse a store on which two writers could both win; one in a folder is known to be safe.
+
+    A good verdict holds for thirty days at the address where it was found. A bad one is looked into each time.
+
+    Args:
+        store: Where several processes may write at a time.
+        now_us: The clock, UTC microseconds.
+
+    Raises:
+        UnsafeStoreError: Conditional writes were won by several writers.
+        StoreError: The store does not answer, or does not let us write.
+    """
+    if not isinstance(store, Remote) or _known_safe(store, now_us):
+        return
+    raced = _conditional(store)
+    remember(store, [raced], now_us)
+    if raced.verdict == "fail":
+        raise UnsafeStoreError(
+            "this store is safe for one writer at a time only",
+            where=f"{store.uri} at {store.endpoint}",
+            why=raced.sentence,
+            fix="use a store with conditional writes; or --single-writer, if no other process writes",
+        )
+
+
+def _known_safe(store: Store, now_us: int) -> bool:
+    endpoint = store.endpoint if isinstance(store, Remote) else ""
     try:
-        store.put(key, b"one")
-        doing = "read"
-        same = store.get(key) == b"one"
-        doing = "list"
-        listed = [entry.key for entry in store.list(key)] == [key]
-        doing = "delete"
-        store.delete(key)
-    except TidemillError as error:
-        return _failure("rights", error, f"cannot {doing}: ")
-    if not (same and listed):
+        found = json.loads(store.get(VERDICT))
+        fresh = 0 <= now_us - int(found["probed_us"]) < GOOD_FOR_US
+        return bool(found["safe"] is True and found["endpoint"] == endpoint and fresh)
+    except (MissingObjectError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _rights(store: Store, folder: str) -> Finding:
+    """Which of the four rights there are; each is tried, because one policy statement often grants them one by one."""
+    key = f"{folder}rights"
+    tries: dict[str, Callable[[], object]] = {
+        "write": lambda: store.put(key, b"one"),
+        "read": lambda: store.get(key),
+        "list": lambda: [entry.key for entry in store.list(key)],
+        "delete": lambda: store.delete(key),
+    }
+    found: dict[str, object] = {}
+    denied: dict[str, StoreDeniedError] = {}
+    for right, attempt in tries.items():
+        try:
+            found[right] = attempt()
+        except StoreDeniedError as error:
+            denied[right] = error
+        except TidemillError as error:
+            if not (
+                "write" in denied and isinstance(error, MissingObjectError)
+            ):  # it may be read; it is just not there
+                return _failure("rights", error, f"cannot {right}: ")
+    if denied:
+        return _denials(store, denied)
+    if (found["read"], found["list"]) != (b"one", [key]):
         return Finding("rights", "fail", "what was written is not what is read or listed", "use another store")
     return Finding("rights", "ok", "objects can be written, read, listed and deleted")
+
+
+def _denials(store: Store, denied: dict[str, StoreDeniedError]) -> Finding:
+    error = next(iter(denied.values()))
+    given = [right for right in _ACTIONS if right not in denied]
+    why = f"{error.what}: {error.why}" if error.why else error.what
+    sentence = f"cannot {', '.join(denied)} ({why}); can {', '.join(given) or 'nothing'}"
+    fix = error.fix or "check the credentials and their rights"
+    if isinstance(store, Remote):
+        fix = f"{fix}; missing: {', '.join(_ACTIONS[right] for right in denied)}"
+    return Finding("rights", "fail", sentence, fix)
 
 
 def _listing(store: Store, folder: str) -> Finding:
@@ -120,8 +212,18 @@ def _conditional(store: Store) -> Finding:
     reason = unsafe_because(store, rounds=_RACES, writers=_WRITERS)
     if reason:
         fix = "use a store with conditional writes, or make sure that one process writes at a time"
-        return Finding("conditional writes", "fail", reason, fix)
-    return Finding("conditional writes", "ok", f"{_RACES} races of {_WRITERS} writers had one winner each")
+        return Finding(_CONDITIONAL, "fail", reason, fix)
+    return Finding(_CONDITIONAL, "ok", f"{_RACES} races of {_WRITERS} writers had one winner each")
+
+
+def _large(store: Store, folder: str) -> Finding:
+    """Whether an object that S3 takes in parts comes back whole."""
+    key, data = f"{folder}large", secrets.token_bytes(PART_BYTES + 1)
+    with _removed(store, [key]):
+        store.put(key, data)
+        if store.get(key) != data:
+            return Finding("large objects", "fail", "an object in parts came back different", "use another store")
+    return Finding("large objects", "ok", f"an object of {len(data) / 2**20:.0f} MiB came back whole")
 
 
 def _clock(store: Store, folder: str, clock: Callable[[], int]) -> Finding:

@@ -76,6 +76,13 @@ class Run:
 
         return open_store(self.settings.store, create=create)
 
+    def admit_writers(self, store: "Store", *, single: bool) -> None:
+        """Refuse a store that several writers could not share, unless somebody answers for there being one only."""
+        if not single:
+            from pipelines.probe import require_several_writers  # noqa: PLC0415 - `--help` must not pay for it
+
+            require_several_writers(store, self.now_us)
+
     @property
     def now_us(self) -> int:
         """The time, UTC microseconds: read here once a command asks, and handed down as an argument."""

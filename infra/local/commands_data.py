@@ -2,14 +2,17 @@
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
-from infra.local.parameters import FLEET, MOMENT, iso
+from infra.local.parameters import FLEET, MOMENT, SINGLE_WRITER, iso
 from infra.local.pumps.plan import Plan
+
+if TYPE_CHECKING:
+    from pipelines.notices import Heard
 
 MOST_BYTES = 200  # of a rejected record that are shown
 
@@ -65,25 +68,49 @@ def pumps(run: Run, *, start: int, to_day: int | None, processes: int, **options
 simulate.add_command(pumps)
 
 
-@command("Take in what devices wrote since the last time.", example="tidemill ingest pumps")
+@command(
+    "Take in what devices wrote since the last time.",
+    example="tidemill ingest pumps",
+    also="With --queue, objects that S3 has told of are read first; what is read is decided by a listing all the same.",
+)
 @click.argument("fleet", type=FLEET)
-def ingest(run: Run, fleet: str) -> Outcome:
+@click.option("--queue", metavar="URL", help="SQS queue with S3's notices of new objects.")
+@click.option("--wait", default=0.0, type=click.FloatRange(0, 3600), metavar="SECONDS", help="For a first notice.")
+@SINGLE_WRITER
+def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_writer: bool) -> Outcome:
     """Ingest a fleet."""
     from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
     from pipelines.ingest import ingest as take_in  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
 
     store = run.open_store()
-    summary = take_in(store, Lake(store.uri), catalog.load(fleet).fleet, run.now_us, run.console.progress)
+    run.admit_writers(store, single=single_writer)
+    heard = _hear(run, queue, wait)
+    known = catalog.load(fleet).fleet
+    summary = take_in(store, Lake(store.uri), known, run.now_us, run.console.progress, first=heard.keys)
+    for fault in filter(None, [*heard.faults, heard.forget()]):
+        run.console.say(fault)
     rejected = summary.quarantined + summary.unreadable
     lines = [
+        *([f"{len(heard.messages):,} messages told of {len(heard.keys):,} objects"] if queue else []),
         f"{summary.objects:,} new objects in {summary.batches} batches",
         f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
     ]
-    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
+    notices = {"messages": len(heard.messages), "hints": len(heard.keys), "faults": len(heard.faults)} if queue else {}
+    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary), **notices}, lines)
+
+
+def _hear(run: Run, queue: str | None, wait: float) -> "Heard":
+    from pipelines.notices import Heard, hear  # noqa: PLC0415 - `--help` must not pay for it
+
+    if queue is None:
+        return Heard()
+    from serving.s3.queue import SqsQueue  # noqa: PLC0415 - boto3 is not everywhere
+
+    return hear(SqsQueue.open(queue), run.settings.store, wait)
 
 
 @click.group(help="Look at rejected records and take them in again.")

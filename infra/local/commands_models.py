@@ -10,7 +10,7 @@ import click
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
 from infra.local.errors import CommandError
-from infra.local.parameters import ESTIMATOR, MOMENT, USECASE
+from infra.local.parameters import ESTIMATOR, MOMENT, SINGLE_WRITER, USECASE
 
 if TYPE_CHECKING:
     from serving.reconcile import Outcome as Step
@@ -120,13 +120,15 @@ def monitor(run: Run, usecase: str) -> Outcome:
     also="Compares the alias champion of every model with what is published and takes the next step: releases, rolls "
     "back, withdraws, or refuses with a reason, which is also a tag of the version. Running it twice changes nothing.",
 )
-def release(run: Run) -> Outcome:
+@SINGLE_WRITER
+def release(run: Run, *, single_writer: bool) -> Outcome:
     """Reconcile once; exit code 1 when a version is refused."""
     from pipelines.registry import Registry  # noqa: PLC0415 - `--help` must not pay for it
     from serving.reconcile import reconcile  # noqa: PLC0415 - see above
     from serving.trust.publisher import Publisher  # noqa: PLC0415 - see above
 
     store = run.open_store()
+    run.admit_writers(store, single=single_writer)
     publisher = Publisher(store, run.settings.keys)
     steps = reconcile(Registry(run.settings.tracking), store, publisher, run.now_us)
     lines = [_told(step) for step in steps] or ["no model is registered yet: tidemill train pump_failure"]

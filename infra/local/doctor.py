@@ -120,7 +120,7 @@ def store(uri: str, *, by_default: bool = False) -> Finding:
 
     ``by_default`` says that nobody named this store: then it need not be there yet.
     """
-    from pipelines.probe import probe  # noqa: PLC0415 - one check's need
+    from pipelines.probe import probe, remember, verdict  # noqa: PLC0415 - one check's need
     from serving.store import open_store  # noqa: PLC0415 - one check's need
 
     try:
@@ -131,14 +131,19 @@ def store(uri: str, *, by_default: bool = False) -> Finding:
         return Finding("store", "fail", f"{uri}: {error.what}", error.fix)
     except TidemillError as error:
         return Finding("store", "fail", f"{uri}: {error.what}", error.fix)
-    found = probe(opened, lambda: time.time_ns() // 1000)
-    states: tuple[State, ...] = ("fail", "warn")
-    for state in states:
-        bad = [each for each in found if each.verdict == state]
-        if bad:
-            sentence = "; ".join(f"{each.check}: {each.sentence}" for each in bad)
-            return Finding("store", state, f"{uri}: {sentence}", bad[0].fix)
-    return Finding("store", "ok", f"{uri} is fit for several writers")
+    found = probe(opened, _now_us)
+    try:
+        remember(opened, found, _now_us())
+    except TidemillError as error:
+        return Finding("store", "fail", f"{uri}: {error.what}", error.fix)
+    bad = [each for state in ("fail", "warn") for each in found if each.verdict == state]
+    warnings = [f"{each.check}: {each.sentence}" for each in bad if each.verdict == "warn"]
+    state: State = bad[0].verdict if bad else "ok"
+    return Finding("store", state, f"{uri}: {'; '.join([verdict(found), *warnings])}", bad[0].fix if bad else "")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def tracking(url: str, now_us: int) -> Finding:

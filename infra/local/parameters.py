@@ -89,3 +89,8 @@ FLEET = Name("fleet", _fleets)
 USECASE = Name("use case", _usecases)
 ESTIMATOR = Name("estimator", _estimators)
 MOMENT = Moment()
+SINGLE_WRITER = click.option(
+    "--single-writer",
+    is_flag=True,
+    help="No other process writes to this store: do not ask whether several could.",
+)

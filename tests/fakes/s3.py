@@ -1,6 +1,12 @@
-"""An S3 server on loopback. It answers one request at a time, so that its conditional writes are atomic as S3's are."""
+"""An S3 and SQS server on loopback.
 
+It answers one request at a time, so that its conditional writes are atomic as S3's are; told to be careless, it looks
+first and writes later, as some services do.
+"""
+
+import io
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,14 +24,25 @@ class _Silent(WSGIRequestHandler):
 
 
 @contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
+def s3_server(*, careless: bool = False) -> Iterator[dict[str, str]]:
     """A running server with an empty bucket; yields the environment in which programs find it."""
     application = DomainDispatcherApplication(create_backend_app)
     lock = threading.Lock()
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if careless and environ.pop("HTTP_IF_NONE_MATCH", None) and _exists(environ):
+            start("412 Precondition Failed", [("Content-Length", "0")])
+            return [b""]
         with lock:
             return list(application(environ, start))
+
+    def _exists(environ: dict[str, Any]) -> bool:
+        status: list[str] = []
+        question = {**environ, "REQUEST_METHOD": "HEAD", "wsgi.input": io.BytesIO(), "CONTENT_LENGTH": "0"}
+        with lock:
+            list(application(question, lambda line, *_: status.append(line)))
+        time.sleep(0.005)
+        return status[0].startswith("200")
 
     server = make_server("127.0.0.1", 0, answer, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

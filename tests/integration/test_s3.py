@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from serving import s3
 from serving.errors import (
+    DamagedObjectError,
     InvalidKeyError,
     InvalidStoreUriError,
     MissingObjectError,
@@ -28,8 +28,10 @@ from serving.errors import (
     StoreUnreachableError,
 )
 from serving.probe import unsafe_because
-from serving.s3 import S3Store
-from serving.store import open_store
+from serving.s3 import S3Store, connection
+from serving.s3 import bulk as bulk_client
+from serving.s3 import store as s3
+from serving.store import PART_BYTES, Level, open_store
 
 BUCKET = "plant"
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -49,6 +51,9 @@ class Server:
         self.careless = False
         self.lose_answers = 0
         self.cut_bodies = 0
+        self.spoil = self._spoilt = 0
+        self.etag = ""
+        self.sealed = False
         self.answers: list[tuple[str, str]] = []
         self.requests: list[tuple[str, str]] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
@@ -71,8 +76,20 @@ class Server:
         if self.careless and environ.pop("HTTP_IF_NONE_MATCH", None) and self._exists(environ):
             start("412 Precondition Failed", [("Content-Length", "0")])
             return [b""]
+        reading = environ["REQUEST_METHOD"] == "GET" and "list-type" not in environ["QUERY_STRING"]
+
+        def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            if reading and self.etag:
+                headers = [(name, self.etag if name.lower() == "etag" else value) for name, value in headers]
+            if reading and self.sealed:
+                headers = [*headers, ("x-amz-server-side-encryption", "aws:kms")]
+            return start(status, headers, *more)
+
         with self._lock:
-            done = list(self._application(environ, start))
+            done = list(self._application(environ, answer))
+        if reading and self.spoil:
+            self.spoil -= 1
+            return [bytes([self._next(), *b"".join(done)[1:]])]
         if self.lose_answers:
             self.lose_answers -= 1
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
@@ -80,6 +97,10 @@ class Server:
             self.cut_bodies -= 1
             return [b"".join(done)[:-1]]
         return done
+
+    def _next(self) -> int:
+        self._spoilt += 1
+        return self._spoilt % 32  # no byte of the tests' objects, and never the same twice
 
     def _exists(self, environ: dict[str, Any]) -> bool:
         status: list[str] = []
@@ -108,8 +129,9 @@ def surroundings(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(s3, "_BUSY_S", 0.001)
-    monkeypatch.setattr(s3, "ATTEMPTS", 3)
+    monkeypatch.setattr(connection, "ATTEMPTS", 3)
     server.careless, server.lose_answers, server.cut_bodies, server.answers, server.requests = False, 0, 0, [], []
+    server.spoil, server.etag, server.sealed = 0, "", False
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +176,7 @@ def test_two_prefixes_of_one_bucket_do_not_see_each_other(bucket):
 
 def test_a_listing_of_many_pages_is_sorted_and_starts_where_told(store, server, monkeypatch):
     monkeypatch.setattr(s3, "PAGE", 10)
+    monkeypatch.setattr(store, "_bulk", None)
     expected = [f"raw/{number:04d}" for number in range(25)]
     for key in [*reversed(expected), "other"]:
         store.put(key, b"")
@@ -205,7 +228,7 @@ def test_a_conflict_is_tried_again_until_it_is_decided(store, server):
     conflict = ("409 Conflict", "ConditionalRequestConflict")
     server.answers = [conflict, conflict]
     assert store.put_if_absent("ledger/conflict", b"mine")
-    server.answers = [conflict] * s3.ATTEMPTS
+    server.answers = [conflict] * connection.ATTEMPTS
     with pytest.raises(StoreUnreachableError, match="keep this key busy"):
         store.put_if_absent("ledger/conflict-2", b"mine")
 
@@ -218,9 +241,9 @@ def test_a_passing_fault_is_not_noticed(store, server):
 
 def test_a_body_that_breaks_off_is_read_again_and_never_handed_out(store, server):
     store.put("key", b"data")
-    server.cut_bodies = s3.ATTEMPTS - 1
+    server.cut_bodies = connection.ATTEMPTS  # one of them is met by the bulk client
     assert store.get("key") == b"data"
-    server.cut_bodies = s3.ATTEMPTS
+    server.cut_bodies = connection.ATTEMPTS + 1
     with pytest.raises(StoreUnreachableError):
         store.get("key")
 
@@ -238,7 +261,7 @@ def test_a_body_that_breaks_off_is_read_again_and_never_handed_out(store, server
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
 def test_refusals_are_told_apart(store, server, answer, error):
-    server.answers = [answer] * s3.ATTEMPTS
+    server.answers = [answer] * (connection.ATTEMPTS + 1)
     with pytest.raises(error) as caught:
         store.get("key")
     assert store.uri in str(caught.value)
@@ -262,7 +285,7 @@ def test_a_service_that_is_not_there_is_unreachable(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free.getsockname()[1]}")
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
     store = open_store("s3://plant/x")
     for call in (lambda: store.get("a"), lambda: list(store.list(""))):
         with pytest.raises(StoreUnreachableError) as caught:
@@ -273,8 +296,8 @@ def test_a_service_that_is_not_there_is_unreachable(monkeypatch):
 def test_a_service_that_stays_silent_is_unreachable(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(s3, "ATTEMPTS", 1)
-        monkeypatch.setattr(s3, "READ_S", 0.2)
+        monkeypatch.setattr(connection, "ATTEMPTS", 1)
+        monkeypatch.setattr(connection, "READ_S", 0.2)
         with pytest.raises(StoreUnreachableError, match="Read timeout"):
             open_store("s3://plant/x").get("a")
 
@@ -296,6 +319,135 @@ def test_an_unknown_profile_denies(monkeypatch):
 def test_a_bucket_that_cannot_be_is_refused(uri):
     with pytest.raises(InvalidStoreUriError):
         open_store(uri).get("a")
+
+
+ODD = [
+    "raw/a é.json",
+    "raw/a%3Db",
+    "raw/a~b'()*!",
+    "raw/dots../x",
+    "raw/dt=2025-11-24/x+y.json",
+    "raw/q?x#y&z",
+    "raw/tab\there",
+    "raw/{b}[c]^`|<>",
+    "raw/\U0001d11e",
+]
+
+
+def test_odd_keys_that_others_wrote_are_listed_and_read_as_they_are(store, bucket):
+    client, folder = boto3.client("s3", region_name="us-east-1"), store.uri.removeprefix(f"s3://{bucket}/")
+    for key in ODD:
+        client.put_object(Bucket=bucket, Key=f"{folder}/{key}", Body=key.encode())
+    assert [entry.key for entry in store.list("raw/")] == ODD
+    assert [entry.key for entry in store.list("raw/", ODD[3])] == ODD[4:]
+    assert [store.get(key) for key in ODD] == [key.encode() for key in ODD]
+    client.put_object(Bucket=bucket, Key=f"{folder}/raw/empty//segment", Body=b"x")
+    assert [entry.key for entry in store.list("raw/")] == sorted([*ODD, "raw/empty//segment"])
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["bulk", "boto3"])
+def test_what_is_fetched_carries_its_version_and_what_its_writer_attached(store, bucket, monkeypatch, bulk):
+    if not bulk:
+        monkeypatch.setattr(store, "_bulk", None)
+    client, folder = boto3.client("s3", region_name="us-east-1"), store.uri.removeprefix(f"s3://{bucket}/")
+    client.put_object(
+        Bucket=bucket, Key=f"{folder}/raw/a", Body=b"data", Metadata={"device": "press-7"}, ContentType="text/plain"
+    )
+    found = store.fetch("raw/a")
+    assert (found.data, found.metadata) == (b"data", {"device": "press-7"})
+    assert [found.entry] == list(store.list("raw/"))
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["bulk", "boto3"])
+def test_one_level_is_told_apart_from_what_lies_below(store, bucket, server, monkeypatch, bulk):
+    if not bulk:
+        monkeypatch.setattr(store, "_bulk", None)
+    for key in ("raw/2025/01/a", "raw/2025/02/a", "raw/2026/01/a", "raw/b", "raw/a"):
+        store.put(key, b"x")
+    server.requests.clear()
+    level = store.level("raw/")
+    assert [entry.key for entry in level.entries] == ["raw/a", "raw/b"]
+    assert level.folders == ("raw/2025/", "raw/2026/")
+    assert len(server.requests) == 1
+    assert store.level("").folders == ("raw/",)
+    assert store.level("none/") == Level((), ())
+    client = boto3.client("s3", region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key=f"{store.uri.removeprefix(f's3://{bucket}/')}/raw/", Body=b"")
+    assert store.level("raw/") == level
+
+
+def test_a_large_object_goes_in_parts_and_comes_back_whole(store, server):
+    data = secrets.token_bytes(PART_BYTES + 1)
+    server.requests.clear()
+    store.put("large", data)
+    assert [method for method, _ in server.requests] == ["POST", "PUT", "PUT", "POST"]
+    assert store.get("large") == data
+    assert next(iter(store.list("large"))).etag.endswith("-2")
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["bulk", "boto3"])
+def test_a_damaged_body_is_read_again_and_never_handed_out(store, server, monkeypatch, bulk):
+    if not bulk:
+        monkeypatch.setattr(store, "_bulk", None)
+    store.put("key", b"data")
+    assert store.get("key") == b"data"
+    server.spoil = 2
+    assert store.get("key") == b"data"
+    assert server.spoil == 0
+    server.spoil = 10
+    with pytest.raises(DamagedObjectError, match="its MD5 is not its ETag"):
+        store.get("key")
+
+
+def test_a_checksum_of_s3_itself_is_looked_at_where_there_is_one(store, bucket, server, monkeypatch):
+    monkeypatch.setattr(store, "_bulk", None)
+    monkeypatch.setattr(store, "_tags_are_digests", False)
+    client, folder = boto3.client("s3", region_name="us-east-1"), store.uri.removeprefix(f"s3://{bucket}/")
+    client.put_object(Bucket=bucket, Key=f"{folder}/a", Body=b"data", ChecksumAlgorithm="CRC32")
+    assert store.get("a") == b"data"
+    server.spoil = connection.ATTEMPTS - 1
+    assert store.get("a") == b"data"
+    server.spoil = 10
+    with pytest.raises(DamagedObjectError, match="Expected checksum"):
+        store.get("a")
+
+
+def test_a_service_whose_etags_only_look_like_digests_is_recognised(store, server):
+    store.put("a", b"data")
+    server.etag = '"0123456789abcdef0123456789abcdef"'
+    assert store.get("a") == b"data"
+    server.requests.clear()
+    assert store.get("a") == b"data"
+    assert len(server.requests) == 1
+
+
+def test_an_object_under_a_key_of_kms_is_not_held_against_its_etag(store, server):
+    store.put("a", b"data")
+    assert store.get("a") == b"data"
+    server.etag = '"0123456789abcdef0123456789abcdef"'
+    with pytest.raises(DamagedObjectError):
+        store.get("a")
+    server.sealed = True
+    assert store.get("a") == b"data"
+
+
+def test_a_bulk_client_that_never_gets_through_is_not_asked_for_ever(store, server, monkeypatch):
+    monkeypatch.setattr(bulk_client, "_FAILURES", 2)
+    store.put("a", b"data")
+    for _ in range(2):
+        server.answers = [("403 Forbidden", "AccessDenied")]
+        assert store.get("a") == b"data"
+    server.requests.clear()
+    assert store.get("a") == b"data"
+    assert len(server.requests) == 1
+
+
+def test_a_listing_that_breaks_off_is_continued(store, server, monkeypatch):
+    monkeypatch.setattr(s3, "PAGE", 4)
+    for number in range(10):
+        store.put(f"raw/{number}", b"x")
+    server.answers = [("503 Slow Down", "SlowDown")] * 2
+    assert [entry.key for entry in store.list("raw/")] == [f"raw/{number}" for number in range(10)]
 
 
 def test_keys_are_checked_before_anything_is_sent(store, server):

@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from tests.sweep import public_sets
+from tests.sweep import public_sets, store_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "features" / "kernel"
@@ -64,7 +64,8 @@ def main() -> None:
     if compiler is None:
         sys.exit("make sweep needs a C compiler")
     with tempfile.TemporaryDirectory() as folder:
-        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder)), public_sets.main()])
+        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder))])
+    sound &= all([public_sets.main(), store_faults.sweep()])
     sys.exit(0 if sound else 1)
 
 

@@ -1,4 +1,5 @@
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -6,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.probe import Finding, probe
+import pipelines.probe
+from pipelines.errors import UnsafeStoreError
+from pipelines.probe import (
+    GOOD_FOR_US,
+    VERDICT,
+    Finding,
+    probe,
+    remember,
+    require_several_writers,
+    verdict,
+)
 from serving.errors import StoreDeniedError, StoreUnreachableError
-from serving.store import Entry, FolderStore, Store, open_store
+from serving.store import PART_BYTES, Entry, Fetched, FolderStore, Store, open_store
 from tests.fakes.stores import MemoryStore, RacyStore
+
+NOW_US = 1_790_000_000_000_000
 
 
 def now_us() -> int:
@@ -22,7 +35,7 @@ def findings(store: Store) -> dict[str, Finding]:
 
 def test_a_folder_passes_and_nothing_stays_behind(tmp_path: Path):
     store = FolderStore(tmp_path)
-    assert [finding.verdict for finding in probe(store, now_us)] == ["ok"] * 4
+    assert [finding.verdict for finding in probe(store, now_us)] == ["ok"] * 5
     assert not list(store.list(""))
 
 
@@ -39,14 +52,47 @@ def test_a_read_only_store_fails_the_first_check_and_no_more_is_tried():
     assert found.sentence.startswith("cannot write")
 
 
-class Undeletable(MemoryStore):
+class Limited(MemoryStore):
+    """A store whose service grants only some of the rights, each by itself."""
+
+    endpoint = "http://plant.example"
+
+    def __init__(self, *rights: str) -> None:
+        super().__init__()
+        self.rights = rights
+
+    def _need(self, right: str, key: str) -> None:
+        if right not in self.rights:
+            raise StoreDeniedError("the service refuses this", where=key, why="AccessDenied")
+
+    def fetch(self, key: str) -> Fetched:
+        self._need("read", key)
+        return super().fetch(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._need("write", key)
+        super().put(key, data)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        self._need("list", prefix)
+        return super().list(prefix, after)
+
     def delete(self, key: str) -> None:
-        raise StoreDeniedError("the service refuses this", where=key, why="AccessDenied")
+        self._need("delete", key)
+        super().delete(key)
 
 
-def test_a_missing_right_is_named():
-    (found,) = probe(Undeletable(), now_us)
-    assert found.sentence == "cannot delete: the service refuses this: AccessDenied"
+RIGHTS = {"write": "s3:PutObject", "read": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_missing_rights_are_told_from_those_there_are(count):
+    for given in itertools.combinations(RIGHTS, count):
+        missing = [right for right in RIGHTS if right not in given]
+        (found,) = probe(Limited(*given), now_us)
+        told = f"cannot {', '.join(missing)} (the service refuses this: AccessDenied); can"
+        assert found.sentence == f"{told} {', '.join(given) or 'nothing'}"
+        assert found.fix.endswith(", ".join(RIGHTS[right] for right in missing))
 
 
 class Lagging(MemoryStore):
@@ -93,6 +139,77 @@ def test_a_listing_that_lies_is_caught(store, sentence):
     found = findings(store)["listing"]
     assert found.verdict == "fail"
     assert sentence in found.sentence
+
+
+class Garbling(MemoryStore):
+    """Cannot put the parts of a large object together."""
+
+    def put(self, key: str, data: bytes) -> None:
+        super().put(key, data[:PART_BYTES] if len(data) > PART_BYTES else data)
+
+
+def test_a_large_object_that_comes_back_different_is_caught():
+    found = findings(Garbling())["large objects"]
+    assert (found.verdict, found.sentence) == ("fail", "an object in parts came back different")
+
+
+def test_the_verdict_is_one_sentence(tmp_path: Path):
+    assert verdict(probe(FolderStore(tmp_path), now_us)) == "this store is safe for several writers"
+    told = verdict(probe(RacyStore(), now_us))
+    assert told.startswith("one writer at a time only, because")
+    assert "told that they won" in told
+    assert verdict(probe(Limited("read"), now_us)).startswith("this store cannot be worked with, because cannot write")
+
+
+class RemoteRacy(RacyStore):
+    endpoint = "http://careless.example"
+
+
+class RemoteStore(MemoryStore):
+    endpoint = "http://careful.example"
+
+
+def test_several_writers_are_refused_where_the_store_cheats_and_each_time():
+    store = RemoteRacy()
+    for _ in range(2):
+        with pytest.raises(UnsafeStoreError, match="told that they won") as caught:
+            require_several_writers(store, NOW_US)
+        assert "--single-writer" in caught.value.fix
+    assert json.loads(store.get(VERDICT))["safe"] is False
+
+
+def test_a_good_verdict_is_asked_for_once_a_month_and_place(monkeypatch):
+    store = RemoteStore()
+    raced: list[Store] = []
+
+    def found_safe(asked: Store, **_: int) -> str:
+        raced.append(asked)
+        return ""
+
+    monkeypatch.setattr(pipelines.probe, "unsafe_because", found_safe)
+    for now_us, races in ((NOW_US, 1), (NOW_US + 1, 1), (NOW_US + GOOD_FOR_US, 2), (NOW_US, 3)):
+        require_several_writers(store, now_us)
+        assert len(raced) == races
+    store.endpoint = "http://moved.example"
+    require_several_writers(store, NOW_US)
+    assert len(raced) == 4
+    store.put(VERDICT, b"{")
+    require_several_writers(store, NOW_US)
+    assert len(raced) == 5
+
+
+def test_a_bad_verdict_replaces_a_good_one():
+    store = RemoteRacy()
+    store.put(VERDICT, json.dumps({"endpoint": store.endpoint, "probed_us": NOW_US, "safe": True}).encode())
+    require_several_writers(store, NOW_US)
+    remember(store, probe(store, now_us), NOW_US)
+    with pytest.raises(UnsafeStoreError):
+        require_several_writers(store, NOW_US)
+
+
+def test_a_folder_needs_no_verdict(tmp_path: Path):
+    require_several_writers(FolderStore(tmp_path), NOW_US)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_clock_that_is_off_is_a_warning_with_the_difference(tmp_path: Path):

@@ -27,7 +27,7 @@ from serving.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from serving.store import FolderStore, Store, check_key, open_store
+from serving.store import Entry, FolderStore, Level, Store, check_key, open_store
 from serving.web import HttpStore
 from tests.fakes.stores import MemoryStore
 
@@ -164,6 +164,26 @@ def _allowed(key: str) -> bool:
         return False
 
 
+def test_what_is_fetched_carries_the_version_that_was_read(store):
+    store.put("raw/a", b"one")
+    before = store.fetch("raw/a")
+    store.put("raw/a", b"longer")
+    after = store.fetch("raw/a")
+    assert (before.data, after.data, after.metadata) == (b"one", b"longer", {})
+    assert before.entry.etag != after.entry.etag
+    assert [after.entry] == list(store.list("raw/"))
+
+
+def test_one_level_is_told_apart_from_what_lies_below(store):
+    for key in ("raw/2025/01/a", "raw/2025/02/a", "raw/2026/01/a", "raw/b", "raw/a", "raw-old"):
+        store.put(key, b"x")
+    level = store.level("raw/")
+    assert [entry.key for entry in level.entries] == ["raw/a", "raw/b"]
+    assert level.folders == ("raw/2025/", "raw/2026/")
+    assert store.level("").folders == ("raw/",)
+    assert store.level("none/") == store.level("raw/a/") == Level((), ())
+
+
 # --- keys ----------------------------------------------------------------------------------------------------------
 
 BAD_KEYS = {
@@ -287,10 +307,10 @@ def test_a_really_full_device_is_recognised(folder, monkeypatch):
 
 
 def test_an_error_of_permission_is_a_denial(folder, monkeypatch):
-    def denied(*_: object) -> bytes:
+    def denied(*_: object, **__: object) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(StoreDeniedError, match="check owner and mode"):
         folder.get("key")
 
@@ -326,6 +346,43 @@ def test_objects_that_vanish_during_a_listing_are_left_out(folder):
     assert [entry.key for entry in listing] == ["2/x"]
 
 
+def test_a_file_that_grows_while_it_is_read_is_cut_where_its_entry_ends(folder, monkeypatch):
+    path = folder.root / "log"
+    path.write_bytes(b"line 1\n")
+    look = os.fstat
+
+    def look_and_let_grow(handle: int) -> os.stat_result:
+        status = look(handle)
+        with path.open("ab") as file:
+            file.write(b"line 2\n")
+        return status
+
+    monkeypatch.setattr(os, "fstat", look_and_let_grow)
+    found = folder.fetch("log")
+    assert (found.data, found.entry.size) == (b"line 1\n", 7)
+    assert found.entry.etag != next(folder.list("")).etag
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_read_again_and_never_handed_out_short(folder, monkeypatch):
+    path = folder.root / "log"
+    sizes = iter([9, 4, 2])
+    look = os.fstat
+
+    def look_too_early(handle: int) -> os.stat_result:
+        size = next(sizes)
+        path.write_bytes(b"x" * (size + 1))
+        status = look(handle)
+        path.write_bytes(b"x" * size)
+        return status
+
+    path.write_bytes(b"x" * 20)
+    monkeypatch.setattr(os, "fstat", look_too_early)
+    with pytest.raises(StoreUnreachableError, match="became shorter"):
+        folder.fetch("log")
+    monkeypatch.setattr(os, "fstat", look)
+    assert folder.fetch("log").data == b"xx"
+
+
 # --- opening -------------------------------------------------------------------------------------------------------
 
 
@@ -355,8 +412,10 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(scheme):
 
 
 def test_s3_without_boto3_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "serving.s3", raising=False)
-    monkeypatch.setitem(sys.modules, "boto3", None)
+    for name in ("serving.s3", "serving.s3.store", "serving.s3.bulk", "serving.s3.connection"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "boto3"] or ["boto3"]:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tidemill\[s3\]'"):
         open_store("s3://bucket/prefix")
 
@@ -378,6 +437,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, body, promised = {
             "/base/updates/a%20b.json": (200, b"data", 4),
+            "/base/plain": (200, b"x", 1),
             "/base/cut": (200, b"da", 4),
             "/base/denied": (403, b"", 0),
             "/base/broken": (500, b"", 0),
@@ -385,6 +445,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         }.get(self.path, (404, b"", 0))
         self.send_response(status)
         self.send_header("Content-Length", str(promised))
+        if body == b"data":
+            self.send_header("ETag", '"abc"')
+            self.send_header("Last-Modified", "Mon, 24 Nov 2025 16:00:00 GMT")
+            self.send_header("X-Amz-Meta-Device", "press-7")
         self.end_headers()
         self.wfile.write(body)
 
@@ -405,6 +469,13 @@ def web() -> Iterator[str]:
 
 def test_a_web_store_reads_by_key(web):
     assert open_store(web).get("updates/a b.json") == b"data"
+
+
+def test_a_web_store_tells_the_version_and_what_was_attached(web):
+    found = open_store(web).fetch("updates/a b.json")
+    assert found.entry == Entry("updates/a b.json", 4, "abc", 1_764_000_000_000_000)
+    assert found.metadata == {"device": "press-7"}
+    assert open_store(web).fetch("plain").entry == Entry("plain", 1, "", 0)
 
 
 @pytest.mark.parametrize(
