@@ -88,6 +88,17 @@ class QuarantineError(PipelineError):
     code: ClassVar[str] = "TM-308"
 
 
+class HorizonError(PipelineError):
+    """Old files were to be removed that somebody may still be reading.
+
+    A table's removed files are kept for a while, so that runs at work find them and former versions can be opened. The
+    horizon is at least seven days.
+    """
+
+    code: ClassVar[str] = "TM-309"
+    exit_code: ClassVar[int] = 2
+
+
 class EngineMissingError(PipelineError):
     """The Spark engine was asked for and cannot be started here.
 

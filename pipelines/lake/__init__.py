@@ -12,6 +12,8 @@ stands in `pipelines.tables`.
     view.py    reading one version of a table
     table.py   a table, and committing on top of one version
     compaction.py  many small files become few
+    stock.py   what a table holds
+    upkeep.py  compaction, checkpoint and vacuum of a table, once a day
 """
 
 from collections.abc import Mapping

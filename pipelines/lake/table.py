@@ -10,7 +10,6 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
-    PostCommitHookProperties,
     Schema,
     Transaction,
     WriterProperties,
@@ -38,8 +37,8 @@ _COMPUTED = WriterProperties(
         for name in ("device", "start", "end", "first", "last")
     },
 )
-# Entries are removed by `pipelines.lake.upkeep` alone, which makes the checkpoint durable that stands in for them.
-_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
+# `pipelines.lake.upkeep` alone removes entries, and first makes the checkpoint durable that stands in for them.
+_KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,9 @@ class Table:
         if not self.exists():
             self._make()
         snapshot = self.open()
+        if snapshot.removes_log_entries:
+            snapshot.keep_log_entries()
+            snapshot = self.open()
         missing = [field for field in self.layout.schema if field.name not in snapshot.columns]
         if missing:
             snapshot.add_columns(missing)
@@ -106,7 +108,10 @@ class Table:
                     schema=self.layout.schema,
                     mode="error",
                     partition_by=["date"] if self.layout.partitioned else None,
-                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    configuration={
+                        "delta.dataSkippingStatsColumns": ",".join(self.layout.statistics),
+                        **_KEEP_LOG,
+                    },
                     storage_options=self._options(),
                 )
         except PipelineError:
@@ -212,7 +217,6 @@ class Snapshot(View):
                 schema=self._delta.schema(),
                 partition_by=["date"] if self._layout.partitioned else None,
                 commit_properties=CommitProperties(app_transactions=transactions),
-                post_commithook_properties=_KEEP_LOG,
                 **mode,
             )
         newest = self._table.open().version
@@ -228,7 +232,13 @@ class Snapshot(View):
         """Widen the table; older rows have no value there."""
         added = Schema.from_arrow(pa.schema(fields)).fields
         with translated(self._uri):
-            self._delta.alter.add_columns(added, post_commithook_properties=_KEEP_LOG)
+            self._delta.alter.add_columns(added)
+        sync_commit(self._uri, self._delta.version())
+
+    def keep_log_entries(self) -> None:
+        """Have the engine remove no log entries by itself, see `removes_log_entries`."""
+        with translated(self._uri):
+            self._delta.alter.set_table_properties(dict(_KEEP_LOG))
         sync_commit(self._uri, self._delta.version())
 
     def swap(self, removed: Sequence[DataFile], added: Sequence[DataFile], now_us: int) -> int:
@@ -277,7 +287,6 @@ class Snapshot(View):
                 rows.cast(self._layout.schema),
                 writer_properties=self._writer_properties(),
                 commit_properties=properties,
-                post_commithook_properties=_KEEP_LOG,
                 **mode,
             )
         version: int = self._delta.version()

@@ -43,6 +43,12 @@ class View:
         """How the table is laid out, with the columns that this version really has."""
         return replace(self._layout, schema=pa.schema(self._delta.schema().to_arrow()))
 
+    @property
+    def removes_log_entries(self) -> bool:
+        """Whether whoever writes a checkpoint removes old log entries at once, before the checkpoint is durable."""
+        configuration = self._delta.metadata().configuration
+        return bool(configuration.get("delta.enableExpiredLogCleanup") != "false")
+
     def transaction(self, writer: str) -> int:
         """The number of the latest commit of this writer, 0 if it never committed."""
         with translated(self._uri):
