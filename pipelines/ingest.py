@@ -169,12 +169,13 @@ class _Run:
         found, lost = [], []
         for source in group:
             try:
-                found.append((source.key, self._store.get(source.key)))
+                found.append((source, self._store.get(source.key)))
             except MissingObjectError:
                 sentence = "The object was gone before it was read."
-                lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence))
+                lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence, source.etag))
         rows, rejects = self._stream.read([data for _, data in found], clock_us)
-        return Part(rows, lost + [quarantine.rejected(found[reject.source][0], reject) for reject in rejects])
+        named = ((found[reject.source][0], reject) for reject in rejects)
+        return Part(rows, lost + [quarantine.rejected(source.key, reject, source.etag) for source, reject in named])
 
 
 def split(objects: Iterable[Source], most_bytes: int, most_objects: int) -> Iterator[list[Source]]:

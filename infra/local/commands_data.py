@@ -1,18 +1,14 @@
-"""Commands that bring telemetry in: simulate, import, ingest, quarantine."""
+"""Commands that bring telemetry in: simulate, import, ingest."""
 
 import dataclasses
-import itertools
 from pathlib import Path
 from typing import Any
 
 import click
 
 from infra.local.command import Outcome, Run, command
-from infra.local.console import table
 from infra.local.parameters import FLEET, MOMENT, iso
 from infra.local.pumps.plan import Plan
-
-MOST_BYTES = 200  # of a rejected record that are shown
 
 
 @click.group(help="Write telemetry of a simulated fleet.")
@@ -117,70 +113,3 @@ def ingest(run: Run, fleet: str) -> Outcome:
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
     ]
     return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
-
-
-@click.group(help="Look at rejected records and take them in again.")
-def quarantine() -> None:
-    """Group of the quarantine."""
-
-
-@command(
-    "List rejected records, batch by batch, with the reason.",
-    example="tidemill quarantine list pumps",
-    also="With BATCH, its records are listed one by one.",
-    name="list",
-)
-@click.argument("fleet", type=FLEET)
-@click.argument("batch", required=False)
-@click.option("--limit", default=20, metavar="RECORDS", type=click.IntRange(1), help="Most records of a batch to show.")
-def quarantine_list(run: Run, fleet: str, batch: str | None, limit: int) -> Outcome:
-    """List the quarantine."""
-    from pipelines.quarantine import batches, read  # noqa: PLC0415 - `--help` must not pay for it
-
-    store = run.open_store()
-    if batch is None:
-        found = batches(store, fleet)
-        rows = [(each.name, reason, count) for each in found for reason, count in each.reasons.items()]
-        lines = table(("batch", "reason", "records"), rows) if rows else ["nothing is quarantined"]
-        return Outcome({"fleet": fleet, "batches": [dataclasses.asdict(each) for each in found]}, lines)
-    shown = [
-        {
-            "key": line.key,
-            "ordinal": line.ordinal,
-            "offset": line.offset,
-            "reason": line.reason,
-            "sentence": line.sentence,
-            "record": line.data[:MOST_BYTES].decode(errors="backslashreplace").strip(),
-        }
-        for line in itertools.islice(read(store, fleet, batch), limit)
-    ]
-    lines = [
-        text
-        for line in shown
-        for text in (f"{line['key']}:{line['ordinal']}  {line['sentence']}", f"  {line['record']}")
-    ]
-    return Outcome({"fleet": fleet, "batch": batch, "records": shown}, lines)
-
-
-@command(
-    "Write the rejected records of a batch back, for the next ingest to judge anew.",
-    example="tidemill quarantine replay pumps 00000001",
-    also="For use after the valid range of a signal was corrected, for example. What was accepted is not doubled.",
-    name="replay",
-)
-@click.argument("fleet", type=FLEET)
-@click.argument("batch")
-def quarantine_replay(run: Run, fleet: str, batch: str) -> Outcome:
-    """Replay a batch."""
-    from pipelines.quarantine import replay  # noqa: PLC0415 - `--help` must not pay for it
-
-    done = replay(run.open_store(), fleet, batch, run.now_us)
-    lines = [
-        f"{done.records:,} records and {done.objects:,} whole objects written back",
-        f"now: tidemill ingest {fleet}",
-    ]
-    return Outcome({"fleet": fleet, "batch": batch, **dataclasses.asdict(done)}, lines)
-
-
-quarantine.add_command(quarantine_list)
-quarantine.add_command(quarantine_replay)

@@ -1,16 +1,15 @@
 """Commands about the tables of the lake: what they hold, their upkeep, and the reports of what came in."""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
-from infra.local.parameters import FLEET, iso
+from infra.local.parameters import AGE, FLEET, iso
 
 if TYPE_CHECKING:
     from pipelines.lake import Table
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from pipelines.lake.upkeep import Upkeep
 
 HEADER = ("fleet", "table", "rows", "files", "MB", "version", "first", "last", "changed", "small files")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 class _ShowByDefault(click.Group):
@@ -28,26 +26,6 @@ class _ShowByDefault(click.Group):
         if not {*args[:1]} & {*self.commands, "--help", "-h"}:
             args = ["show", *args]
         return super().parse_args(ctx, args)
-
-
-class Age(click.ParamType[timedelta]):
-    """An age such as ``30d``, ``36h`` or ``2w``.
-
-    Example:
-        >>> Age().convert("36h", None, None)
-        datetime.timedelta(days=1, seconds=43200)
-    """
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the age."""
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([hdw])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no age, for example 30d, 36h or 2w.", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
 
 
 @click.group(cls=_ShowByDefault, help="Show and look after the tables of a fleet.")
@@ -86,7 +64,7 @@ def show(run: Run, fleet: str | None) -> Outcome:
 )
 @click.argument("fleet", type=FLEET)
 @click.option(
-    "--vacuum-older-than", default="30d", metavar="AGE", type=Age(), help="Horizon: 30d, 720h, 5w; at least 7d."
+    "--vacuum-older-than", default="30d", metavar="AGE", type=AGE, help="Horizon: 30d, 720h, 5w; at least 7d."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def upkeep(run: Run, fleet: str, vacuum_older_than: timedelta, dry_run: bool) -> Outcome:  # noqa: FBT001 - click
