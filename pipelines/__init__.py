@@ -23,6 +23,7 @@ Rooms, from the door inwards:
     formats columns salvage records validate events raw objects become accepted rows and rejects
     ingest streams ledger unique                    each row once
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
+    datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh reach panerows              rows become panes and features, only where something changed
     extent happened growth                          how far devices reach, what happened, what came before

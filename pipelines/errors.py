@@ -182,6 +182,15 @@ class ReportError(PipelineError):
     code: ClassVar[str] = "TM-324"
 
 
+class ReportMissingError(PipelineError):
+    """A data report was asked for that no run has left.
+
+    Each ingest that takes something in leaves one, numbered from 1, under reports/ingest/<fleet>/.
+    """
+
+    code: ClassVar[str] = "TM-310"
+
+
 class RegistryUnreachableError(PipelineError):
     """The MLflow server does not answer.
 

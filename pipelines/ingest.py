@@ -18,9 +18,12 @@ import contextlib
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Protocol
+
+import pyarrow as pa
 
 from features.schema import Fleet
 from pipelines import quarantine
@@ -76,7 +79,15 @@ def silent(_stage: str, _done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
-def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progress = silent) -> IngestSummary:
+def ingest(
+    store: Store,
+    lake: Lake,
+    fleet: Fleet,
+    now_us: int,
+    progress: Progress = silent,
+    *,
+    witness: "Witness | None" = None,
+) -> IngestSummary:
     """Take in all raw objects of a fleet that were not taken in yet.
 
     Args:
@@ -85,6 +96,7 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
         fleet: Whose telemetry and events.
         now_us: The clock, UTC microseconds.
         progress: Told after each part of a batch.
+        witness: Shown each batch that was committed.
 
     Raises:
         NothingStoredError: There is nothing under ``raw/<fleet>/``.
@@ -99,21 +111,38 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
     summary = IngestSummary()
     with _alone(store, fleet.name):
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
-            for batch in _Run(store, fleet.name, stream, now_us, progress).batches():
+            for batch in _Run(store, fleet.name, stream, now_us, progress, witness=witness).batches():
                 summary += batch
             compact(stream.table, now_us)
+        if witness:
+            witness.close()
     return summary
+
+
+class Witness(Protocol):
+    """Somebody who watches what comes in; see `pipelines.witness`."""
+
+    def batch(
+        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
+    ) -> None:
+        """A batch was committed: what was believed, what was not, and what became of it."""
+
+    def close(self) -> None:
+        """The run has ended."""
 
 
 class _Run:
     """One stream of one run."""
 
-    def __init__(self, store: Store, fleet: str, stream: Stream, now_us: int, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, fleet: str, stream: Stream, now_us: int, progress: Progress, *, witness: Witness | None
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._stream = stream
         self._now_us = now_us
         self._progress = progress
+        self._witness = witness
         self._ledger = Ledger(store, stream.ledger)
         self._done = 0
         self._total = 0
@@ -163,6 +192,8 @@ class _Run:
             raise
         reasons = dict(Counter(line.reason for line in rejects))
         self._ledger.finish(intent.seq, {**counts, "reasons": reasons, "planned_at_us": intent.planned_at_us})
+        if self._witness:
+            self._witness.batch(self._stream.name, [part.rows for part in parts], rejects, counts)
         return IngestSummary(batches=1, **counts)
 
     def _read(self, group: Sequence[Source], clock_us: int) -> Part:

@@ -2,13 +2,16 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.local.command import Outcome, Run, command
 from infra.local.parameters import FLEET, MOMENT, iso
 from infra.local.pumps.plan import Plan
+
+if TYPE_CHECKING:
+    from pipelines.witness import Testimony
 
 
 @click.group(help="Write telemetry of a simulated fleet.")
@@ -94,16 +97,29 @@ def azure_pdm(run: Run, folder: Path, until: int | None) -> Outcome:
 import_.add_command(azure_pdm)
 
 
-@command("Take in what devices wrote since the last time.", example="tidemill ingest pumps")
+@command(
+    "Take in what devices wrote since the last time.",
+    example="tidemill ingest pumps",
+    also="Each run that brings something leaves a data report in the store and counters for Prometheus in the work "
+    "folder. What is out of the ordinary is told in lines that begin with WARNING.",
+)
 @click.argument("fleet", type=FLEET)
 def ingest(run: Run, fleet: str) -> Outcome:
     """Ingest a fleet."""
     from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.findings import headlines  # noqa: PLC0415 - see above
     from pipelines.ingest import ingest as take_in  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.witness import ReportWitness  # noqa: PLC0415 - see above
 
-    store = run.open_store()
-    summary = take_in(store, Lake(store.uri), catalog.load(fleet).fleet, run.now_us, run.console.progress)
+    store, declared = run.open_store(), catalog.load(fleet).fleet
+    witness = ReportWitness(store, declared, run.now_us)
+    summary = take_in(store, Lake(store.uri), declared, run.now_us, run.console.progress, witness=witness)
+    seen = witness.testimony
+    run.console.end_stage()
+    for warning in seen.warnings:
+        run.console.say(f"WARNING {warning}")
+    metrics = _write_metrics(run, fleet, seen)
     rejected = summary.quarantined + summary.unreadable
     lines = [
         f"{summary.objects:,} new objects in {summary.batches} batches",
@@ -111,5 +127,23 @@ def ingest(run: Run, fleet: str) -> Outcome:
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
+        *(["", f"report {store.uri}/{seen.page_key}", *headlines(seen.report)] if seen.report else []),
     ]
-    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}, lines)
+    payload = {"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary)}
+    return Outcome({**payload, "report": seen.key, "metrics": metrics, "warnings": list(seen.warnings)}, lines)
+
+
+def _write_metrics(run: Run, fleet: str, seen: "Testimony") -> str:
+    """Leave the counters for a textfile collector, replacing those of the last run in one step; return the path."""
+    from pipelines.ingestmetrics import metrics  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.errors import StoreError  # noqa: PLC0415 - see above
+    from serving.store import open_store  # noqa: PLC0415 - see above
+
+    key = f"metrics/ingest-{fleet}.prom"
+    try:
+        folder = open_store(str(run.settings.work), create=True)
+        folder.put(key, metrics(fleet, seen, run.now_us))
+    except StoreError as error:  # what was taken in is taken in
+        run.console.say(f"WARNING metrics: {error}")
+        return ""
+    return f"{folder.uri}/{key}"

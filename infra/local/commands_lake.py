@@ -85,8 +85,36 @@ def upkeep(run: Run, fleet: str, vacuum_older_than: timedelta, dry_run: bool) ->
     return Outcome(payload, lines or ["nothing has been ingested"])
 
 
+@command(
+    "Tell what an ingest brought: counts, lateness, gaps, devices, values out of range.",
+    example="tidemill lake report pumps --run 1",
+    also="The latest run that brought something, or the one named. --json prints all figures; the page has pictures.",
+)
+@click.argument("fleet", type=FLEET)
+@click.option("--run", "number", type=click.IntRange(1), metavar="NUMBER", help="Number of the run.  [default: latest]")
+def report(run: Run, fleet: str, number: int | None) -> Outcome:
+    """Show a data report."""
+    from pipelines.findings import headlines  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.witness import read_report  # noqa: PLC0415 - see above
+
+    store = run.open_store()
+    key, found = read_report(store, fleet, number)
+    page = f"{store.uri}/{key.removesuffix('json')}html"
+    rejected = [(each["reason"], each["count"], f"{100 * each['share']:.1f} %") for each in found["reasons"]]
+    lines = [
+        f"run {found['run']} of {iso(found['at_us'])}",
+        *headlines(found),
+        *(f"WARNING {line}" for line in found["warnings"]),
+        *(["", *table(("rejected because", "records", "share"), rejected)] if rejected else []),
+        "",
+        f"page {page}",
+    ]
+    return Outcome({**found, "page": page}, lines)
+
+
 lake.add_command(show)
 lake.add_command(upkeep)
+lake.add_command(report)
 
 _NAMEABLE = ("features", "events")
 

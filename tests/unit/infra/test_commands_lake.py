@@ -72,3 +72,33 @@ def test_nothing_stored_is_no_error(tmp_path, capsys):
     assert cli.run(["lake", "--store", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "nothing has been ingested\n"
     assert cli.run(["lake", "upkeep", "pumps", "--store", str(tmp_path), "--tracking", NOWHERE, "--quiet"]) == 0
+
+
+def test_an_ingest_tells_of_its_report_and_what_is_out_of_the_ordinary(store, capsys):
+    capsys.readouterr()
+    stamp = 1_764_100_000_000
+    hub = RawWriter(FolderStore(Path(store)), "pumps")
+    hub.write_telemetry("more", stamp * 1000, [{"device": "pump-1", "ts": stamp, "received": stamp, "values": {}}])
+    assert cli.run(["ingest", "pumps", "--store", store]) == 0
+    told = capsys.readouterr()
+    assert "1 records in = 0 accepted + 0 duplicates + 1 quarantined" in told.out
+    page = Path(told.out.partition("report ")[2].splitlines()[0])
+    assert page.read_text().startswith("<!doctype html>")
+    warned = [line.split(":")[0] for line in told.err.splitlines() if line.startswith("WARNING")]
+    assert warned == ["WARNING freshness", "WARNING volume"]
+    assert 'reason="no_signals"} 1' in Path("build/work/metrics/ingest-pumps.prom").read_text()
+
+    assert cli.run(["lake", "report", "pumps", "--store", store]) == 0
+    assert f"page {page}" in capsys.readouterr().out
+    assert cli.run(["lake", "report", "pumps", "--run", "1", "--store", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["accepted"] == 2
+    assert cli.run(["lake", "report", "pumps", "--run", "99", "--store", store]) == 1
+
+
+def test_counters_that_cannot_be_written_do_not_undo_an_ingest(store, capsys):
+    Path("build/work/metrics/ingest-pumps.prom").unlink()
+    Path("build/work/metrics/ingest-pumps.prom").mkdir()
+    assert cli.run(["ingest", "pumps", "--store", store, "--json"]) == 0
+    told = capsys.readouterr()
+    assert "WARNING metrics: " in told.err
+    assert json.loads(told.out.splitlines()[-1])["metrics"] == ""
