@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import os
 import threading
@@ -161,3 +162,46 @@ def test_every_file_a_compaction_names_is_durable_before_it_returns(table, monke
     log = Path(table.uri) / "_delta_log"
     data = Path(table.uri) / file.path
     assert {str(data), str(data.parent), str(log / f"{opened.version:020d}.json"), str(log)} <= set(synced)
+
+
+def test_beside_writers_of_all_kinds_every_row_stays_exactly_once(table):
+    """One thread appends, one puts whole dates anew with the rows they have, two compact all the while."""
+    writing = threading.Event()
+    writing.set()
+
+    def add(_: int) -> None:
+        for number in range(20):
+            part = rows(["p", "q"], 100 + number, (DATE, NEXT)[number % 2])
+            while True:
+                snapshot = table.open()
+                with contextlib.suppress(CommitConflictError):
+                    snapshot.append(part, transaction=("adder", number + 1))
+                    break
+
+    def renew(_: int) -> None:
+        done = 0
+        while done < 6:
+            snapshot = table.open()
+            date = (DATE, NEXT)[done % 2]
+            with contextlib.suppress(CommitConflictError):
+                snapshot.replace(snapshot.read(dates=[date]), [date])
+                done += 1
+
+    def merge(_: int) -> None:
+        while writing.is_set():
+            compact(table, 1, crowded=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(add, 0), pool.submit(renew, 0)]
+        mergers = [pool.submit(merge, number) for number in range(2)]
+        try:
+            for each in writers:
+                each.result()
+        finally:
+            writing.clear()
+        for each in mergers:
+            each.result()
+    added = [(device, 100 + number) for number in range(20) for device in "pq"]
+    first = [(device, time) for time in range(1, 7) for device in "abcd"]
+    assert contents(table) == sorted(first + added)
+    assert table.open().transaction("adder") == 20
