@@ -193,7 +193,7 @@ def _overview(fleet: str, found: "list[Batch]", readings: int, limit: int) -> Ou
         for reason, count in each.reasons.items()
     ]
     lines = [
-        f"{rejected:,} rejected in {len(found):,} batches, {share:.3g} % of these and {readings:,} readings stored",
+        f"{rejected:,} rejected in {len(found):,} batches; {readings:,} readings are stored ({share:.3g} % rejected)",
         "",
         *table(("reason", "records", "share"), rows),
         "",
