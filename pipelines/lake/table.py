@@ -309,7 +309,8 @@ def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[s
 
 
 def _add_action(file: DataFile, *, data_change: bool = True) -> AddAction:
-    statistics = {"numRecords": file.rows, "minValues": dict(file.lows), "maxValues": dict(file.highs)}
+    lows, highs = ({n: v for n, v in ends.items() if v is not None} for ends in (file.lows, file.highs))
+    statistics = {"numRecords": file.rows, "minValues": lows, "maxValues": highs}
     return AddAction(
         file.path, file.size, _partition(file), file.modified_ms, data_change=data_change, stats=json.dumps(statistics)
     )

@@ -13,8 +13,7 @@ import pytest
 from pipelines.lake import Lake
 from pipelines.lake.upkeep import upkeep
 from tests.fakes.fleets import FANS
-from tests.unit.pipelines.test_compaction import append, rows
-from tests.unit.pipelines.test_upkeep import now_us
+from tests.fakes.small_tables import append, now_us, rows
 
 STRACE = shutil.which("strace")
 DONE = "acknowledged"

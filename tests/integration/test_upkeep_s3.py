@@ -16,8 +16,7 @@ from pipelines.lake.stock import stock
 from pipelines.lake.upkeep import upkeep
 from tests.fakes.fleets import FANS
 from tests.fakes.s3 import BUCKET, s3_server
-from tests.unit.pipelines.test_compaction import append, contents, rows
-from tests.unit.pipelines.test_upkeep import now_us
+from tests.fakes.small_tables import append, contents, now_us, rows
 
 
 def test_a_bucket_is_looked_after_like_a_folder():

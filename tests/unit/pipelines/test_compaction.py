@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,25 +13,7 @@ from pipelines import tables
 from pipelines.errors import CommitConflictError, LakeError
 from pipelines.lake import Lake, Table, compact
 from tests.fakes.fleets import FANS
-
-DATE, NEXT = "2025-11-24", "2025-11-25"
-WRITER = "ingest:fans"
-
-
-def rows(devices: list[str], time: int, date: str = DATE) -> pa.Table:
-    columns = {"date": date, "time": time, "received": time, "batch": 1, "speed": float(time), "current": None}
-    table = pa.table({"device": devices} | {name: [value] * len(devices) for name, value in columns.items()})
-    return table.select(tables.telemetry(FANS).schema.names).cast(tables.telemetry(FANS).schema)
-
-
-def append(table: Table, part: pa.Table) -> None:
-    snapshot = table.create()
-    snapshot.append(part, transaction=(WRITER, snapshot.transaction(WRITER) + 1))
-
-
-def contents(table: Table) -> list[tuple[str, int]]:
-    read = table.open().read(["device", "time"])
-    return sorted(zip(read["device"].to_pylist(), read["time"].to_pylist(), strict=True))
+from tests.fakes.small_tables import DATE, NEXT, append, contents, rows
 
 
 @pytest.fixture

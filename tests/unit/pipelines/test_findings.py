@@ -5,8 +5,8 @@ import pytest
 
 from pipelines.datareport import merged
 from pipelines.findings import Memory, document, headlines, remember, usual, warnings
+from tests.fakes.arrivals import batch
 from tests.fakes.fleets import DAY_US, FANS, HOUR_US, MINUTE_US, NOON_US
-from tests.unit.pipelines.test_datareport import batch
 
 NOW_US = NOON_US + 2 * HOUR_US
 

@@ -12,14 +12,9 @@ from pipelines.lake.stock import stock
 from pipelines.lake.upkeep import Upkeep, upkeep
 from tests.fakes.aged import age
 from tests.fakes.fleets import FANS
-from tests.unit.pipelines.test_compaction import append, contents, rows
+from tests.fakes.small_tables import append, contents, now_us, rows
 
 DAYS = timedelta(days=1)
-
-
-def now_us() -> int:
-    """The engine reads the clock of the machine, so the tests do."""
-    return time.time_ns() // 1000
 
 
 @pytest.fixture
