@@ -126,7 +126,8 @@ class CommandOperator(BaseOperator):
 
     def _logged(self, lines: Any) -> Any:
         for line in lines:
-            self.log.info("%s", line.rstrip())
+            tell = self.log.warning if line.startswith("WARNING") else self.log.info
+            tell("%s", line.rstrip())
             yield line
 
 

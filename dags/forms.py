@@ -18,14 +18,14 @@ ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master o
 """What the fields `engine` and `master` say, as options of the command."""
 
 
-def fleet(names: Collection[str]) -> Param:
+def fleet(names: Collection[str], description: str) -> Param:
     """Return the field that picks one fleet, or all when empty."""
     return Param(
         None,
         type=["null", "string"],
         enum=[None, *names],
         title="Fleet",
-        description="The fleet whose new telemetry is taken in. Empty: every fleet that has some.",
+        description=description,
     )
 
 

@@ -15,12 +15,19 @@ and feature rows that late readings touch.
 
 **When** hourly, at minute 7; or trigger it for one fleet.
 
-**In** `raw/<fleet>/…` in object storage. **Out** `lake/<fleet>/…`, `quarantine/<fleet>/…`, asset `telemetry.<fleet>`.
+**In** `raw/<fleet>/…` in object storage. **Out** `lake/<fleet>/…`, `quarantine/<fleet>/…`, a data report in
+`reports/ingest/<fleet>/…`, asset `telemetry.<fleet>`. Stale readings and an unusual volume are warnings in the log.
 
 **If it fails** run it again: nothing is taken in twice. Bad readings do not fail it, they show as `quarantined` in the
 summary of the task `ingest`. `tidemill explain TM-nnn` explains every code in the log.
 """
-FORM = {"fleet": forms.fleet(catalog.names()), "engine": forms.engine(), "master": forms.master()}
+FORM = {
+    "fleet": forms.fleet(
+        catalog.names(), "The fleet whose new telemetry is taken in. Empty: every fleet that has some."
+    ),
+    "engine": forms.engine(),
+    "master": forms.master(),
+}
 
 
 def announce(context: Context, summary: Any) -> None:

@@ -21,8 +21,10 @@ Rooms, from the door inwards:
     settings                                        where things are; reads the environment
     importers                                       public data sets become raw objects
     formats columns salvage records validate events raw objects become accepted rows and rejects
-    ingest streams ledger unique quarantine         each row once, each reject kept
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
+    ingest streams ledger unique                    each row once
+    quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
+    datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth                          how far devices reach, what happened, what came before

@@ -25,30 +25,47 @@ def sync_commit(table_uri: str, version: int) -> None:
         if added and (table / added["path"]).exists():
             folders.add((table / added["path"]).parent)
             _sync_file(table / added["path"])
-    # A checkpoint is written after the commit and read instead of the entries before it.
-    for path in [*log.glob(f"{version:020d}*"), log / "_last_checkpoint"]:
-        if path.exists():
-            _sync_file(path)
+    _sync_checkpoint_files(log, version)
     for folder in folders:
         sync_folder(folder)
 
 
-def torn_entry(table_uri: str) -> Path | None:
-    """The newest log entry of a local table, when it is not whole: a power cut came before it was made durable.
+def sync_checkpoint(table_uri: str, version: int) -> None:
+    """Make the checkpoint of one version of a local table durable, before entries are removed that it stands in for."""
+    if "://" in table_uri:
+        return
+    log = Path(table_uri) / "_delta_log"
+    _sync_checkpoint_files(log, version)
+    sync_folder(log)
 
-    An entry that is torn to nothing does no harm: the engine takes it for a commit of nothing.
+
+def torn_files(table_uri: str) -> list[Path]:
+    """Log files of a local table that are not whole, because a power cut came before they were made durable.
+
+    That is the newest entry, or the newest checkpoint together with the file that points to it: the entries it sums up
+    are still there. An entry that is torn to nothing does no harm: the engine takes it for a commit of nothing.
     """
     if "://" in table_uri:
-        return None
-    entries = sorted((Path(table_uri) / "_delta_log").glob("*.json"))
-    if not entries:
-        return None
-    try:
-        for line in entries[-1].read_text().splitlines():
-            json.loads(line)
-    except ValueError:
-        return entries[-1]
-    return None
+        return []
+    log = Path(table_uri) / "_delta_log"
+    torn: list[Path] = []
+    for checkpoint in sorted(log.glob("*.checkpoint*.parquet"))[-1:]:
+        if not checkpoint.read_bytes().endswith(b"PAR1"):
+            torn += [checkpoint, *log.glob("_last_checkpoint")]
+    for entry in sorted(log.glob("*.json"))[-1:]:
+        try:
+            for line in entry.read_text().splitlines():
+                json.loads(line)
+        except ValueError:
+            torn.append(entry)
+    return torn
+
+
+def _sync_checkpoint_files(log: Path, version: int) -> None:
+    """A checkpoint is written after the commit and read instead of the entries before it."""
+    for path in [*log.glob(f"{version:020d}*"), log / "_last_checkpoint"]:
+        if path.exists():
+            _sync_file(path)
 
 
 def _sync_file(path: Path) -> None:

@@ -100,6 +100,17 @@ class UnsafeStoreError(PipelineError):
     exit_code: ClassVar[int] = 2
 
 
+class HorizonError(PipelineError):
+    """Old files were to be removed that somebody may still be reading.
+
+    A table's removed files are kept for a while, so that runs at work find them and former versions can be opened. The
+    horizon is at least seven days.
+    """
+
+    code: ClassVar[str] = "TM-309"
+    exit_code: ClassVar[int] = 2
+
+
 class EngineMissingError(PipelineError):
     """The Spark engine was asked for and cannot be started here.
 
@@ -181,6 +192,15 @@ class ReportError(PipelineError):
     """A training report came out larger than one page may be, or without one of its parts."""
 
     code: ClassVar[str] = "TM-324"
+
+
+class ReportMissingError(PipelineError):
+    """A data report was asked for that no run has left.
+
+    Each ingest that takes something in leaves one, numbered from 1, under reports/ingest/<fleet>/.
+    """
+
+    code: ClassVar[str] = "TM-310"
 
 
 class RegistryUnreachableError(PipelineError):

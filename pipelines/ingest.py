@@ -18,14 +18,17 @@ import contextlib
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Protocol
+
+import pyarrow as pa
 
 from features.schema import Fleet
 from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
-from pipelines.lake import Lake
+from pipelines.lake import Lake, compact
 from pipelines.ledger import Intent, Ledger, Source
 from pipelines.listing import everything
 from pipelines.quarantine import Rejected
@@ -78,7 +81,14 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 def ingest(
-    store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progress = silent, *, first: Collection[str] = ()
+    store: Store,
+    lake: Lake,
+    fleet: Fleet,
+    now_us: int,
+    progress: Progress = silent,
+    *,
+    first: Collection[str] = (),
+    witness: "Witness | None" = None,
 ) -> IngestSummary:
     """Take in all raw objects of a fleet that were not taken in yet.
 
@@ -89,6 +99,7 @@ def ingest(
         now_us: The clock, UTC microseconds.
         progress: Told after each part of a batch.
         first: Keys to take in before all others, where the listing shows them; see `pipelines.notices`.
+        witness: Shown each batch that was committed.
 
     Raises:
         NothingStoredError: There is nothing under ``raw/<fleet>/``.
@@ -103,17 +114,40 @@ def ingest(
     summary = IngestSummary()
     with _alone(store, fleet.name):
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
-            for batch in _Run(store, fleet.name, stream, now_us, progress, first=first).batches():
+            run = _Run(store, fleet.name, stream, now_us, progress, first=first, witness=witness)
+            for batch in run.batches():
                 summary += batch
-            stream.table.open().compact()
+            compact(stream.table, now_us)
+        if witness:
+            witness.close()
     return summary
+
+
+class Witness(Protocol):
+    """Somebody who watches what comes in; see `pipelines.witness`."""
+
+    def batch(
+        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
+    ) -> None:
+        """A batch was committed: what was believed, what was not, and what became of it."""
+
+    def close(self) -> None:
+        """The run has ended."""
 
 
 class _Run:
     """One stream of one run."""
 
     def __init__(
-        self, store: Store, fleet: str, stream: Stream, now_us: int, progress: Progress, *, first: Collection[str]
+        self,
+        store: Store,
+        fleet: str,
+        stream: Stream,
+        now_us: int,
+        progress: Progress,
+        *,
+        first: Collection[str],
+        witness: Witness | None,
     ) -> None:
         self._store = store
         self._fleet = fleet
@@ -121,6 +155,7 @@ class _Run:
         self._now_us = now_us
         self._progress = progress
         self._first = frozenset(first)
+        self._witness = witness
         self._ledger = Ledger(store, stream.ledger)
         self._done = 0
         self._total = 0
@@ -171,18 +206,21 @@ class _Run:
             raise
         reasons = dict(Counter(line.reason for line in rejects))
         self._ledger.finish(intent.seq, {**counts, "reasons": reasons, "planned_at_us": intent.planned_at_us})
+        if self._witness:
+            self._witness.batch(self._stream.name, [part.rows for part in parts], rejects, counts)
         return IngestSummary(batches=1, **counts)
 
     def _read(self, group: Sequence[Source], clock_us: int) -> Part:
         found, lost = [], []
         for source in group:
             try:
-                found.append((source.key, self._store.get(source.key)))
+                found.append((source, self._store.get(source.key)))
             except MissingObjectError:
                 sentence = "The object was gone before it was read."
-                lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence))
+                lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence, source.etag))
         rows, rejects = self._stream.read([data for _, data in found], clock_us)
-        return Part(rows, lost + [quarantine.rejected(found[reject.source][0], reject) for reject in rejects])
+        named = ((found[reject.source][0], reject) for reject in rejects)
+        return Part(rows, lost + [quarantine.rejected(source.key, reject, source.etag) for source, reject in named])
 
 
 def split(objects: Iterable[Source], most_bytes: int, most_objects: int) -> Iterator[list[Source]]:

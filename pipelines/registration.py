@@ -1,11 +1,13 @@
 """What passes between a training and the registry. Light, because every command that asks the registry loads it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 BUNDLE = "bundle/model.tmb"
 REPORT = "report/index.html"
+TABLES = ("features", "events")
+"""Tables that a training set names by version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,23 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """What a version learned from: the feature set's digest, and the first and last window end, UTC microseconds."""
+    """What a version learned from.
+
+    Attributes:
+        usecase: The use case.
+        version: Version of the registered model.
+        digest: Digest of the feature set.
+        since: First window end, UTC microseconds.
+        until: Last window end.
+        tables: Versions of the tables it was read from: ``features``, ``events``.
+    """
 
     usecase: str
     version: str
     digest: str
     since: int
     until: int
+    tables: Mapping[str, int] = field(default_factory=dict)
 
 
 class RegistryPort(Protocol):

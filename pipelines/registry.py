@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
-from pipelines.registration import BUNDLE, REPORT, Registered, Registration, TrainingSet, Version
+from pipelines.registration import BUNDLE, REPORT, TABLES, Registered, Registration, TrainingSet, Version
 from pipelines.settings import masked
 from serving.approval import Desired
 
@@ -265,7 +265,8 @@ class Registry:
             source = json.loads(used.dataset.source)
             if {"features.digest", "since", "until"} <= source.keys():
                 since, until = int(source["since"]), int(source["until"])
-                yield TrainingSet(usecase, str(version.version), source["features.digest"], since, until)
+                tables = {name: int(source[f"{name}.version"]) for name in TABLES if f"{name}.version" in source}
+                yield TrainingSet(usecase, str(version.version), source["features.digest"], since, until, tables)
 
     def _digest(self, found: Any) -> str:
         run = self._optional(lambda: self._client.get_run(found.run_id)) if found.run_id else None

@@ -12,10 +12,8 @@ Why so:
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from pipelines import charts
@@ -23,6 +21,7 @@ from pipelines.candidate import span_of
 from pipelines.errors import ReportError
 from pipelines.evaluate import Metrics, failures, rate_interval, share_interval
 from pipelines.examine import Examination
+from pipelines.pages import render
 from pipelines.rules import BUDGETS
 from pipelines.timeline import Timeline
 from pipelines.verdict import day, figure, metrics_of
@@ -55,44 +54,38 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
     Raises:
         ReportError: The page is larger than ``MOST_BYTES``.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: files("pipelines").joinpath("templates", name).read_text()),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "day": day, "percent": _percent, "amount": _amount}
     dataset, candidate = examination.dataset, examination.candidate
     bands = {leaning.signal: leaning.normal for leaning in examination.leanings}
     leads = [f.lead_hours for f in failures(dataset.test, examination.alert, span_of(dataset)) if f.first_alert]
-    html = environment.get_template("report.html.j2").render(
-        it=examination,
-        usecase=examination.usecase,
-        data=dataset,
-        found=examination.metrics,
-        manifest=candidate.bundle.manifest,
-        digest=candidate.bundle.digest,
-        size=len(candidate.data),
-        budgets=BUDGETS,
-        sentence=sentence(examination),
-        money=money(examination),
-        caught_interval=share_interval(examination.metrics.caught, examination.metrics.failures),
-        alarm_interval=rate_interval(examination.metrics.false_alarms, examination.metrics.device_weeks),
-        champion=examination.champion,
-        timelines=[charts.timeline_picture(t, candidate.threshold, bands[t.signal]) for t in shown],
-        split=charts.split_picture(dataset),
-        dial=charts.dial_picture(examination.dial, candidate.threshold),
-        points=[_point(point.threshold, point.metrics) for point in examination.dial],
-        chosen=[point.threshold for point in examination.dial].index(candidate.threshold),
-        lead=charts.lead_picture(leads, dataset.horizon_us),
-        importances=list(zip(examination.leanings, charts.bar_widths(examination.leanings), strict=True)),
-        devices=examination.devices[:_MOST_DEVICES],
-        unlisted=len(examination.devices[_MOST_DEVICES:]),
-        device_count=len(np.unique(np.concatenate([dataset.train.device, dataset.test.device]))),
-        now_us=now_us,
-        note=note,
-    )
+    values = {
+        "it": examination,
+        "usecase": examination.usecase,
+        "data": dataset,
+        "found": examination.metrics,
+        "manifest": candidate.bundle.manifest,
+        "digest": candidate.bundle.digest,
+        "size": len(candidate.data),
+        "budgets": BUDGETS,
+        "sentence": sentence(examination),
+        "money": money(examination),
+        "caught_interval": share_interval(examination.metrics.caught, examination.metrics.failures),
+        "alarm_interval": rate_interval(examination.metrics.false_alarms, examination.metrics.device_weeks),
+        "champion": examination.champion,
+        "timelines": [charts.timeline_picture(t, candidate.threshold, bands[t.signal]) for t in shown],
+        "split": charts.split_picture(dataset),
+        "dial": charts.dial_picture(examination.dial, candidate.threshold),
+        "points": [_point(point.threshold, point.metrics) for point in examination.dial],
+        "chosen": [point.threshold for point in examination.dial].index(candidate.threshold),
+        "lead": charts.lead_picture(leads, dataset.horizon_us),
+        "importances": list(zip(examination.leanings, charts.bar_widths(examination.leanings), strict=True)),
+        "devices": examination.devices[:_MOST_DEVICES],
+        "unlisted": len(examination.devices[_MOST_DEVICES:]),
+        "device_count": len(np.unique(np.concatenate([dataset.train.device, dataset.test.device]))),
+        "now_us": now_us,
+        "note": note,
+    }
+    filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount}
+    html = render("report.html.j2", filters, values)
     if len(html.encode()) > MOST_BYTES:
         raise ReportError(f"the report has {len(html.encode())} bytes, at most {MOST_BYTES} are allowed")
     return html

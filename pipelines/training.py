@@ -31,7 +31,7 @@ from pipelines.examine import Champion, Examination, examine
 from pipelines.graph import feature_graph
 from pipelines.lake import Lake, Snapshot
 from pipelines.materialize import materialize
-from pipelines.registration import BUNDLE, REPORT, Registered, Registration, RegistryPort
+from pipelines.registration import BUNDLE, REPORT, TABLES, Registered, Registration, RegistryPort
 from pipelines.timeline import timelines
 from pipelines.tuning import search
 from pipelines.usecases import UseCase
@@ -250,7 +250,7 @@ def _registration(lake: Lake, examination: Examination, parameters: Parameters, 
     tags = {
         "features.digest": data.lineage["features.digest"],
         "code.version": candidate.bundle.manifest.lineage["code"],
-        "tables": json.dumps({name: data.lineage[f"{name}.version"] for name in ("features", "events")}),
+        "tables": json.dumps({name: data.lineage[f"{name}.version"] for name in TABLES}),
         "gate": "passed" if examination.passed else "failed",
         "training.key": _key(usecase, parameters, data),
         "search.found": json.dumps(dict(candidate.parameters)),

@@ -49,7 +49,10 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "import": Row("infra.local.commands_import:import_", "Write a public data set as a hub would have."),
         "ingest": Row("infra.local.commands_data:ingest", "Take in what devices wrote since the last time."),
         "materialize": Row("infra.local.commands_features:materialize", "Bring panes and feature rows up to date."),
-        "quarantine": Row("infra.local.commands_data:quarantine", "Look at rejected records and take them in again."),
+        "quarantine": Row(
+            "infra.local.commands_quarantine:quarantine", "Look at rejected records and take them in again."
+        ),
+        "lake": Row("infra.local.commands_lake:lake", "Show and look after the tables of a fleet."),
         "features": Row("infra.local.commands_features:features", "Show the features that a fleet's models see."),
     },
     "Models": {

@@ -1,20 +1,17 @@
-"""Commands that bring telemetry in: simulate, ingest, quarantine."""
+"""Commands that bring telemetry in: simulate, ingest."""
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.local.command import Outcome, Run, command
-from infra.local.console import table
 from infra.local.parameters import FLEET, MOMENT, SINGLE_WRITER, iso
 from infra.local.pumps.plan import Plan
 
 if TYPE_CHECKING:
     from pipelines.notices import Heard
-
-MOST_BYTES = 200  # of a rejected record that are shown
+    from pipelines.witness import Testimony
 
 
 @click.group(help="Write telemetry of a simulated fleet.")
@@ -71,7 +68,9 @@ simulate.add_command(pumps)
 @command(
     "Take in what devices wrote since the last time.",
     example="tidemill ingest pumps",
-    also="With --queue, objects that S3 has told of are read first; what is read is decided by a listing all the same.",
+    also="Each run that brings something leaves a data report in the store and counters for Prometheus in the work "
+    "folder. What is out of the ordinary is told in lines that begin with WARNING. With --queue, objects that S3 has "
+    "told of are read first; what is read is decided by a listing all the same.",
 )
 @click.argument("fleet", type=FLEET)
 @click.option("--queue", metavar="URL", help="SQS queue with S3's notices of new objects.")
@@ -80,16 +79,24 @@ simulate.add_command(pumps)
 def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_writer: bool) -> Outcome:
     """Ingest a fleet."""
     from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.findings import headlines  # noqa: PLC0415 - see above
     from pipelines.ingest import ingest as take_in  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.witness import ReportWitness  # noqa: PLC0415 - see above
 
-    store = run.open_store()
+    store, declared = run.open_store(), catalog.load(fleet).fleet
     run.admit_writers(store, single=single_writer)
-    heard = _hear(run, queue, wait)
-    known = catalog.load(fleet).fleet
-    summary = take_in(store, Lake(store.uri), known, run.now_us, run.console.progress, first=heard.keys)
+    heard, witness = _hear(run, queue, wait), ReportWitness(store, declared, run.now_us)
+    summary = take_in(
+        store, Lake(store.uri), declared, run.now_us, run.console.progress, first=heard.keys, witness=witness
+    )
+    seen = witness.testimony
+    run.console.end_stage()
     for fault in filter(None, [*heard.faults, heard.forget()]):
         run.console.say(fault)
+    for warning in seen.warnings:
+        run.console.say(f"WARNING {warning}")
+    metrics = _write_metrics(run, fleet, seen)
     rejected = summary.quarantined + summary.unreadable
     lines = [
         *([f"{len(heard.messages):,} messages told of {len(heard.keys):,} objects"] if queue else []),
@@ -98,9 +105,11 @@ def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_write
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
+        *(["", f"report {store.uri}/{seen.page_key}", *headlines(seen.report)] if seen.report else []),
     ]
     notices = {"messages": len(heard.messages), "hints": len(heard.keys), "faults": len(heard.faults)} if queue else {}
-    return Outcome({"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary), **notices}, lines)
+    payload = {"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary), **notices}
+    return Outcome({**payload, "report": seen.key, "metrics": metrics, "warnings": list(seen.warnings)}, lines)
 
 
 def _hear(run: Run, queue: str | None, wait: float) -> "Heard":
@@ -113,68 +122,17 @@ def _hear(run: Run, queue: str | None, wait: float) -> "Heard":
     return hear(SqsQueue.open(queue), run.settings.store, wait)
 
 
-@click.group(help="Look at rejected records and take them in again.")
-def quarantine() -> None:
-    """Group of the quarantine."""
+def _write_metrics(run: Run, fleet: str, seen: "Testimony") -> str:
+    """Leave the counters for a textfile collector, replacing those of the last run in one step; return the path."""
+    from pipelines.ingestmetrics import metrics  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.errors import StoreError  # noqa: PLC0415 - see above
+    from serving.store import open_store  # noqa: PLC0415 - see above
 
-
-@command(
-    "List rejected records, batch by batch, with the reason.",
-    example="tidemill quarantine list pumps",
-    also="With BATCH, its records are listed one by one.",
-    name="list",
-)
-@click.argument("fleet", type=FLEET)
-@click.argument("batch", required=False)
-@click.option("--limit", default=20, metavar="RECORDS", type=click.IntRange(1), help="Most records of a batch to show.")
-def quarantine_list(run: Run, fleet: str, batch: str | None, limit: int) -> Outcome:
-    """List the quarantine."""
-    from pipelines.quarantine import batches, read  # noqa: PLC0415 - `--help` must not pay for it
-
-    store = run.open_store()
-    if batch is None:
-        found = batches(store, fleet)
-        rows = [(each.name, reason, count) for each in found for reason, count in each.reasons.items()]
-        lines = table(("batch", "reason", "records"), rows) if rows else ["nothing is quarantined"]
-        return Outcome({"fleet": fleet, "batches": [dataclasses.asdict(each) for each in found]}, lines)
-    shown = [
-        {
-            "key": line.key,
-            "ordinal": line.ordinal,
-            "offset": line.offset,
-            "reason": line.reason,
-            "sentence": line.sentence,
-            "record": line.data[:MOST_BYTES].decode(errors="backslashreplace").strip(),
-        }
-        for line in itertools.islice(read(store, fleet, batch), limit)
-    ]
-    lines = [
-        text
-        for line in shown
-        for text in (f"{line['key']}:{line['ordinal']}  {line['sentence']}", f"  {line['record']}")
-    ]
-    return Outcome({"fleet": fleet, "batch": batch, "records": shown}, lines)
-
-
-@command(
-    "Write the rejected records of a batch back, for the next ingest to judge anew.",
-    example="tidemill quarantine replay pumps 00000001",
-    also="For use after the valid range of a signal was corrected, for example. What was accepted is not doubled.",
-    name="replay",
-)
-@click.argument("fleet", type=FLEET)
-@click.argument("batch")
-def quarantine_replay(run: Run, fleet: str, batch: str) -> Outcome:
-    """Replay a batch."""
-    from pipelines.quarantine import replay  # noqa: PLC0415 - `--help` must not pay for it
-
-    done = replay(run.open_store(), fleet, batch, run.now_us)
-    lines = [
-        f"{done.records:,} records and {done.objects:,} whole objects written back",
-        f"now: tidemill ingest {fleet}",
-    ]
-    return Outcome({"fleet": fleet, "batch": batch, **dataclasses.asdict(done)}, lines)
-
-
-quarantine.add_command(quarantine_list)
-quarantine.add_command(quarantine_replay)
+    key = f"metrics/ingest-{fleet}.prom"
+    try:
+        folder = open_store(str(run.settings.work), create=True)
+        folder.put(key, metrics(fleet, seen, run.now_us))
+    except StoreError as error:  # what was taken in is taken in
+        run.console.say(f"WARNING metrics: {error}")
+        return ""
+    return f"{folder.uri}/{key}"

@@ -1,12 +1,15 @@
 """Kinds of values on the command line: names with suggestions and completion, moments, days."""
 
 import difflib
+import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 class Name(click.ParamType[str]):
@@ -57,6 +60,26 @@ class Moment(click.ParamType[int]):
         return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
+class Age(click.ParamType[timedelta]):
+    """An age such as ``30d``, ``36h`` or ``2w``.
+
+    Example:
+        >>> Age().convert("36h", None, None)
+        datetime.timedelta(days=1, seconds=43200)
+    """
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the age."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([hdw])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no age, for example 30d, 36h or 2w.", param, ctx)
+        return int(found[1]) * _UNITS[found[2]]
+
+
 def iso(moment_us: int) -> str:
     """UTC microseconds as people read them, whole seconds.
 
@@ -85,10 +108,18 @@ def _estimators() -> Sequence[str]:
     return usecases.ESTIMATORS
 
 
+def _reasons() -> Sequence[str]:
+    from features.schema import Reason  # noqa: PLC0415 - numpy comes with it
+
+    return [reason.value for reason in Reason]
+
+
 FLEET = Name("fleet", _fleets)
 USECASE = Name("use case", _usecases)
 ESTIMATOR = Name("estimator", _estimators)
 MOMENT = Moment()
+AGE = Age()
+REASON = Name("reason", _reasons)
 SINGLE_WRITER = click.option(
     "--single-writer",
     is_flag=True,

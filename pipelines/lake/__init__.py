@@ -5,12 +5,17 @@ that very state or fails with `CommitConflictError`. A commit names its writer a
 writer's commits (a Delta application transaction); two processes that would commit the same number cannot both succeed,
 which is what "ingested once" rests on.
 
+Old versions stay readable for 30 days, and for good where a registered training names them (see `upkeep`).
+
 Local commits are made durable (see `pipelines.durability`), which the table engine leaves out. What the tables hold
 stands in `pipelines.tables`.
 
-    engine.py  the table engine's errors in our words
-    view.py    reading one version of a table
-    table.py   a table, and committing on top of one version
+    engine.py      the table engine's errors in our words
+    view.py        reading one version of a table
+    table.py       a table, and committing on top of one version
+    compaction.py  many small files become few
+    stock.py       what a table holds
+    upkeep.py      compaction, checkpoint and vacuum of a table, once a day
 """
 
 from collections.abc import Mapping
@@ -22,10 +27,11 @@ from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
 from pipelines.errors import SettingsError
+from pipelines.lake.compaction import compact
 from pipelines.lake.table import Snapshot, Table
 from pipelines.settings import storage_options
 
-__all__ = ["Lake", "Snapshot", "Table"]
+__all__ = ["Lake", "Snapshot", "Table", "compact"]
 
 
 class Lake:

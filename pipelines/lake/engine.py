@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from pipelines.durability import torn_entry
+from pipelines.durability import torn_files
 from pipelines.errors import CommitConflictError, LakeError
 
 
@@ -21,8 +21,8 @@ def translated(uri: str) -> Iterator[None]:
         raise conflict(uri, str(error)) from error
     except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
         why, _, _ = " ".join(str(error).split()).partition(" 0: <unknown>")  # the engine's own stack says nothing
-        torn = torn_entry(uri)
-        fix = f"rm '{torn}': a power cut tore it, and its rows are written again" if torn else ""
+        torn = " ".join(f"'{path}'" for path in torn_files(uri))
+        fix = f"rm {torn}: a power cut tore it, and what it said is written again" if torn else ""
         raise LakeError("the table cannot be used", where=uri, why=why[:500], fix=fix) from error
 
 

@@ -1,7 +1,6 @@
 """A table, and one version of it to read from or to commit on top of."""
 
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines import tables
 from pipelines.datafile import DataFile, Folder
@@ -52,7 +51,8 @@ _COMPUTED = WriterProperties(
 )
 # As the protocol's own writer: without a checkpoint, whoever opens a table reads every commit since the last one.
 _CHECKPOINT_EVERY = "10"
-_COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
+# `pipelines.lake.upkeep` alone removes entries, and first makes the checkpoint durable that stands in for them.
+_KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,9 @@ class Table:
         except TableMissingError:
             self._make()
             snapshot = self.open()
+        if snapshot.removes_log_entries:
+            snapshot.keep_log_entries()
+            snapshot = self.open()
         known = set(snapshot.columns)
         missing = [field for field in self.layout.schema if field.name not in known]
         if missing:
@@ -133,6 +136,7 @@ class Table:
                     configuration={
                         "delta.dataSkippingStatsColumns": ",".join(self.layout.statistics),
                         "delta.checkpointInterval": _CHECKPOINT_EVERY,
+                        **_KEEP_LOG,
                     },
                     storage_options=self._options(),
                 )
@@ -231,16 +235,22 @@ class Snapshot(View):
         self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
     ) -> int:
         _refuse_taken(self, self._uri, transactions)
+        return self._take_over(
+            [_add_action(file) for file in files],
+            mode="overwrite" if dates else "append",
+            partition_filters=[("date", "in", sorted(dates))] if dates else None,
+            transactions=[*self._fence(dates), *_transactions(transactions)],
+        )
+
+    def _take_over(self, actions: list[Any], *, transactions: list[Transaction], **mode: Any) -> int:
+        """Commit files that are there already; return the newest version, durable."""
         with translated(self._uri):
             self._delta.create_write_transaction(
-                [_add_action(file) for file in files],
-                mode="overwrite" if dates else "append",
-                schema=Schema.from_arrow(self._layout.schema),
-                partition_by=["date"],
-                partition_filters=[("date", "in", sorted(dates))] if dates else None,
-                commit_properties=CommitProperties(
-                    app_transactions=[*self._fence(dates), *_transactions(transactions)]
-                ),
+                actions,
+                schema=self._delta.schema(),
+                partition_by=["date"] if self._layout.partitioned else None,
+                commit_properties=CommitProperties(app_transactions=transactions),
+                **mode,
             )
             self._delta.update_incremental()
         newest: int = self._delta.version()
@@ -259,24 +269,38 @@ class Snapshot(View):
             self._delta.alter.add_columns(added)
         sync_commit(self._uri, self._delta.version())
 
-    def compact(self) -> int:
-        """Merge the files of dates that have very many; the rows stay the same.
+    def keep_log_entries(self) -> None:
+        """Have the engine remove no log entries by itself, see `removes_log_entries`."""
+        with translated(self._uri):
+            self._delta.alter.set_table_properties(dict(_KEEP_LOG))
+        sync_commit(self._uri, self._delta.version())
+
+    def swap(self, removed: Sequence[DataFile], added: Sequence[DataFile], now_us: int) -> int:
+        """Put files in place of files that hold the same rows in another order or cut; see `pipelines.lake.compaction`.
+
+        Rows that others append in between stay. What replaces one of these dates as a whole does not go together with
+        this: of the two, the second is refused. The engine itself would take both and hold the rows twice.
+
+        Args:
+            removed: Files of this version.
+            added: Files that lie in the table's folder, of the same dates.
+            now_us: The clock, UTC microseconds: from now on the removed files wait for `pipelines.lake.upkeep`.
 
         Returns:
-            How many dates (or 1 for a table without dates) were rewritten; 0 also when another commit got in the way.
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Another commit has put others in place of some of these files.
         """
-        counts = Counter(file.get("partition.date", "") for file in self._files())
-        crowded = [date for date, count in counts.items() if count > _COMPACT_ABOVE]
-        if not crowded:
-            return 0
-        chosen = [("date", "in", crowded)] if self._layout.partitioned else None
-        try:
-            with translated(self._uri):
-                self._delta.optimize.compact(partition_filters=chosen, writer_properties=self._writer_properties())
-        except CommitConflictError:
-            return 0
-        sync_commit(self._uri, self._delta.version())
-        return len(crowded)
+        gone = [
+            RemoveAction(file.path, False, now_us // 1000, size=file.size, partition_values=_partition(file))
+            for file in removed
+        ]
+        return self._take_over(
+            [*(_add_action(file, data_change=False) for file in added), *gone],
+            mode="append",
+            transactions=self._fence({file.date for file in removed}),
+        )
 
     def _write(
         self,
@@ -318,8 +342,13 @@ def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[s
             raise conflict(uri, f"{writer} has already committed number {number}")
 
 
-def _add_action(file: DataFile) -> AddAction:
-    statistics = {"numRecords": file.rows, "minValues": dict(file.lows), "maxValues": dict(file.highs)}
+def _add_action(file: DataFile, *, data_change: bool = True) -> AddAction:
+    lows, highs = ({n: v for n, v in ends.items() if v is not None} for ends in (file.lows, file.highs))
+    statistics = {"numRecords": file.rows, "minValues": lows, "maxValues": highs}
     return AddAction(
-        file.path, file.size, {"date": file.date}, file.modified_ms, data_change=True, stats=json.dumps(statistics)
+        file.path, file.size, _partition(file), file.modified_ms, data_change=data_change, stats=json.dumps(statistics)
     )
+
+
+def _partition(file: DataFile) -> dict[str, str | None]:
+    return {"date": file.date} if file.date else {}

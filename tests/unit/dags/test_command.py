@@ -49,6 +49,13 @@ def test_progress_is_logged_while_it_runs_and_the_last_object_is_the_result(prog
     assert said.index("tidemill ingest") < said.index("reading") < said.index('"rows": 2')
 
 
+def test_what_is_out_of_the_ordinary_is_a_warning_in_the_log(program, capsys):
+    program("print('WARNING freshness: old', file=sys.stderr); print('{}')")
+    CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "freshness: old" in line]
+    assert "warning" in line.lower().replace("warning freshness", "")
+
+
 def test_much_output_on_both_sides_does_not_stall(program):
     program("for _ in range(9000): print('y' * 99); print('x' * 99, file=sys.stderr)")
     assert CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT) == {}

@@ -23,14 +23,14 @@ def bag():
     return DagBag(str(DAGS))
 
 
-@pytest.fixture(params=["ingest", "materialize", "train", "release", "monitor"])
+@pytest.fixture(params=["ingest", "materialize", "train", "release", "monitor", "upkeep"])
 def dag(request, bag):
     return bag.dags[request.param]
 
 
 def test_every_file_is_parsed_and_nothing_else_is_taken_for_one(bag):
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["ingest", "materialize", "monitor", "release", "train"]
+    assert sorted(bag.dags) == ["ingest", "materialize", "monitor", "release", "train", "upkeep"]
 
 
 def test_a_dag_tells_people_what_it_does(dag):
@@ -77,6 +77,7 @@ def test_tasks_follow_each_other_as_told(bag):
         "train": {"check_parameters": ["materialize", "train"], "materialize": ["train"], "train": []},
         "release": {"release": []},
         "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
+        "upkeep": {"check_parameters": ["upkeep"], "upkeep": []},
     }
 
 
@@ -91,6 +92,7 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
         "train.materialize",
         "release.release",
         "monitor.monitor",
+        "upkeep.upkeep",
     }
 
 
@@ -154,4 +156,4 @@ print(json.dumps([sorted(bag.dags), sorted(set({HEAVY!r}) & set(sys.modules)), b
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [["ingest", "materialize", "monitor", "release", "train"], [], {}]
+    assert found == [["ingest", "materialize", "monitor", "release", "train", "upkeep"], [], {}]

@@ -100,6 +100,14 @@ def test_the_commands_from_simulation_to_status(tmp_path: Path, monkeypatch, cap
     assert sum(batch["reasons"].values()) == written.spoilt + written.spikes
     assert cli.run(["quarantine", "list", "pumps", batch["name"], "--limit", "3", "--store", "store"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
+    assert cli.run(["quarantine", "list", "pumps", "--store", "store"]) == 0
+    assert f"{taken['quarantined']:,} rejected in 1 batches" in capsys.readouterr().out
+    assert cli.run(["quarantine", "show", "pumps", batch["name"], "0", "--store", "store"]) == 0
+    assert "\nrepair  " in capsys.readouterr().out
+    assert cli.run(["quarantine", "show", "pumps", batch["name"], "9999", "--store", "store"]) == 2
+    assert cli.run(["quarantine", "purge", "pumps", "--store", "store"]) == 2
+    assert cli.run(["quarantine", "purge", "pumps", "--older-than", "1d", "--store", "store", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["removed"] == {}
     assert cli.run(["quarantine", "replay", "pumps", batch["name"], "--store", "store", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["records"] == taken["quarantined"]
     assert cli.run(["status", "--store", "store"]) == 0

@@ -1,20 +1,17 @@
-import dataclasses
 import gzip
-from pathlib import Path
+import json
 
 import pytest
 
-from features.schema import Reason, Signal
+from features.schema import Reason
 from pipelines import quarantine
 from pipelines.errors import QuarantineError
-from pipelines.ingest import ingest
 from pipelines.records import WHOLE, Reject
-from tests.fakes.fleets import DAY_US, FANS, NOON_US, Plant, reading
 from tests.fakes.stores import MemoryStore
 
 
-def reject(data: bytes = b"{}", ordinal: int = 0) -> quarantine.Rejected:
-    return quarantine.rejected("raw/fans/telemetry/a", Reject(0, ordinal, 7, data, Reason.NO_DEVICE, "No."))
+def reject(data: bytes = b"{}", ordinal: int = 0, reason: Reason = Reason.NO_DEVICE) -> quarantine.Rejected:
+    return quarantine.rejected("raw/fans/telemetry/a", Reject(0, ordinal, 7, data, reason, "No."), "e1")
 
 
 def test_what_is_written_is_read_back():
@@ -22,13 +19,13 @@ def test_what_is_written_is_read_back():
     lines = [reject(b"\xff\x00"), reject(b"whole", WHOLE)]
     quarantine.write(store, "fans", "00000001", lines)
     assert list(quarantine.read(store, "fans", "00000001")) == lines
-    assert quarantine.batches(store, "fans") == [quarantine.Batch("00000001", {"no_device": 2})]
-    assert quarantine.batches(store, "fans")[0].count == 2
+    (batch,) = quarantine.batches(store, "fans")
+    assert (batch.name, batch.reasons, batch.count, batch.unfinished) == ("00000001", {"no_device": 2}, 2, False)
 
 
 def test_the_same_rejects_give_the_same_bytes_and_replace_what_a_killed_run_left():
     store, again = MemoryStore(), MemoryStore()
-    quarantine.write(store, "fans", "1", [reject(bytes([number % 250])) for number in range(11_000)])
+    quarantine.write(store, "fans", "1", [reject(ordinal=number) for number in range(11_000)])
     assert len(store.objects) == 3
     quarantine.write(store, "fans", "1", [reject()])
     quarantine.write(again, "fans", "1", [reject()])
@@ -55,23 +52,58 @@ def test_a_damaged_batch_is_an_error_that_names_the_object():
         list(quarantine.read(store, "fans", "1"))
 
 
-def test_rejects_are_taken_after_the_catalog_was_corrected(tmp_path: Path):
-    plant = Plant(tmp_path)
-    plant.write([reading("a", NOON_US, 4000.0), reading("a", NOON_US + 1000, 4000.0, note="ü"), reading("b", NOON_US)])
-    plant.store.put("raw/fans/telemetry/cut.gz", gzip.compress(b'{"device": "c"}')[:-4])
-    assert plant.ingest().quarantined == 2
-    faster = dataclasses.replace(FANS, signals=(Signal("speed", "rpm", 0, 5000), FANS.signals[1]))
-    replay = quarantine.replay(plant.store, "fans", "00000001", NOON_US + DAY_US)
-    assert (replay.records, replay.objects, len(replay.keys)) == (2, 1, 2)
-    assert quarantine.batches(plant.store, "fans") == []
-    summary = ingest(plant.store, plant.lake, faster, NOON_US + DAY_US)
-    assert (summary.accepted, summary.unreadable) == (2, 1)
-    assert [batch.name for batch in quarantine.batches(plant.store, "fans")] == ["00000002"]
+class CountingStore(MemoryStore):
+    """Counts what is read."""
+
+    reads = 0
+
+    def get(self, key: str) -> bytes:
+        self.reads += 1
+        return super().get(key)
 
 
-def test_events_are_replayed_as_events(tmp_path: Path):
-    plant = Plant(tmp_path)
-    plant.hub.write_events("1", NOON_US, [{"device": "a", "ts": 5}])
-    plant.ingest()
-    replay = quarantine.replay(plant.store, "fans", "events-00000001", NOON_US)
-    assert replay.keys == (f"raw/fans/events/2025/11/24/12/replay-events-00000001-{NOON_US}.json.gz",)
+def test_batches_are_counted_without_reading_them():
+    store = CountingStore()
+    for number in range(30):
+        kept = [reject(ordinal=n, reason=reason) for n, reason in enumerate([*Reason, Reason.NO_TIME])]
+        quarantine.write(store, "fans", f"{number:08d}", kept)
+    found = quarantine.batches(store, "fans")
+    assert len(found) == 30
+    assert found[7].reasons == {reason.value: 1 + (reason is Reason.NO_TIME) for reason in Reason}
+    assert store.reads == 0
+    assert max(len(key.rpartition("/")[2]) for key in store.objects) < 255
+
+
+@pytest.mark.parametrize("name", ["0000.jsonl.gz", "0000.999x1.jsonl.gz", "0000.x.jsonl.gz"])
+def test_objects_whose_names_say_nothing_are_read(name):
+    line = {
+        "key": "raw/fans/telemetry/a",
+        "ordinal": 0,
+        "offset": 7,
+        "bytes": "e30=",
+        "reason": "no_time",
+        "sentence": "",
+    }
+    store = MemoryStore({f"quarantine/fans/1/{name}": gzip.compress(json.dumps(line).encode())})
+    assert [(batch.name, batch.reasons) for batch in quarantine.batches(store, "fans")] == [("1", {"no_time": 1})]
+    (found,) = quarantine.read(store, "fans", "1")
+    assert (found.data, found.etag) == (b"{}", "")
+
+
+def test_lines_that_a_killed_writer_left_twice_are_read_once():
+    store, both = MemoryStore(), MemoryStore()
+    for lines in ([reject(), reject(ordinal=1, reason=Reason.NO_TIME)], [reject()]):
+        quarantine.write(store, "fans", "1", lines)
+        for key, data in store.objects.items():
+            both.put(key, data)
+    assert len(both.objects) == 2
+    assert sorted(line.ordinal for line in quarantine.read(both, "fans", "1")) == [0, 1]
+
+
+def test_purging_a_reason_leaves_the_others():
+    store = MemoryStore()
+    quarantine.write(store, "fans", "1", [reject(), reject(ordinal=1, reason=Reason.NO_TIME), reject(ordinal=2)])
+    assert quarantine.purge(store, "fans", "1", "no_device") == {"no_device": 2}
+    assert [line.ordinal for line in quarantine.read(store, "fans", "1")] == [1]
+    assert quarantine.purge(store, "fans", "1") == {"no_time": 1}
+    assert not store.objects

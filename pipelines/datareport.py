@@ -1,0 +1,252 @@
+"""What a run of the ingest brought, as sums that are merged batch by batch: no more than one batch is ever in memory.
+
+Laws: merging is associative, and nothing merged to something is that something. So the figures do not depend on how
+objects were cut into batches, with one exception that is said where it applies: gaps are counted in what one run
+brought, and stretches of more than ``_MOST_STRETCHES`` are told apart more coarsely.
+
+Gaps and rhythm are read off *stretches*: runs of readings of a device without a pause longer than three sampling
+intervals. Two stretches that touch are one, whichever batch they came with.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.schema import MICROSECOND, Fleet, Reason, Signal
+from pipelines.diagnosis import heard
+from pipelines.quarantine import Rejected
+
+PAUSE_INTERVALS: Final = 3
+"""A device that says nothing for more than this many sampling intervals has a gap."""
+SECOND_US: Final = 1_000_000
+_LOWEST, _DECADES, _PER_DECADE = -3, 12, 10  # of lateness: 1 ms to 1e9 s, ten buckets a decade
+_MOST_STRETCHES: Final = 500_000
+_MOST_EXAMINED: Final = 10_000  # rejects of one batch whose values are read once more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretches:
+    """Runs of readings without a pause, sorted by device and start; shape ``(n,)`` each.
+
+    Attributes:
+        device: Positions in ``Arrivals.devices``.
+        start: Time of the first reading, UTC microseconds.
+        end: Time of the last.
+        pause_us: The longest pause within one.
+    """
+
+    device: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    pause_us: int
+
+    def joined(self, pause_us: int) -> "Stretches":
+        """Join those of a device that overlap, or lie no more than ``pause_us`` apart."""
+        if not len(self.start):
+            return replace(self, pause_us=pause_us)
+        order = np.lexsort((self.start, self.device))
+        device, start, end = self.device[order], self.start[order], self.end[order]
+        # The latest end so far within each device: ends as ranks, with the device above them, never decrease wrongly.
+        moments, rank = np.unique(end, return_inverse=True)
+        latest = moments[np.maximum.accumulate(device * len(moments) + rank) % len(moments)]
+        fresh = np.ones(len(start), bool)
+        fresh[1:] = (device[1:] != device[:-1]) | (start[1:] - latest[:-1] > pause_us)
+        last = np.append(np.flatnonzero(fresh)[1:], len(start)) - 1
+        return Stretches(device[fresh], start[fresh], latest[last], pause_us)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Sums over what came in.
+
+    Attributes:
+        devices: Names, sorted, shape ``(devices,)``.
+        readings: Readings of each device, a repeated one of the same batch once.
+        stretches: When each device spoke.
+        lateness: Readings by how late they came, see ``LATENESS_EDGES_S``; those that came before their time first.
+        reasons: Rejects by reason.
+        violations: Values below and above the range of each signal, ``(below, above)`` by signal.
+        examined: Rejects with a value out of range that ``violations`` were counted in.
+        off_grid: Values that are no multiple of the declared step, by signal.
+        counts: What the ingest counted: accepted, duplicates, late, quarantined and so on.
+        first_us: The earliest event time; None without readings.
+        last_us: The latest.
+    """
+
+    devices: NDArray[np.str_]
+    readings: NDArray[np.int64]
+    stretches: Stretches
+    lateness: NDArray[np.int64]
+    reasons: Counter[str] = field(default_factory=Counter)
+    violations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    examined: int = 0
+    off_grid: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    first_us: int | None = None
+    last_us: int | None = None
+
+
+LATENESS_EDGES_S: Final = 10.0 ** (np.arange(_DECADES * _PER_DECADE + 1) / _PER_DECADE + _LOWEST)
+"""Upper edges of the buckets of lateness in seconds, after one for readings ahead of their receipt."""
+
+
+def nothing(fleet: Fleet) -> Arrivals:
+    """No arrivals."""
+    none = np.zeros(0, np.int64)
+    stretches = Stretches(none, none, none, pause_us(fleet))
+    return Arrivals(np.zeros(0, np.str_), none, stretches, np.zeros(len(LATENESS_EDGES_S) + 1, np.int64))
+
+
+def pause_us(fleet: Fleet) -> int:
+    """The longest pause between two readings of a device that is no gap."""
+    return int(PAUSE_INTERVALS * (fleet.sampling // MICROSECOND))
+
+
+def of_batch(
+    fleet: Fleet, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
+) -> Arrivals:
+    """Sum up one batch of telemetry.
+
+    Args:
+        fleet: What was declared.
+        rows: Believed readings in any order, duplicates among them: columns device, time, received and the signals.
+        rejects: What was not believed.
+        counts: What the ingest counted.
+    """
+    found = nothing(fleet)
+    table = pa.concat_tables([part.select(["device", "time", "received"]) for part in rows]) if rows else None
+    if table is not None and len(table):
+        times, received = table["time"].to_numpy(), table["received"].to_numpy()
+        names, codes = _coded(table["device"])
+        speaking, stretches = _spoken(codes, times, len(names), pause_us(fleet))
+        found = replace(
+            found,
+            devices=names,
+            readings=speaking,
+            stretches=stretches,
+            lateness=_by_lateness(received - times),
+            off_grid=_off_grid(fleet, rows),
+            first_us=int(times.min()),
+            last_us=int(times.max()),
+        )
+    violations, examined = _violations(fleet, rejects)
+    reasons = Counter(line.reason for line in rejects)
+    return replace(found, reasons=reasons, violations=violations, examined=examined, counts=Counter(dict(counts)))
+
+
+def merged(left: Arrivals, right: Arrivals) -> Arrivals:
+    """Sum up two."""
+    devices = np.unique(np.concatenate([left.devices, right.devices]))
+    readings = np.zeros(len(devices), np.int64)
+    places = [np.searchsorted(devices, each.devices).astype(np.int64) for each in (left, right)]
+    for each, place in zip((left, right), places, strict=True):
+        readings[place] += each.readings
+    signals = [*left.violations, *(name for name in right.violations if name not in left.violations)]
+    firsts, lasts = ([v for v in pair if v is not None] for pair in (
+        (left.first_us, right.first_us), (left.last_us, right.last_us)
+    ))  # fmt: skip
+    return Arrivals(
+        devices=devices,
+        readings=readings,
+        stretches=_joined(left.stretches, right.stretches, places),
+        lateness=left.lateness + right.lateness,
+        reasons=left.reasons + right.reasons,
+        violations={name: _pair(left.violations.get(name), right.violations.get(name)) for name in signals},
+        examined=left.examined + right.examined,
+        off_grid=left.off_grid + right.off_grid,
+        counts=left.counts + right.counts,
+        first_us=min(firsts, default=None),
+        last_us=max(lasts, default=None),
+    )
+
+
+def lateness_quantile(lateness: NDArray[np.int64], share: float) -> float:
+    """How late this share of the readings came at most, seconds; to a quarter of the value. NaN without readings."""
+    total = int(lateness.sum())
+    if not total:
+        return float("nan")
+    bucket = int(np.searchsorted(np.cumsum(lateness), share * total))
+    return 0.0 if bucket == 0 else float(LATENESS_EDGES_S[min(bucket, len(LATENESS_EDGES_S)) - 1])
+
+
+def _pair(left: tuple[int, int] | None, right: tuple[int, int] | None) -> tuple[int, int]:
+    (a, b), (c, d) = left or (0, 0), right or (0, 0)
+    return a + c, b + d
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    names = column.unique().sort()
+    codes = pc.index_in(column, names).to_numpy().astype(np.int64)
+    return np.asarray(names.to_numpy(zero_copy_only=False), np.str_), codes
+
+
+def _spoken(
+    codes: NDArray[np.int64], times: NDArray[np.int64], devices: int, pause: int
+) -> tuple[NDArray[np.int64], Stretches]:
+    """Different moments of each device, and its stretches."""
+    order = np.lexsort((times, codes))
+    codes, times = codes[order], times[order]
+    changes = np.append(True, codes[1:] != codes[:-1])
+    distinct = changes.copy()
+    distinct[1:] |= times[1:] != times[:-1]
+    begins = changes
+    begins[1:] |= times[1:] - times[:-1] > pause
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(codes)) - 1
+    readings = np.bincount(codes[distinct], minlength=devices).astype(np.int64)
+    return readings, Stretches(codes[first], times[first], times[last], pause)
+
+
+def _joined(left: Stretches, right: Stretches, places: Sequence[NDArray[np.int64]]) -> Stretches:
+    pause = max(left.pause_us, right.pause_us)
+    device = np.concatenate([place[each.device] for each, place in zip((left, right), places, strict=True)])
+    joined = Stretches(
+        device, np.concatenate([left.start, right.start]), np.concatenate([left.end, right.end]), pause
+    ).joined(pause)
+    while len(joined.start) > _MOST_STRETCHES:
+        pause *= 2
+        joined = joined.joined(pause)
+    return joined
+
+
+def _by_lateness(delay_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    seconds = delay_us / SECOND_US
+    buckets = np.searchsorted(LATENESS_EDGES_S, seconds, side="left") + 1
+    buckets[seconds < 0] = 0
+    size = len(LATENESS_EDGES_S) + 1
+    return np.bincount(np.minimum(buckets, size - 1), minlength=size).astype(np.int64)
+
+
+def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tuple[int, int]], int]:
+    outside = [line for line in rejects if line.reason == Reason.OUT_OF_RANGE.value][:_MOST_EXAMINED]
+    found: dict[str, tuple[int, int]] = {}
+    for line in outside:
+        for each in heard(fleet, line.data):
+            if not each.believed:
+                found[each.signal] = _pair(
+                    found.get(each.signal), (int(each.value < each.low), int(each.value > each.high))
+                )
+    return found, len(outside)
+
+
+def _off_grid(fleet: Fleet, rows: Sequence[pa.Table]) -> Counter[str]:
+    """Values of quantised signals that lie between two steps, by more than rounding explains."""
+    found: Counter[str] = Counter()
+    for signal in fleet.signals:
+        if step := _step(signal):
+            for part in rows:
+                steps = part[signal.name].to_numpy() / step
+                found[signal.name] += int((np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(np.abs(steps), 1)).sum())
+    return found
+
+
+def _step(signal: Signal) -> float | None:
+    """The step of a quantised signal, for catalogs that declare one."""
+    step: float | None = getattr(signal, "quantised", None)
+    return step
