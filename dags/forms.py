@@ -96,7 +96,7 @@ def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) 
         ParameterError: Some are unknown; all of them in one sentence.
 
     Example:
-        >>> refuse_unknown({"usecas"}, {"usecase", "seed"}, "train")
+        >>> refuse_unknown({"usecas"}, {"usecase", "seed"}, "train")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         dags.errors.ParameterError: 'usecas' is no parameter, did you mean 'usecase'? (run of train). Fix: ...
