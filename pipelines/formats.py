@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from features.burst import Burst
 from features.schema import Mapping, Reason
 from pipelines.columns import Frame, read_columns, time_type
-from pipelines.records import UNSTAMPED, WHOLE, Decoded, Reject, locate
+from pipelines.records import UNSEQUENCED, UNSTAMPED, WHOLE, Decoded, Reject, locate
 from pipelines.salvage import Fault, HopelessError, Rows, read_rows
 
 _GZIP = b"\x1f\x8b"
@@ -181,6 +181,7 @@ def _complete(
         frame.device,
         times,
         received,
+        np.full(len(times), UNSEQUENCED),
         frame.values,
         frame.sources,
         frame.ordinals,

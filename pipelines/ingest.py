@@ -28,7 +28,7 @@ from pipelines.errors import CommitConflictError, IngestRunningError, NothingSto
 from pipelines.lake import Lake
 from pipelines.ledger import Intent, Ledger, Source
 from pipelines.quarantine import Rejected
-from pipelines.records import WHOLE
+from pipelines.records import WHOLE, RawObject
 from pipelines.streams import EventStream, Part, Stream, TelemetryStream
 from serving.errors import MissingObjectError
 from serving.store import FolderStore, Store
@@ -169,12 +169,12 @@ class _Run:
         found, lost = [], []
         for source in group:
             try:
-                found.append((source.key, self._store.get(source.key)))
+                found.append(RawObject(source.key, self._store.get(source.key)))
             except MissingObjectError:
                 sentence = "The object was gone before it was read."
                 lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence))
-        rows, rejects = self._stream.read([data for _, data in found], clock_us)
-        return Part(rows, lost + [quarantine.rejected(found[reject.source][0], reject) for reject in rejects])
+        rows, rejects = self._stream.read(found, clock_us)
+        return Part(rows, lost + [quarantine.rejected(found[reject.source].key, reject) for reject in rejects])
 
 
 def split(objects: Iterable[Source], most_bytes: int, most_objects: int) -> Iterator[list[Source]]:

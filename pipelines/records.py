@@ -2,8 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,25 @@ WHOLE: Final = -1
 """The ordinal of a reject that is a whole object."""
 
 _LINE = re.compile(rb"\s*\{.*\}\s*", re.DOTALL)
+
+
+UNSEQUENCED: Final = -(2**63)
+"""In ``sequence``: the record has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """An object as it is stored.
+
+    Attributes:
+        key: Its key in the store.
+        data: Its bytes.
+        metadata: What was stored beside them, names in lower case.
+    """
+
+    key: str
+    data: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +69,7 @@ class Decoded:
         device: Names, a string array without nulls.
         times: Event times, shape ``(n,)``, UTC microseconds.
         received: The hub's stamps, shape ``(n,)``, UTC microseconds; `UNSTAMPED` where there is none.
+        sequence: What counts the messages of a device, shape ``(n,)``; `UNSEQUENCED` where there is none.
         values: Readings, shape ``(n, signals)``; NaN where missing.
         sources: Position of the object of each record, shape ``(n,)``.
         ordinals: Position of each record in its object, shape ``(n,)``.
@@ -61,6 +81,7 @@ class Decoded:
     device: pa.Array
     times: NDArray[np.int64]
     received: NDArray[np.int64]
+    sequence: NDArray[np.int64]
     values: NDArray[np.float64]
     sources: NDArray[np.int32]
     ordinals: NDArray[np.int32]
@@ -94,6 +115,7 @@ class Decoded:
             device=self.device.filter(pa.array(kept)),
             times=self.times[kept],
             received=self.received[kept],
+            sequence=self.sequence[kept],
             values=self.values[kept],
             sources=self.sources[kept],
             ordinals=self.ordinals[kept],
