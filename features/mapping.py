@@ -149,6 +149,10 @@ class Mapping:
             raise _contradiction("the key's expression has no named group", fix="write it like (?P<device>[^/]+)")
 
     def _check_paths(self) -> None:
+        if any(len(parse_sum(text)) > 1 for text in self.paths if text not in choices(self.time)):
+            raise _contradiction("only the event time may be a sum", fix="put a name with a plus in double quotes")
+        if any(len(parse_sum(text)) > 1 for text in choices(self.time)) and self.time_unit != "ns":
+            raise _contradiction("a sum is seconds and nanoseconds", fix='say time_unit="ns"')
         for text in self.paths:
             for steps in parse_sum(text):
                 if any(isinstance(step, Items | Entries) for step in steps):
@@ -171,9 +175,10 @@ class Mapping:
     def paths(self) -> tuple[str, ...]:
         """All paths to single values."""
         long = self.long
-        found = [self.device, self.time, self.received, self.sequence, self.body, self.signals]
+        found: list[Path | None] = [self.device, self.time, self.received, self.sequence, self.body, self.signals]
         found += [] if long else [place for _, place in self.names]
-        found += [long.name, long.value, long.time] if long else []
+        if long:
+            found += [long.name, long.value, long.time]
         texts: list[str] = []
         for each in found:
             several = choices(each)
@@ -224,7 +229,7 @@ class Mapping:
             "body": self.body,
             "long": self.long,
             f"format {self.format}": self.format != "auto",
-            "a sum of fields": any(len(parse_sum(text)) > 1 for text in self.paths),
+            "a sum of fields": any(len(parse_sum(text)) > 1 for text in choices(self.time)),
             "[k=v]": any(not path.only_fields(steps) for text in self.paths for steps in parse_sum(text)),
         }
         return ", ".join(name for name, there in marks.items() if there)
@@ -247,10 +252,12 @@ class Mapping:
             FleetError: It contradicts itself.
             TypeError: There is a field of no meaning, or one of another form.
         """
-        found = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+        found: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
+        }
         if found.get("long") is not None:
-            items = dict(found["long"]).items()
-            found["long"] = Long(**{name: tuple(value) if isinstance(value, list) else value for name, value in items})
+            items: dict[str, Any] = dict(found["long"])
+            found["long"] = Long(**{name: tuple(v) if isinstance(v, list) else v for name, v in items.items()})
         return cls(**found)
 
 

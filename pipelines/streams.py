@@ -70,7 +70,7 @@ class TelemetryStream:
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
-        decoded = decode_all([raw.data for raw in objects], self._fleet.mapping, signals, bursts=self._fleet.bursts)
+        decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
         judged = believe(self._fleet, decoded, clock_us)
         sequence = pa.array(judged.sequence, mask=judged.sequence == UNSEQUENCED)
         columns = {"device": judged.device, "time": judged.times, "received": judged.received, "sequence": sequence}
@@ -113,7 +113,7 @@ class EventStream:
 
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
         """Read the events; they carry their own time of becoming known."""
-        return events.read_events(self._fleet, [raw.data for raw in objects])
+        return events.read_events(self._fleet, objects)
 
     def commit(self, snapshot: Snapshot, rows: list[pa.Table], seq: int, counts: dict[str, int]) -> dict[str, int]:
         """Commit the events that are new."""
