@@ -35,6 +35,9 @@ TIME_UNITS = ("s", "ms", "us", "ns", "iso")
 FORMATS = ("auto", "csv", "line_protocol")
 ROOTS = ("key", "meta", "body", "env")
 
+NULL_TEXTS = frozenset({"", "null", "NULL", "NA", "N/A", "NaN", "nan", "None"})
+"""Texts that stand for a missing number where numbers may be quoted."""
+
 Path = str | tuple[str, ...]
 _ZONE = re.compile(r"UTC|Z|[+-]\d\d:\d\d")
 _MOST_PATHS = 8
@@ -176,15 +179,15 @@ class Mapping:
         """All paths to single values."""
         long = self.long
         found: list[Path | None] = [self.device, self.time, self.received, self.sequence, self.body, self.signals]
-        found += [] if long else [place for _, place in self.names]
+        found += [] if long else dict(self.names).values()
         if long:
             found += [long.name, long.value, long.time]
         texts: list[str] = []
         for each in found:
-            several = choices(each)
+            several: tuple[str, ...] = choices(each)
             if len(several) > _MOST_PATHS:
                 raise _contradiction(f"{len(several)} paths to one value are too many", fix=f"give {_MOST_PATHS}")
-            texts += several
+            texts.extend(several)
         return tuple(texts)
 
     @property
@@ -256,9 +259,12 @@ class Mapping:
             name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
         }
         if found.get("long") is not None:
-            items: dict[str, Any] = dict(found["long"])
-            found["long"] = Long(**{name: tuple(v) if isinstance(v, list) else v for name, v in items.items()})
+            found["long"] = Long(**_tuples(found["long"]))
         return cls(**found)
+
+
+def _tuples(document: JsonMapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
 
 
 def choices(place: Path | None) -> tuple[str, ...]:
@@ -266,6 +272,21 @@ def choices(place: Path | None) -> tuple[str, ...]:
     if not place:
         return ()
     return (place,) if isinstance(place, str) else place
+
+
+def offset_us(zone: str | None) -> int | None:
+    """How far a zone is ahead of UTC, microseconds.
+
+    Example:
+        >>> offset_us("+01:30"), offset_us("UTC"), offset_us(None)
+        (5400000000, 0, None)
+    """
+    if zone is None:
+        return None
+    if not zone.startswith(("+", "-")):
+        return 0
+    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
+    return (-minutes if zone.startswith("-") else minutes) * 60_000_000
 
 
 def _long_json(long: Long) -> dict[str, Any]:

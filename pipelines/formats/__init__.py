@@ -25,36 +25,23 @@ Why so:
       upload is repeated. Cost: its intact blocks wait until then.
 """
 
-from collections.abc import Mapping as JsonMapping
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.burst import Burst
-from features.path import Field
 from features.schema import Mapping, Reason
-from pipelines.formats import columnar
-from pipelines.formats.avro import AvroFile
-from pipelines.formats.columns import Refused, read_json
-from pipelines.formats.csvtext import CsvText
+from pipelines.formats.columns import Refused
 from pipelines.formats.frame import Frame, concatenated
-from pipelines.formats.jsontext import JsonText
-from pipelines.formats.lineprotocol import LineText
-from pipelines.formats.parquet import ParquetFile
-from pipelines.formats.plan import Plan, Scope, compile_plan
-from pipelines.formats.rowwise import Fault, RowReader, Rows, framed
+from pipelines.formats.plan import compile_plan
+from pipelines.formats.reading import Executor, read_objects, unpack_all
 from pipelines.formats.times import mask
-from pipelines.formats.unpacking import AVRO, PARQUET, UnreadableError, unpack
+from pipelines.formats.unpacking import UnreadableError, unpack
 from pipelines.records import WHOLE, Decoded, Originals, RawObject, Reject
-from pipelines.salvage import HopelessError
 
-Executor = Literal["either", "columns", "rows"]
-Container = JsonText | CsvText | LineText | AvroFile | ParquetFile
-_JSON_BEGINS = (b"{", b"[")
+__all__ = ["Executor", "Refused", "UnreadableError", "decode", "decode_all", "unpack", "unpack_all"]
 
 
 def decode(
@@ -87,167 +74,19 @@ def decode_all(
         Refused: Columns alone were asked for and cannot do it.
     """
     plan = compile_plan(mapping, tuple(signals))
-    containers, rejects = _opened(objects, plan)
-    if by == "columns" and not (plan.columnar and not bursts):
+    if by == "columns" and (bursts or not plan.columnar):
         raise Refused
-    frames, faults = _read(objects, containers, plan, bursts, rejects, by)
-    frame = concatenated(frames, len(plan.signals), len(objects))
-    originals = Originals(containers, frame.counts, frame.links)
-    for source, found in faults.items():
-        places = originals.places(source, [fault.ordinal for fault in found])
+    found = read_objects(objects, plan, bursts, by)
+    frame = concatenated(found.frames, len(plan.signals), len(objects))
+    originals = Originals(found.containers, frame.counts, frame.links)
+    rejects = found.rejects
+    for source, faults in found.faults.items():
+        places = originals.places(source, [fault.ordinal for fault in faults])
         rejects += [
             Reject(source, fault.ordinal, offset, data, fault.reason, fault.sentence)
-            for fault, (offset, data) in zip(found, places, strict=True)
+            for fault, (offset, data) in zip(faults, places, strict=True)
         ]
     return _judged(frame, mapping, objects, originals, rejects)
-
-
-def unpack_all(objects: Sequence[RawObject]) -> tuple[list[bytes], list[Reject]]:
-    """Unpack objects; one that cannot be is empty and a reject."""
-    bodies: list[bytes] = []
-    rejects: list[Reject] = []
-    for source, raw in enumerate(objects):
-        try:
-            bodies.append(unpack(raw.data))
-        except UnreadableError as error:
-            bodies.append(b"")
-            rejects.append(Reject(source, WHOLE, 0, raw.data, Reason.UNREADABLE, str(error)))
-    return bodies, rejects
-
-
-def open_container(body: bytes, plan: Plan) -> Container:
-    """What an unpacked object is.
-
-    Raises:
-        UnreadableError: It cannot be read at all.
-    """
-    if body.startswith(PARQUET):
-        return ParquetFile(body, plan)
-    if body.startswith(AVRO):
-        return AvroFile(body, plan.mapping)
-    kind = plan.mapping.format
-    # Rejected records of a table are kept as JSON, and come back so when they are replayed.
-    if kind == "auto" or body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in _JSON_BEGINS:
-        return JsonText(body, quoted=kind == "csv")
-    return CsvText(body, plan.mapping) if kind == "csv" else LineText(body)
-
-
-def _opened(objects: Sequence[RawObject], plan: Plan) -> tuple[list[Container | None], list[Reject]]:
-    bodies, rejects = unpack_all(objects)
-    containers: list[Container | None] = []
-    lost = {reject.source for reject in rejects}
-    for source, body in enumerate(bodies):
-        try:
-            containers.append(None if source in lost else open_container(body, plan))
-        except UnreadableError as error:
-            containers.append(None)
-            rejects.append(Reject(source, WHOLE, 0, objects[source].data, Reason.UNREADABLE, str(error)))
-    return containers, rejects
-
-
-def _read(
-    objects: Sequence[RawObject],
-    containers: Sequence[Container | None],
-    plan: Plan,
-    bursts: Sequence[Burst],
-    rejects: list[Reject],
-    by: Executor,
-) -> tuple[list[Frame], dict[int, list[Fault]]]:
-    """The rows of all objects, together where that is possible; what is wrong with single rows, by object."""
-    there = [source for source, container in enumerate(containers) if container is not None]
-    fast = plan.columnar and not bursts and by != "rows"
-    texts = _outside(objects, plan)
-    bodies = [body for source in there for body in _text_of(containers[source])]
-    if fast and len(bodies) == len(there):
-        try:
-            return [_json_together(bodies, there, len(objects), plan, texts)], {}
-        except Refused:
-            fast &= len(there) > 1  # then one by one
-    frames: list[Frame] = []
-    faults: dict[int, list[Fault]] = {}
-    for source in there:
-        container = containers[source]
-        assert container is not None  # noqa: S101 - chosen above
-        try:
-            if not fast:
-                raise Refused  # noqa: TRY301 - the other way
-            frames.append(_by_columns(container, source, len(objects), plan, texts))
-        except Refused:
-            if by == "columns":
-                raise
-            frame, found = _by_rows(container, source, objects[source], plan, bursts)
-            if found and found[0].ordinal == WHOLE:
-                raw = objects[source]
-                rejects.append(Reject(source, WHOLE, 0, raw.data, found[0].reason, found[0].sentence))
-                continue
-            frames.append(frame)
-            faults[source] = found
-    return frames, {source: found for source, found in faults.items() if found}
-
-
-def _text_of(container: Container | None) -> list[bytes]:
-    return [container.body] if isinstance(container, JsonText) and not container.quoted else []
-
-
-def _json_together(
-    bodies: Sequence[bytes], there: Sequence[int], objects: int, plan: Plan, texts: JsonMapping[str, pa.Array]
-) -> Frame:
-    try:
-        table, lengths = read_json(bodies, plan, as_text=True)
-    except Refused:
-        if plan.body is None:
-            raise
-        table, lengths = read_json(bodies, plan, as_text=False)
-    counts = np.full(objects, -1, np.int64)
-    counts[there] = lengths
-    sources = np.repeat(np.array(there, np.int32), lengths)
-    return columnar.read_columns(columnar.TableColumns(table), plan, sources, counts, texts)
-
-
-def _by_columns(
-    container: Container, source: int, objects: int, plan: Plan, texts: JsonMapping[str, pa.Array]
-) -> Frame:
-    if isinstance(container, JsonText):
-        if container.quoted:
-            raise Refused
-        return _json_together([container.body], [source], objects, plan, texts)
-    records = container.columns(plan)
-    counts = np.full(objects, -1, np.int64)
-    return columnar.read_columns(records, plan, np.full(len(records), source, np.int32), counts, texts)
-
-
-def _by_rows(
-    container: Container, source: int, raw: RawObject, plan: Plan, bursts: Sequence[Burst]
-) -> tuple[Frame, list[Fault]]:
-    """Read one object record by record; a single fault of the ordinal `WHOLE` means that nothing of it is usable."""
-    reader = RowReader(plan, bursts, quoted=container.quoted)
-    try:
-        rows = reader.read(container.values(), _constants(raw, plan))
-    except HopelessError:
-        rows = None
-    unreadable = {Reason.UNREADABLE}
-    if rows is None or (rows.faults and not rows.device and {fault.reason for fault in rows.faults} == unreadable):
-        nothing = framed(Rows(), plan, source, [])
-        return nothing, [Fault(WHOLE, WHOLE, Reason.UNREADABLE, container.broken)]
-    faults = list(rows.faults)
-    return framed(rows, plan, source, faults), faults
-
-
-def _outside(objects: Sequence[RawObject], plan: Plan) -> dict[str, pa.Array]:
-    """What keys and metadata say, for each path that asks them."""
-    found = {}
-    for place in plan.outside:
-        step = place.steps[0] if place.steps else None
-        name = step.name if isinstance(step, Field) else ""
-        constants = [_constants(raw, plan)[place.scope].get(name) for raw in objects]
-        found[place.text] = pa.array(constants, pa.string())
-    return found
-
-
-def _constants(raw: RawObject, plan: Plan) -> dict[Scope, dict[str, str]]:
-    mapping = plan.mapping
-    metadata = {name: raw.metadata[name.lower()] for name in mapping.meta if name.lower() in raw.metadata}
-    return {Scope.KEY: mapping.groups_of(raw.key), Scope.META: metadata}
 
 
 def _judged(

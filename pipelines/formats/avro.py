@@ -19,10 +19,10 @@ import fastavro
 import pyarrow as pa
 
 from features.mapping import Mapping
-from pipelines.formats.columnar import Columns, ObjectColumns
 from pipelines.formats.plan import Plan
 from pipelines.formats.rendering import as_json
-from pipelines.formats.rowwise import Instant
+from pipelines.formats.rows import Instant
+from pipelines.formats.sources import Columns, ObjectColumns
 from pipelines.formats.unpacking import AVRO, MOST_BYTES, UnreadableError, too_large, unzstd
 
 _SYNC = 16

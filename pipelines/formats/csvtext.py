@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.csv
 
-from features.mapping import Mapping
+from features.mapping import NULL_TEXTS, Mapping
 from features.path import Field
-from pipelines.formats.columnar import Columns, TableColumns
 from pipelines.formats.columns import Refused, type_of
 from pipelines.formats.plan import Plan, Scope
 from pipelines.formats.rendering import as_json
-from pipelines.formats.rowwise import NULL_TEXTS
+from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.unpacking import UnreadableError
 from pipelines.salvage import UNREADABLE
 
@@ -66,7 +65,7 @@ class CsvText:
             next(found, None)
             begin = next(found, (len(self._body), 0, []))[0]
         body = memoryview(self._body)[begin:]
-        if self._mapping.delimiter == _BLANKS or _HEXADECIMAL.search(body):
+        if self._mapping.delimiter == _BLANKS or _HEXADECIMAL.search(body) or not "".join(self._names).isprintable():
             raise Refused
         types = {}
         for place in plan.leaves:

@@ -9,9 +9,9 @@ r"""Line protocol as Telegraf and InfluxDB write it; each line becomes the objec
 import re
 from collections.abc import Iterator, Sequence
 
-from pipelines.formats.columnar import Columns, ObjectColumns
 from pipelines.formats.columns import Refused
 from pipelines.formats.plan import Plan
+from pipelines.formats.sources import Columns, ObjectColumns
 from pipelines.salvage import UNREADABLE
 
 _KEY = r"(?:[^,= \\]|\\.)+"

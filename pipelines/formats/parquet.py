@@ -10,11 +10,11 @@ import pyarrow.parquet
 
 from features.mapping import Mapping
 from features.path import Field
-from pipelines.formats.columnar import Columns, TableColumns
 from pipelines.formats.columns import Refused
 from pipelines.formats.plan import Kind, Plan, Scope
 from pipelines.formats.rendering import as_json
-from pipelines.formats.rowwise import Instant
+from pipelines.formats.rows import Instant
+from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.times import microseconds
 from pipelines.formats.unpacking import MOST_BYTES, UnreadableError, too_large
 

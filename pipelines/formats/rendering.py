@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from features.mapping import Mapping
-from pipelines.formats.rowwise import Instant
+from pipelines.formats.rows import Instant
 from pipelines.formats.times import iso_text
 
 _DIVISORS = {"ms": (1, 1000), "us": (1, 1), "ns": (1000, 1)}

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.mapping import offset_us
+
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 _FARTHEST = 2**62
 _PER_UNIT = {"ms": 1000, "us": 1}
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
 _NANOSECONDS = pa.timestamp("ns", "UTC")
 # The date of EnqueuedTimeUtc as Event Hubs Capture writes it, always UTC.
 _AMERICAN = re.compile(r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M")
@@ -59,22 +60,6 @@ def iso_text(time_us: int) -> str:
         '2025-11-24T16:00:00.123456Z'
     """
     return str(np.datetime64(int(time_us), "us")) + "Z"
-
-
-def offset_us(zone: str | None) -> int | None:
-    """How far a zone is ahead of UTC, microseconds.
-
-    Example:
-        >>> offset_us("+01:30"), offset_us("UTC"), offset_us(None)
-        (5400000000, 0, None)
-    """
-    if zone is None:
-        return None
-    found = _OFFSET.fullmatch(zone)
-    if not found:
-        return 0
-    minutes = int(found[2]) * 60 + int(found[3])
-    return (-minutes if found[1] == "-" else minutes) * 60_000_000
 
 
 def mask(flags: pa.Array) -> NDArray[np.bool_]:
