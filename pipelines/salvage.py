@@ -21,6 +21,8 @@ from features.schema import Reason
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # arrays need no code of their own: their brackets are like white space
 _RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
+FARTHEST: Final = 2**63 - 1
+"""What a time becomes that is too large for 64 bits; in no unit is it a usable one."""
 _MOST_UNREADABLE = 1000
 _WINDOW = 16 * 1024 * 1024
 _MOST_DIGITS = 400  # beyond, Python refuses integers (4300) and float knows nothing but infinity (309)
@@ -250,13 +252,13 @@ def moment(value: object, path: str, unit: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise wrong(path, value, "a number")
-    if type(value) is int and unit != "s" and -(2**62) < value < 2**62:
+    if type(value) is int and unit != "s" and -FARTHEST < value < FARTHEST:
         return value
     if unit == "s":
         return real(value)
     if isinstance(value, float) and not value.is_integer():
         raise wrong(path, value, f"a whole number of {unit}")
-    return max(min(int(value), 2**62), -(2**62))
+    return max(min(int(value), FARTHEST), -FARTHEST)
 
 
 def number(value: object, name: str) -> float:

@@ -166,10 +166,10 @@ class RowReader:
     def _counted(self, scopes: Scopes) -> int | None:
         for get, text in self._sequence:
             value = get(scopes)
-            if value is None:
-                continue
             if self._quoted:
                 value = unquoted(value, whole=True)
+            if value is None:
+                continue
             if type(value) is float and value.is_integer():
                 value = int(value)
             if type(value) is not int or not -(2**63) < value < 2**63:

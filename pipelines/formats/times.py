@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.mapping import offset_us
+from pipelines.salvage import FARTHEST
 
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 _FARTHEST = 2**62
@@ -45,7 +46,8 @@ def microseconds(column: pa.Array, unit: str, zone: str | None) -> tuple[NDArray
         limited = np.clip(np.where(valid, seconds, 0.0), -1e12, 1e12)
         times = np.rint(limited * 1e6).astype(np.int64)
     elif unit == "ns":
-        times = column.fill_null(0).to_numpy() // 1000
+        counted = column.fill_null(0).to_numpy()
+        times, valid = counted // 1000, valid & (counted > -FARTHEST) & (counted < FARTHEST)
     else:
         most = _FARTHEST // _PER_UNIT[unit]
         times = np.clip(column.fill_null(0).to_numpy(), -most, most) * _PER_UNIT[unit]

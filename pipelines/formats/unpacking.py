@@ -47,7 +47,9 @@ def unpack(data: bytes) -> bytes:
         elif data.startswith(ZSTD):
             data = unzstd(data, MOST_BYTES)
         else:
-            return data
+            break
+    if len(data) > MOST_BYTES:
+        raise too_large()
     if data.startswith((GZIP, ZSTD)):
         raise UnreadableError(f"The object is packed more than {_MOST_LAYERS} times.")
     return data

@@ -16,6 +16,7 @@ _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # t
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?")
 _AMERICAN = re.compile(r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
+_FARTHEST_NS = 2**63 - 1
 _TEXTS_US = (-(2**63) // 1000 + 1, (2**63 - 1) // 1000)  # texts are read to the nanosecond, which 64 bits limit
 
 
@@ -84,7 +85,9 @@ def _whole(value: object, unit: str) -> int | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is int:
-        return _within(value // 1000 if unit == "ns" else value * _FACTORS[unit])
+        if unit == "ns":
+            return _within(value // 1000) if abs(value) < _FARTHEST_NS else None
+        return _within(value * _FACTORS[unit])
     if value is None:
         return None
     raise Rejected(Reason.WRONG_TYPE)

@@ -12,6 +12,8 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from tests.sweep import hostile
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "features" / "kernel"
 TESTS = ROOT / "tests" / "unit" / "features"
@@ -52,7 +54,7 @@ def main() -> None:
     if compiler is None:
         sys.exit("make sweep needs a C compiler")
     with tempfile.TemporaryDirectory() as folder:
-        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder))])
+        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder)), hostile.main([]) == 0])
     sys.exit(0 if sound else 1)
 
 
