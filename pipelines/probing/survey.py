@@ -164,7 +164,8 @@ def _csv(body: bytes, lines: list[bytes]) -> tuple[str, dict[str, Any], Iterator
     even = {mark: found[0] for mark, found in counts.items() if found and found[0] and len(set(found)) == 1}
     delimiter = max(even or {"": 0}, key=lambda mark: even.get(mark, 0))
     widths = {len(line.split()) for line in lines}
-    if not delimiter and len(widths) == 1 and widths != {1}:
+    numeric = lines and any(not isinstance(_number(cell), str) for cell in lines[-1].decode("utf-8", "replace").split())
+    if not delimiter and len(lines) > 1 and len(widths) == 1 and widths != {1} and numeric:  # and no lines of prose
         delimiter = " "
     if not delimiter:
         raise UnreadableError(

@@ -8,8 +8,13 @@ MIB = 1 << 20
 HARMLESS = {
     "CSV with NULs",
     "line protocol of backslashes",
-    "minus infinity", "marks everywhere", "a marker of ours", "a huge integer", "a huge exponent", "deep where nobody looks",
-}  # fmt: skip
+    "minus infinity",
+    "marks everywhere",
+    "a marker of ours",
+    "a huge integer",
+    "a huge exponent",
+    "deep where nobody looks",
+}
 
 
 def test_no_hostile_object_ends_the_reader_and_each_is_told_with_a_reason():
