@@ -20,7 +20,8 @@ Rooms, from the door inwards:
 
     settings                                        where things are; reads the environment
     importers                                       public data sets become raw objects
-    formats columns salvage records validate events raw objects become accepted rows and rejects
+    formats salvage records validate events         raw objects become accepted rows and rejects
+    probing                                         the first look at an object, and a draft of its mapping
     ingest streams ledger unique quarantine         each row once, each reject kept
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh reach panerows              rows become panes and features, only where something changed

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 from numpy.typing import NDArray
 
@@ -67,6 +68,25 @@ def read_json(bodies: Sequence[bytes], plan: Plan, *, as_text: bool) -> tuple[pa
     return table.slice(1) if len(bodies) == 1 else table.filter(marks.is_null()), lengths
 
 
+def read_arrays(bodies: Sequence[bytes], plan: Plan, *, as_text: bool) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Read objects that are one array of records each, as `read_json` reads those of single records.
+
+    The parser knows no array at the top, but one in a record; so each object becomes the one field of a record.
+
+    Raises:
+        Refused: See `read_json`; also where an item is null.
+    """
+    wrapped = [b'{"%b":%d,"rows":%b}' % (MARKER.encode(), number, body) for number, body in enumerate(bodies)]
+    table = _parsed(b"\n".join(wrapped), _array_options(plan, as_text))
+    marks, rows = table[MARKER].combine_chunks(), table["rows"].combine_chunks()
+    if marks.null_count or rows.null_count or not np.array_equal(marks.to_numpy(), np.arange(len(bodies))):
+        raise Refused  # an object held more than its array
+    records = rows.flatten()
+    if records.null_count:
+        raise Refused
+    return pa.Table.from_struct_array(records), pc.list_value_length(rows).to_numpy().astype(np.int64)
+
+
 def read_messages(messages: Sequence[bytes | None], plan: Plan) -> pa.Array:
     """Read the messages out of envelopes: one object in each, null where there is none.
 
@@ -96,6 +116,16 @@ def _parsed(data: bytes, options: pyarrow.json.ParseOptions) -> pa.Table:
 
 @functools.lru_cache(maxsize=128)
 def _options(plan: Plan, as_text: bool) -> pyarrow.json.ParseOptions:  # noqa: FBT001 - a cache's key
+    return _parse_options([(MARKER, pa.int64()), *_record_fields(plan, as_text=as_text)])
+
+
+@functools.lru_cache(maxsize=128)
+def _array_options(plan: Plan, as_text: bool) -> pyarrow.json.ParseOptions:  # noqa: FBT001 - a cache's key
+    record = pa.struct(_record_fields(plan, as_text=as_text))
+    return _parse_options([(MARKER, pa.int64()), ("rows", pa.list_(record))])
+
+
+def _record_fields(plan: Plan, *, as_text: bool) -> list[tuple[str, pa.DataType]]:
     tree: dict[Any, Any] = {}
     for place in plan.leaves:
         scope, steps = _unrolled(place, plan)
@@ -103,7 +133,7 @@ def _options(plan: Plan, as_text: bool) -> pyarrow.json.ParseOptions:  # noqa: F
             _insert(tree, steps, type_of(place, plan, quoted=plan.quoted))
     if plan.body:
         _insert(tree, plan.body.steps, pa.string() if as_text else pa.struct(_fields(_message_tree(plan))))
-    return _parse_options([(MARKER, pa.int64()), *_fields(tree)])
+    return _fields(tree)
 
 
 @functools.lru_cache(maxsize=128)

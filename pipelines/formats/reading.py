@@ -13,7 +13,7 @@ from features.path import Field
 from features.schema import Reason
 from pipelines.formats import columnar
 from pipelines.formats.avro import AvroFile
-from pipelines.formats.columns import Refused, read_json
+from pipelines.formats.columns import Refused, read_arrays, read_json
 from pipelines.formats.csvtext import CsvText
 from pipelines.formats.frame import Frame
 from pipelines.formats.jsontext import JsonText
@@ -136,12 +136,14 @@ def _together(
     bodies: Sequence[bytes], there: Sequence[int], objects: int, plan: Plan, outside: JsonMapping[str, pa.Array]
 ) -> Frame:
     """JSON objects as columns; the body of an envelope is a text in all of them, or an object in all."""
+    arrays = bool(bodies) and all(body.startswith(b"[") for body in bodies)
+    read = read_arrays if arrays else read_json
     try:
-        table, lengths = read_json(bodies, plan, as_text=True)
+        table, lengths = read(bodies, plan, as_text=True)
     except Refused:
         if plan.body is None:
             raise
-        table, lengths = read_json(bodies, plan, as_text=False)
+        table, lengths = read(bodies, plan, as_text=False)
     counts = np.full(objects, -1, np.int64)
     counts[there] = lengths
     sources = np.repeat(np.array(there, np.int32), lengths)

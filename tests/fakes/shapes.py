@@ -477,7 +477,6 @@ SHAPES = (
         "ThingsBoard, device form",
         Mapping(device="key.device", key="devices/(?P<device>[^/]+)/", received=None, signals="values", rows="[]"),
         lambda rs: _object(json.dumps([_message(r) for r in rs]).encode(), f"devices/{_device(rs)}/1"),
-        columnar=False,
         one_device=True,
     ),
     Shape(
