@@ -41,15 +41,13 @@ class ParquetFile:
         self._mapping = plan.mapping
         wanted = {place.steps[0].name for place in _places(plan) if isinstance(place.steps[0], Field)}
         try:
-            file = pyarrow.parquet.ParquetFile(
-                pa.BufferReader(body),
-                thrift_string_size_limit=_MOST_FOOTER,
-                thrift_container_size_limit=_MOST_FOOTER // 16,
-                page_checksum_verification=True,
-            )
+            file = _opened(body, [])
             names = [name for name in file.schema_arrow.names if name in wanted]
             _check_size(file, names)
-            self._table = _with_text_ids(file.read(columns=names, use_threads=False), plan)
+            texts = [name for name in names if _is_text(file.schema_arrow.field(name).type)]
+            table = (_opened(body, texts) if texts else file).read(columns=names, use_threads=False)
+            _check_texts(table)
+            self._table = _with_text_ids(table, plan)
             self._count = file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             said = str(error).splitlines()[0][:120]
@@ -76,6 +74,32 @@ class ParquetFile:
         table = _with_instants(self._table.take(pa.array(records, pa.int64())), self._mapping)
         found = [_marked(record, table.schema) for record in table.to_pylist()]
         return [(0, as_json(record, self._mapping)) for record in found]
+
+
+def _opened(body: bytes, texts: list[str]) -> pyarrow.parquet.ParquetFile:
+    """A file whose columns ``texts`` are read as dictionaries: a text that a million rows repeat is there once."""
+    return pyarrow.parquet.ParquetFile(
+        pa.BufferReader(body),
+        read_dictionary=texts,
+        thrift_string_size_limit=_MOST_FOOTER,
+        thrift_container_size_limit=_MOST_FOOTER // 16,
+        page_checksum_verification=True,
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _check_texts(table: pa.Table) -> None:
+    """What texts will take when each row has its own."""
+    size = 0
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else []:
+            if _is_text(chunk.type.value_type):
+                size += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+    if size > MOST_BYTES:
+        raise too_large()
 
 
 def _places(plan: Plan) -> list[Any]:

@@ -54,6 +54,8 @@ class TableColumns:
         found = walk(self._table, steps)
         if pa.types.is_struct(found.type) or pa.types.is_null(found.type):
             return found
+        if pa.types.is_dictionary(found.type):
+            found = found.cast(found.type.value_type)
         if not (pa.types.is_string(found.type) or pa.types.is_binary(found.type)):
             raise Refused
         texts: list[bytes | str | None] = found.to_pylist()

@@ -108,6 +108,15 @@ def test_parquet_gives_numbers_of_every_width_and_devices_that_are_numbers(by):
     assert decoded.values[0].tolist() == [1.5, 3.0]
 
 
+@pytest.mark.parametrize("by", EITHER)
+def test_texts_of_several_row_groups_and_bodies_in_parquet(by):
+    bodies = [json.dumps({"ts": T0 + n}) for n in range(5)]
+    data = parquet({"device": list("abcab"), "Body": bodies}, row_group_size=2)
+    decoded = decode(data, Mapping(time="body.ts", received=None, body="Body"), SIGNALS, by=by)
+    assert decoded.device.to_pylist() == list("abcab")
+    assert decoded.times.tolist() == [(T0 + n) * 1000 for n in range(5)]
+
+
 @pytest.mark.parametrize("zone", [None, "+01:00"])
 @pytest.mark.parametrize("by", EITHER)
 def test_timestamps_of_parquet_without_a_zone_need_one(by, zone):
