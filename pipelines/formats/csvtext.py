@@ -21,7 +21,7 @@ from pipelines.salvage import UNREADABLE
 _MOST_COLUMNS = 10_000
 _MARK = b"\xef\xbb\xbf"
 _BLANKS = " "
-_HEXADECIMAL = re.compile(rb"0[xX]")
+_HEXADECIMAL = re.compile(rb"(?<![A-Za-z0-9_])0[xX]")  # Arrow reads such numbers, nobody else does
 
 Cells = list[str]
 

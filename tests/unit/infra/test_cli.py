@@ -57,7 +57,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     @command.command("Do what a test says.", example="tidemill rehearse")
     @click.option("--kind", type=click.Choice(["alpha", "beta"]), default="alpha")
-    def probe(run: command.Run, kind: str) -> Outcome:
+    def rehearse(run: command.Run, kind: str) -> Outcome:
         run.console.progress("look", 1, 2)
         print("a library prints")
         result = told.get("do", Outcome({"kind": kind}, [f"kind {kind}"]))
@@ -66,7 +66,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         assert isinstance(result, Outcome)
         return result
 
-    monkeypatch.setattr(cli, "load", lambda row: probe if row.target == "rehearse" else None)
+    monkeypatch.setattr(cli, "load", lambda row: rehearse if row.target == "rehearse" else None)
     monkeypatch.setitem(cli.COMMANDS, "Test", {"rehearse": cli.Row("rehearse", "Do what a test says.")})
     return told
 
@@ -214,7 +214,7 @@ def test_an_error_has_four_parts_and_its_code(told, folder: Path, capsys):
 def test_json_is_one_object_with_its_schema(told, folder: Path, capsys):
     assert cli.run(["rehearse", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"schema": "tidemill.probe/1", "kind": "alpha"}
+    assert json.loads(out) == {"schema": "tidemill.rehearse/1", "kind": "alpha"}
     assert out.count("\n") == 1
     assert err.startswith("a library prints\nlook: 1 of 2 in ")
 
@@ -224,7 +224,7 @@ def test_an_error_is_an_object_too(told, folder: Path, capsys):
     assert cli.run(["rehearse", "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)
-    assert (found["schema"], found["command"]) == ("tidemill.error/1", "probe")
+    assert (found["schema"], found["command"]) == ("tidemill.error/1", "rehearse")
     assert (found["error"]["code"], found["error"]["fix"]) == ("TM-400", "call it rightly")
     assert "error TM-400: called wrongly" in err
 
