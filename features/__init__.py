@@ -16,6 +16,9 @@ Floor plan, from the ground up; each module imports only from those before it:
     kernel/         panes and bursts in C99, its Python binding, and the numpy reference beside it
     burst.py        samples at kHz become one reading of derived signals
     regime.py       readings compared with what is usual under the same operating condition
+    path.py         where a value stands in a record
+    mapping.py      where device, times, sequence and signals stand: how telemetry is written down
+    signal.py       one measured quantity, its unit and range
     schema.py       fleets and signals, and the one judge of which readings are believed
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic

@@ -9,24 +9,33 @@ gateway both ask it, so both believe the same readings.
 import enum
 import hashlib
 import json
-import math
-import re
 from collections.abc import Mapping as JsonMapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.burst import Burst
 from features.errors import FleetError, ReadingsShapeError
+from features.mapping import Mapping
+from features.signal import LONGEST, MICROSECOND, WORD, Signal
 
-MICROSECOND = timedelta(microseconds=1)
-TIME_UNITS = ("s", "ms", "us", "iso")
-_LONGEST = timedelta(days=36_525)  # a century; it keeps sums of a time and a duration within 64 bits
 _FARTHEST_US = 2**62
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+__all__ = [
+    "KEYS",
+    "MICROSECOND",
+    "Fleet",
+    "Mapping",
+    "Reason",
+    "Signal",
+    "check_devices",
+    "check_readings",
+    "digest_of",
+]
+KEYS = (("device", "time"), ("device", "time", "sequence"))
 
 
 class Reason(enum.StrEnum):
@@ -42,6 +51,8 @@ class Reason(enum.StrEnum):
     WRONG_TYPE = "wrong_type"
     BURST_LENGTH = "burst_length"
     BURST_GAPS = "burst_gaps"
+    UNKNOWN_DEVICE = "unknown_device"
+    MISSING_SIGNAL = "missing_signal"
 
     @property
     def sentence(self) -> str:
@@ -65,77 +76,9 @@ _SENTENCES = {
     Reason.WRONG_TYPE: "A value is not a number.",
     Reason.BURST_LENGTH: "A burst holds fewer samples than a segment of its spectrum, or more than its limit.",
     Reason.BURST_GAPS: "A burst lacks samples, or holds infinite ones.",
+    Reason.UNKNOWN_DEVICE: "The device is not enrolled in the fleet.",
+    Reason.MISSING_SIGNAL: "The record lacks a signal that the fleet requires.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """One measured quantity of a device.
-
-    Args:
-        name: A word of letters, digits and underscores; feature names start with it.
-        unit: The unit of the values, as people write it.
-        low: The smallest value that is believed.
-        high: The largest value that is believed.
-        description: What is measured and where, for people.
-        limit: The value above which the signal calls for attention; what the statistic ``above_share`` counts against.
-
-    Raises:
-        FleetError: The name is not a word, or the range or the limit is empty or not finite.
-    """
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    description: str = ""
-    limit: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and not math.isfinite(self.limit):
-            raise FleetError(f"the limit {self.limit} is not a number", where=f"signal {self.name}")
-        if not _NAME.fullmatch(self.name):
-            raise FleetError(
-                f"'{self.name}' cannot name a signal",
-                why="feature and column names are built from it",
-                fix="use letters, digits and underscores, and start with a letter",
-            )
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise FleetError(
-                f"the range {self.low} to {self.high} holds no values",
-                where=f"signal {self.name}",
-                fix="give two finite numbers, the smaller first",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """Where device, times and signals stand in a JSON record; names may be dotted paths.
-
-    Args:
-        device: The field with the device's name.
-        time: The field with the event time.
-        time_unit: ``s``, ``ms`` or ``us`` since 1970 in UTC, or ``iso`` for ISO 8601 text.
-        received: The field in which a hub stamped the time of receipt, in the same unit; ``None`` where there is none.
-        signals: The dotted prefix under which the signals stand; empty for the top level.
-
-    Raises:
-        FleetError: The unit of time is unknown, or a field that must have a name has none.
-    """
-
-    device: str = "device"
-    time: str = "ts"
-    time_unit: str = "ms"
-    received: str | None = "received"
-    signals: str = ""
-
-    def __post_init__(self) -> None:
-        if self.time_unit not in TIME_UNITS:
-            raise FleetError(
-                f"'{self.time_unit}' is no unit of time", where="mapping", fix=f"use one of {', '.join(TIME_UNITS)}"
-            )
-        if not self.device or not self.time:
-            raise FleetError("a mapping must name the fields of device and time", where="mapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +93,23 @@ class Fleet:
         late_after: How long after its event time a reading usually has arrived; later ones are late data.
         max_future: How far an event time may lie ahead of the receipt.
         max_age: How far an event time may lie behind the receipt.
-        mapping: Where things stand in a record.
+        mapping: Where things stand in a record, as devices send it.
         bursts: Fields of a record that hold samples at kHz, and the signals read off them.
         event_kinds: Kinds of events that features may ask for, as they stand in the records of events.
+        stored: Where things stand in stored objects, when that differs from what devices send: in an envelope, in
+            files of another format, in the object's key. None means like ``mapping``. Ingest reads by this one, a
+            gateway always by ``mapping``, which must therefore be plain JSON where a gateway serves the fleet.
+        key: What makes two readings the same: ``("device", "time")``, or those and ``"sequence"``.
+        believe: Of two different readings of one key, the ``"first"`` that was received, or the ``"last"``: a
+            correction then supersedes.
+        rewritten: What an object brings whose content changed under its key: ``"replace"`` its former rows (it
+            grows), or ``"add"`` to them (a writer that uses one key for ever).
+        enrol: Whether devices that nobody knew become part of the fleet; otherwise their readings are rejected.
+        devices: The devices that are known from the start; needed where ``enrol`` is off.
 
     Raises:
-        FleetError: Names are no words or not unique, a burst names a signal there is not, or a duration is negative or
-            longer than a century.
+        FleetError: Names are no words or not unique, a burst names a signal there is not, a duration is negative or
+            longer than a century, or a rule is unknown.
     """
 
     name: str
@@ -166,27 +119,50 @@ class Fleet:
     late_after: timedelta
     max_future: timedelta
     max_age: timedelta
-    mapping: Mapping = Mapping()
+    mapping: Mapping = field(default_factory=Mapping)
     bursts: tuple[Burst, ...] = ()
     event_kinds: tuple[str, ...] = ()
+    stored: Mapping | None = None
+    key: tuple[str, ...] = ("device", "time")
+    believe: Literal["first", "last"] = "first"
+    rewritten: Literal["replace", "add"] = "replace"
+    enrol: bool = True
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"fleet {self.name}"
-        if not _NAME.fullmatch(self.name):
+        if not WORD.fullmatch(self.name):
             raise FleetError(f"'{self.name}' cannot name a fleet", fix="use letters, digits and underscores")
         if not self.signals or len(set(self.signal_names)) < len(self.signals):
             raise FleetError("a fleet needs signals, each of its own name", where=where)
         kinds = self.event_kinds
-        if len(set(kinds)) < len(kinds) or not all(_NAME.fullmatch(kind) for kind in kinds) or "start" in kinds:
+        if len(set(kinds)) < len(kinds) or not all(WORD.fullmatch(kind) for kind in kinds) or "start" in kinds:
             raise FleetError("event_kinds must be different words, none of them 'start'", where=where)
         for label, least in (("sampling", 1), ("max_age", 1), ("late_after", 0), ("max_future", 0)):
-            if not least * MICROSECOND <= getattr(self, label) <= _LONGEST:
+            if not least * MICROSECOND <= getattr(self, label) <= LONGEST:
                 raise FleetError(
                     f"{label} = {getattr(self, label)} is no usable duration",
                     where=where,
                     fix=f"give at least {least} µs and at most a century",
                 )
         self._check_bursts(where)
+        self._check_contract(where)
+
+    def _check_contract(self, where: str) -> None:
+        rules = (("key", KEYS), ("believe", ("first", "last")), ("rewritten", ("replace", "add")))
+        for label, known in rules:
+            if getattr(self, label) not in known:
+                raise FleetError(
+                    f"{label} = {getattr(self, label)!r} is unknown",
+                    where=where,
+                    fix=f"use {' or '.join(map(str, known))}",
+                )
+        if "sequence" in self.key and self.lies.sequence is None:
+            raise FleetError("the key has a sequence, the mapping none", where=where, fix="name its field: sequence=")
+        if not self.enrol and not self.devices:
+            raise FleetError("no device is known and none may be enrolled", where=where, fix="name them: devices=")
+        if not all(self.devices) or len(set(self.devices)) < len(self.devices):
+            raise FleetError("devices must be different texts", where=where)
 
     def _check_bursts(self, where: str) -> None:
         fields = [burst.samples for burst in self.bursts]
@@ -200,6 +176,11 @@ class Fleet:
                 why=f"found {', '.join(derived)}",
                 fix="declare a Signal with unit and range for each",
             )
+
+    @property
+    def lies(self) -> Mapping:
+        """How the telemetry lies in storage."""
+        return self.stored or self.mapping
 
     @property
     def signal_names(self) -> tuple[str, ...]:
@@ -221,20 +202,20 @@ class Fleet:
         return {
             "name": self.name,
             "description": self.description,
-            "signals": [_signal_json(signal) for signal in self.signals],
+            "signals": [signal.to_json() for signal in self.signals],
             "sampling_us": self.sampling // MICROSECOND,
             "late_after_us": self.late_after // MICROSECOND,
             "max_future_us": self.max_future // MICROSECOND,
             "max_age_us": self.max_age // MICROSECOND,
-            "mapping": {
-                "device": self.mapping.device,
-                "time": self.mapping.time,
-                "time_unit": self.mapping.time_unit,
-                "received": self.mapping.received,
-                "signals": self.mapping.signals,
-            },
+            "mapping": self.mapping.to_json(),
             "bursts": [burst.to_json() for burst in self.bursts],
             "event_kinds": list(self.event_kinds),
+            "stored": None if self.stored is None else self.stored.to_json(),
+            "key": list(self.key),
+            "believe": self.believe,
+            "rewritten": self.rewritten,
+            "enrol": self.enrol,
+            "devices": list(self.devices),
         }
 
     @classmethod
@@ -248,40 +229,23 @@ class Fleet:
             return cls(
                 name=str(document["name"]),
                 description=str(document["description"]),
-                signals=tuple(_signal(each) for each in document["signals"]),
+                signals=tuple(Signal.from_json(each) for each in document["signals"]),
                 sampling=int(document["sampling_us"]) * MICROSECOND,
                 late_after=int(document["late_after_us"]) * MICROSECOND,
                 max_future=int(document["max_future_us"]) * MICROSECOND,
                 max_age=int(document["max_age_us"]) * MICROSECOND,
-                mapping=Mapping(**document["mapping"]),
+                mapping=Mapping.from_json(document["mapping"]),
                 bursts=tuple(Burst.from_json(each) for each in document["bursts"]),
                 event_kinds=tuple(str(kind) for kind in document["event_kinds"]),
+                stored=None if document["stored"] is None else Mapping.from_json(document["stored"]),
+                key=tuple(document["key"]),
+                believe=document["believe"],
+                rewritten=document["rewritten"],
+                enrol=bool(document["enrol"]),
+                devices=tuple(str(device) for device in document["devices"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error
-
-
-def _signal(document: JsonMapping[str, Any]) -> Signal:
-    limit = document["limit"]
-    return Signal(
-        name=str(document["name"]),
-        unit=str(document["unit"]),
-        low=float(document["low"]),
-        high=float(document["high"]),
-        description=str(document["description"]),
-        limit=None if limit is None else float(limit),
-    )
-
-
-def _signal_json(signal: Signal) -> dict[str, Any]:
-    return {
-        "name": signal.name,
-        "unit": signal.unit,
-        "low": float(signal.low),  # 0 and 0.0 are one number, but two texts and would be two digests
-        "high": float(signal.high),
-        "description": signal.description,
-        "limit": None if signal.limit is None else float(signal.limit),
-    }
 
 
 def digest_of(document: object) -> str:
@@ -333,10 +297,29 @@ def check_readings(
     low = np.array([signal.low for signal in fleet.signals])
     high = np.array([signal.high for signal in fleet.signals])
     received = np.clip(received, -_FARTHEST_US, _FARTHEST_US)  # a hub's stamp may be anything; it must not wrap around
+    required = [place for place, signal in enumerate(fleet.signals) if signal.required]
     codes = np.zeros(len(times), np.uint8)
     # The last assignment wins, so the faults are marked in the reverse order of Reason.
+    if required:
+        codes[np.isnan(values[:, required]).any(axis=1)] = Reason.MISSING_SIGNAL.number
     codes[times < received - fleet.max_age // MICROSECOND] = Reason.TOO_OLD.number
     codes[times > received + fleet.max_future // MICROSECOND] = Reason.IN_THE_FUTURE.number
     codes[((values < low) | (values > high)).any(axis=1)] = Reason.OUT_OF_RANGE.number
     codes[np.isnan(values).all(axis=1)] = Reason.NO_SIGNALS.number
     return codes
+
+
+def check_devices(fleet: Fleet, devices: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each device may report to the fleet: it is enrolled, or the fleet enrols whoever reports.
+
+    Example:
+        >>> from features.catalog import load
+        >>> import dataclasses
+        >>> closed = dataclasses.replace(load("pumps").fleet, enrol=False, devices=("pump-1",))
+        >>> check_devices(closed, ["pump-1", "pump-9"]).tolist()
+        [True, False]
+    """
+    if fleet.enrol:
+        return np.ones(len(devices), np.bool_)
+    known = frozenset(fleet.devices)
+    return np.array([device in known for device in devices], np.bool_)

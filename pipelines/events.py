@@ -12,14 +12,14 @@ from features.schema import Fleet, Reason
 from pipelines import tables
 from pipelines.formats import unpack_all
 from pipelines.lake import Snapshot
-from pipelines.records import WHOLE, Reject
+from pipelines.records import WHOLE, RawObject, Reject
 from pipelines.salvage import FaultError, HopelessError, pieces, read_moment, read_record, read_text
 
 Event = tuple[str, int, str, str, int]
 _LATEST_MS = 253_402_300_799_999  # the year 9999
 
 
-def read_events(fleet: Fleet, objects: Sequence[bytes]) -> tuple[pa.Table, list[Reject]]:
+def read_events(fleet: Fleet, objects: Sequence[RawObject]) -> tuple[pa.Table, list[Reject]]:
     """Read event objects as they are stored.
 
     Returns:
@@ -27,7 +27,8 @@ def read_events(fleet: Fleet, objects: Sequence[bytes]) -> tuple[pa.Table, list[
 
     Example:
         >>> from features.catalog import load
-        >>> events, rejects = read_events(load("pumps").fleet, [b'{"device":"pump-1","ts":5,"kind":"failure"}{}'])
+        >>> data = b'{"device":"pump-1","ts":5,"kind":"failure"}{}'
+        >>> events, rejects = read_events(load("pumps").fleet, [RawObject("", data)])
         >>> events.to_pylist(), rejects[0].reason.value
         ([{'device': 'pump-1', 'time': 5000, 'kind': 'failure', 'detail': '', 'known_at': 5000}], 'no_device')
     """
@@ -37,7 +38,7 @@ def read_events(fleet: Fleet, objects: Sequence[bytes]) -> tuple[pa.Table, list[
         found, faults = _read_object(source, body)
         if faults and not found and all(fault.reason is Reason.UNREADABLE for fault in faults):
             sentence = "The object is not made of JSON records."
-            faults = [Reject(source, WHOLE, 0, objects[source], Reason.UNREADABLE, sentence)]
+            faults = [Reject(source, WHOLE, 0, objects[source].data, Reason.UNREADABLE, sentence)]
         events += found
         rejects += faults
     schema = tables.events(fleet).schema

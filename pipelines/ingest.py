@@ -32,7 +32,7 @@ from pipelines.lake import Lake, compact
 from pipelines.ledger import Intent, Ledger, Source
 from pipelines.listing import everything
 from pipelines.quarantine import Rejected
-from pipelines.records import WHOLE
+from pipelines.records import WHOLE, RawObject
 from pipelines.streams import EventStream, Part, Stream, TelemetryStream
 from serving.errors import MissingObjectError
 from serving.store import FolderStore, Store
@@ -214,11 +214,11 @@ class _Run:
         found, lost = [], []
         for source in group:
             try:
-                found.append((source, self._store.get(source.key)))
+                found.append((source, RawObject(source.key, self._store.get(source.key))))
             except MissingObjectError:
                 sentence = "The object was gone before it was read."
                 lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence, source.etag))
-        rows, rejects = self._stream.read([data for _, data in found], clock_us)
+        rows, rejects = self._stream.read([raw for _, raw in found], clock_us)
         named = ((found[reject.source][0], reject) for reject in rejects)
         return Part(rows, lost + [quarantine.rejected(source.key, reject, source.etag) for source, reject in named])
 

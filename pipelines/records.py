@@ -2,9 +2,9 @@
 
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,25 @@ WHOLE: Final = -1
 _LINE = re.compile(rb"\s*\{.*\}\s*", re.DOTALL)
 
 
+UNSEQUENCED: Final = -(2**63)
+"""In ``sequence``: the record has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    """An object as it is stored.
+
+    Attributes:
+        key: Its key in the store.
+        data: Its bytes.
+        metadata: What was stored beside them, names in lower case.
+    """
+
+    key: str
+    data: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Reject:
     """Something that was not taken, and why.
@@ -29,7 +48,9 @@ class Reject:
         source: Position of its object among those that were decoded.
         ordinal: Position of the record in its object, or `WHOLE`.
         offset: Where it begins in the unpacked object, bytes.
-        data: Its bytes; of a whole object the bytes as stored.
+        data: Its bytes; of a whole object the bytes as stored. A record of a file of columns (CSV, Parquet, Avro) is
+            written as JSON, which the fleet's mapping reads alike: without its file it would say nothing. Empty for
+            further rows of a record that is among the rejects already.
         reason: The kind of fault.
         sentence: The fault in words.
     """
@@ -42,37 +63,123 @@ class Reject:
     sentence: str
 
 
+class Container(Protocol):
+    """An unpacked object, in which records can be found again."""
+
+    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:
+        """Where records begin, and their bytes.
+
+        Args:
+            records: Positions of the records, increasing.
+            count: How many records the object holds, where it is known to hold nothing else; else -1.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Links:
+    """Which records rows were made of, where rows and records are not the same.
+
+    Attributes:
+        rows: Source and ordinal of a row as one number (`row_number`), increasing, shape ``(links,)``.
+        records: Position of the record in its object, shape ``(links,)``.
+    """
+
+    rows: NDArray[np.int64]
+    records: NDArray[np.int64]
+
+    def of(self, source: int, ordinal: int) -> list[int]:
+        """The records of a row, increasing."""
+        number = row_number(source, ordinal)
+        begin, end = np.searchsorted(self.rows, [number, number + 1])
+        return sorted(set(self.records[begin:end].tolist()))
+
+
+@overload
+def row_number(source: int, ordinal: int) -> int: ...
+@overload
+def row_number(source: NDArray[np.int64], ordinal: NDArray[np.int64]) -> NDArray[np.int64]: ...
+def row_number(source: Any, ordinal: Any) -> Any:
+    """A number for a row of an object that grows with both."""
+    return source * 2**32 + ordinal
+
+
+class Originals:
+    """Hands out the bytes of what is rejected.
+
+    Of several rejected rows of one record, only the first gets its bytes: a message of a thousand readings must not be
+    kept a thousand times.
+
+    Args:
+        containers: The objects; None where one could not be read.
+        counts: Records in each object, -1 where it holds other things too.
+        links: See `Links`; None where each row is a record.
+    """
+
+    def __init__(
+        self, containers: Sequence[Container | None], counts: NDArray[np.int64], links: Links | None = None
+    ) -> None:
+        self._containers = containers
+        self._counts = counts
+        self._links = links
+        self._given: set[tuple[int, int]] = set()
+
+    def places(self, source: int, ordinals: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Where rows of an object begin, and their bytes.
+
+        Args:
+            source: Position of the object.
+            ordinals: Positions of rows in it, increasing.
+        """
+        container = self._containers[source]
+        if container is None:
+            return [(0, b"")] * len(ordinals)
+        count = int(self._counts[source])
+        if self._links is None:
+            return container.locate(ordinals, count)
+        rows = [self._links.of(source, ordinal) for ordinal in ordinals]
+        wanted = sorted({record for records in rows for record in records})
+        found = dict(zip(wanted, container.locate(wanted, count), strict=True))
+        return [self._once(source, records, found) for records in rows]
+
+    def _once(self, source: int, records: list[int], found: dict[int, tuple[int, bytes]]) -> tuple[int, bytes]:
+        parts = [found[record][1] for record in records if (source, record) not in self._given]
+        self._given.update((source, record) for record in records)
+        return (found[records[0]][0] if records else 0), b"\n".join(parts)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """Records that name a device and a time, column by column; ``n`` of them, in the order of the objects.
+    """Rows that name a device and a time, column by column; ``n`` of them, in the order of the objects.
+
+    A row is a record, unless the mapping takes records apart or puts the entries of the long form together.
 
     Attributes:
         device: Names, a string array without nulls.
         times: Event times, shape ``(n,)``, UTC microseconds.
         received: The hub's stamps, shape ``(n,)``, UTC microseconds; `UNSTAMPED` where there is none.
+        sequence: What counts the messages of a device, shape ``(n,)``; `UNSEQUENCED` where there is none.
         values: Readings, shape ``(n, signals)``; NaN where missing.
-        sources: Position of the object of each record, shape ``(n,)``.
-        ordinals: Position of each record in its object, shape ``(n,)``.
+        sources: Position of the object of each row, shape ``(n,)``.
+        ordinals: Position of each row in its object, shape ``(n,)``.
         rejects: What was not taken.
-        bodies: The unpacked objects; empty where one could not be read.
-        counts: Records in each object, -1 where it holds other things too.
+        originals: What the rows were read from.
     """
 
     device: pa.Array
     times: NDArray[np.int64]
     received: NDArray[np.int64]
+    sequence: NDArray[np.int64]
     values: NDArray[np.float64]
     sources: NDArray[np.int32]
     ordinals: NDArray[np.int32]
     rejects: tuple[Reject, ...]
-    bodies: tuple[bytes, ...]
-    counts: NDArray[np.int64]
+    originals: Originals
 
     def reject(self, codes: NDArray[np.uint8]) -> "Decoded":
-        """Turn records into rejects.
+        """Turn rows into rejects.
 
         Args:
-            codes: For each record 0 to keep it, or the number of the reason, shape ``(n,)``.
+            codes: For each row 0 to keep it, or the number of the reason, shape ``(n,)``.
         """
         out = np.flatnonzero(codes)
         if not len(out):
@@ -81,19 +188,20 @@ class Decoded:
         rejects = list(self.rejects)
         for source in np.unique(self.sources[out]).tolist():
             rows = out[self.sources[out] == source]
-            places = locate(self.bodies[source], self.ordinals[rows].tolist(), int(self.counts[source]))
+            places = self.originals.places(source, self.ordinals[rows].tolist())
             for row, (offset, data) in zip(rows.tolist(), places, strict=True):
                 reason = reasons[codes[row] - 1]
                 rejects.append(Reject(source, int(self.ordinals[row]), offset, data, reason, reason.sentence))
         return replace(self.keep(codes == 0), rejects=tuple(rejects))
 
     def keep(self, kept: NDArray[np.bool_]) -> "Decoded":
-        """Drop records where ``kept`` is false, without making them rejects."""
+        """Drop rows where ``kept`` is false, without making them rejects."""
         return replace(
             self,
             device=self.device.filter(pa.array(kept)),
             times=self.times[kept],
             received=self.received[kept],
+            sequence=self.sequence[kept],
             values=self.values[kept],
             sources=self.sources[kept],
             ordinals=self.ordinals[kept],

@@ -9,21 +9,22 @@ to the front of a record takes that record with it.
     [(0, {'a': 1}), (8, {'a': 2}), (17, UNREADABLE), (25, {'a': 3})]
 """
 
-import contextlib
 import functools
 import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from features.burst import Burst, BurstColumns, RefusedBurstError
-from features.schema import Mapping, Reason
+from features.schema import Reason
 
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # arrays need no code of their own: their brackets are like white space
 _RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
+FARTHEST: Final = 2**63 - 1
+"""What a time becomes that is too large for 64 bits; in no unit is it a usable one."""
 _MOST_UNREADABLE = 1000
+_WINDOW = 16 * 1024 * 1024
 _MOST_DIGITS = 400  # beyond, Python refuses integers (4300) and float knows nothing but infinity (309)
 
 
@@ -71,32 +72,75 @@ def pieces(body: bytes) -> Iterator[Piece]:
     Raises:
         HopelessError: There are very many unreadable pieces, and more than records.
     """
-    text = _decoded(body)
-    offset = counted = 0
-    for start, end, value in _scan(text):
-        offset += len(_encoded(text[counted:start]))
-        data = _encoded(text[start:end])
-        yield Piece(offset, data, value)
-        offset, counted = offset + len(data), end
+    for text, first, found in _windows(body):
+        offset, counted = first, 0
+        for start, end, value in found:
+            offset += len(_encoded(text[counted:start]))
+            data = _encoded(text[start:end])
+            yield Piece(offset, data, value)
+            offset, counted = offset + len(data), end
 
 
-def _scan(text: str) -> Iterator[tuple[int, int, object]]:
-    """Where each piece begins and ends, and what it says."""
-    good = bad = 0
+def values(body: bytes) -> Iterator[object]:
+    """What the pieces say, without their places; see `pieces`."""
+    for _, _, found in _windows(body):
+        for _, _, value in found:
+            yield value
+
+
+_Found = list[tuple[int, int, object]]
+
+
+def _windows(body: bytes) -> Iterator[tuple[str, int, _Found]]:
+    """Parts of an object with where they begin and the pieces in them.
+
+    A record is an object of Python many times the size of its bytes, so no record may be larger than a window: of one
+    that is, each window full is an unreadable piece.
+    """
+    counts = [0, 0]
+    start = 0
+    while start < len(body):
+        last = start + _WINDOW >= len(body)
+        text = _decoded(body[start : start + _WINDOW])
+        found = _scan(text, counts, last=last)
+        yield text, start, found
+        start += len(_encoded(text[: found[-1][1]])) if found and not last else _WINDOW
+
+
+def _scan(text: str, counts: list[int], *, last: bool) -> _Found:
+    """Where each piece begins and ends, and what it says.
+
+    Args:
+        text: A window.
+        counts: The good and the bad pieces so far.
+        last: Whether nothing follows. Otherwise a piece that may go on behind the window is left to the next one,
+            which begins with it.
+    """
+    found: _Found = []
     position = _skip(text, 0)
     while position < len(text):
         value: object
         try:
             value, end = _parse(text, position)
-            good += 1
-        except (ValueError, RecursionError):
+            counts[0] += 1
+        except (ValueError, RecursionError) as error:
+            if found and not last and _cut_off(error, len(text)):
+                break
             restart = _RESTART.search(text, position + 1)
             value, end = UNREADABLE, restart.start() if restart else len(text)
-            bad += 1
-            if bad > max(good, _MOST_UNREADABLE):
+            counts[1] += 1
+            if counts[1] > max(counts[0], _MOST_UNREADABLE):
                 raise HopelessError from None
-        yield position, end, value
+        found.append((position, end, value))
         position = _skip(text, end)
+    return found
+
+
+def _cut_off(error: Exception, length: int) -> bool:
+    """Whether a record fails because the text ends too early."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or error.pos >= length - len("-Infinity")
 
 
 def _parse(text: str, position: int) -> tuple[object, int]:
@@ -106,6 +150,19 @@ def _parse(text: str, position: int) -> tuple[object, int]:
         raise
     except ValueError:  # there is an integer of more digits than Python takes
         return _PATIENT_PARSER.raw_decode(text, position)
+
+
+def parse_whole(data: bytes) -> object:
+    """What JSON says that must be one value and nothing else.
+
+    Raises:
+        ValueError, RecursionError: It is not.
+    """
+    text = _decoded(data)
+    value, end = _parse(text, _skip(text, 0) if text[:1].isspace() else 0)
+    if text[end:].strip():
+        raise ValueError("more than one value")
+    return value
 
 
 def _decoded(body: bytes) -> str:
@@ -123,86 +180,6 @@ class Fault:
     ordinal: int
     reason: Reason
     sentence: str
-
-
-@dataclass(slots=True)
-class Rows:
-    """Records as raw columns, as they stand in the JSON; ``None`` where a field is missing."""
-
-    device: list[str | None] = field(default_factory=list)
-    time: list[Moment] = field(default_factory=list)
-    received: list[Moment] = field(default_factory=list)
-    values: list[list[float]] = field(default_factory=list)
-    ordinal: list[int] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-
-
-def read_rows(body: bytes, mapping: Mapping, signals: Sequence[str], bursts: Sequence[Burst] = ()) -> Rows:
-    """Read an object record by record.
-
-    Raises:
-        HopelessError: See `pieces`.
-    """
-    rows = Rows()
-    read = _Reader(mapping, signals, bursts)
-    for ordinal, (_, _, value) in enumerate(_scan(_decoded(body))):
-        try:
-            device, time, received, values = read(value)
-        except FaultError as error:
-            rows.faults.append(Fault(ordinal, error.reason, error.sentence))
-            continue
-        rows.device.append(device)
-        rows.time.append(time)
-        rows.received.append(received)
-        rows.values.append(values)
-        rows.ordinal.append(ordinal)
-    return rows
-
-
-class _Reader:
-    """Reads the fields of a mapping from records."""
-
-    def __init__(self, mapping: Mapping, signals: Sequence[str], bursts: Sequence[Burst]) -> None:
-        self._mapping = mapping
-        self._bursts = BurstColumns(bursts, signals)
-        self._prefix = mapping.signals.split(".") if mapping.signals else []
-        self._signals = signals
-
-    def __call__(self, value: object) -> tuple[str | None, Moment, Moment, list[float]]:
-        mapping = self._mapping
-        record = read_record(value)
-        device = read_text(record, mapping.device)
-        time = read_moment(record, mapping.time, mapping.time_unit)
-        return device, time, self._stamp(record), self._values(_walk(record, self._prefix))
-
-    def _stamp(self, record: object) -> Moment:
-        """The hub's stamp; without a usable one the record is still good, and the reader's clock serves."""
-        if self._mapping.received is None:
-            return None
-        try:
-            return read_moment(record, self._mapping.received, self._mapping.time_unit)
-        except FaultError:
-            return None
-
-    def _values(self, found: object) -> list[float]:
-        if found is None:
-            return [math.nan] * len(self._signals)
-        if not isinstance(found, dict):
-            raise _wrong(self._mapping.signals, found, "a JSON object")
-        row = self._direct(found)
-        try:
-            self._bursts.fill(found, row)
-        except RefusedBurstError as error:
-            raise FaultError(Reason(error.fault), str(error)) from None
-        return row
-
-    def _direct(self, found: dict[str, Any]) -> list[float]:
-        values = [found.get(name) for name in self._signals]
-        if {float, int}.issuperset(map(type, values)):  # nearly always, and four times as fast
-            with contextlib.suppress(OverflowError):
-                return [float(value) for value in values if value is not None]
-        prefix = f"{self._mapping.signals}." if self._mapping.signals else ""
-        return [_number(value, prefix + name) for value, name in zip(values, self._signals, strict=True)]
 
 
 class FaultError(Exception):
@@ -239,18 +216,22 @@ def _walk(record: object, path: Sequence[str]) -> object:
         if record is None:
             return None
         if not isinstance(record, dict):
-            raise _wrong(".".join(path), record, "a JSON object")
+            raise wrong(".".join(path), record, "a JSON object")
         record = record.get(step)
     return record
 
 
 def read_text(record: object, path: str) -> str | None:
     """Return the text at a dotted path, None where it is missing; raise `FaultError` when it is something else."""
-    value = _walk(record, _steps(path))
+    return text_of(_walk(record, _steps(path)), path)
+
+
+def text_of(value: object, path: str) -> str | None:
+    """Return a value as a text, or raise `FaultError`."""
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _wrong(path, value, "a text")
+        raise wrong(path, value, "a text")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -262,36 +243,43 @@ def read_moment(record: object, path: str, unit: str) -> Moment:
     """Return the time at a dotted path in its unit, None where it is missing; see `read_text`."""
     if unit == "iso":
         return read_text(record, path)
-    value = _walk(record, _steps(path))
+    return moment(_walk(record, _steps(path)), path, unit)
+
+
+def moment(value: object, path: str, unit: str) -> float | None:
+    """Return a value as a time in a unit other than iso, or raise `FaultError`."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(path, value, "a number")
-    if type(value) is int and unit != "s" and -(2**62) < value < 2**62:
+        raise wrong(path, value, "a number")
+    if type(value) is int and unit != "s" and -FARTHEST < value < FARTHEST:
         return value
     if unit == "s":
-        return _real(value)
+        return real(value)
     if isinstance(value, float) and not value.is_integer():
-        raise _wrong(path, value, f"a whole number of {unit}")
-    return max(min(int(value), 2**62), -(2**62))
+        raise wrong(path, value, f"a whole number of {unit}")
+    return max(min(int(value), FARTHEST), -FARTHEST)
 
 
-def _number(value: object, name: str) -> float:
+def number(value: object, name: str) -> float:
+    """Return a value as a reading, NaN where it is missing, or raise `FaultError`."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(name, value, "a number")
-    return _real(value)
+        raise wrong(name, value, "a number")
+    return real(value)
 
 
-def _real(value: float) -> float:
+def real(value: float) -> float:
+    """Return a number as a float, infinite where it is beyond one."""
     try:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
 
 
-def _wrong(path: str, value: object, expected: str) -> FaultError:
+def wrong(path: str, value: object, expected: str) -> FaultError:
+    """The fault of a value of another type than expected."""
     shown = repr(value)
     shown = shown if len(shown) <= 40 else f"{shown[:40]}…"  # noqa: PLR2004 - enough to recognise it
     return FaultError(Reason.WRONG_TYPE, f"{path} is {shown}, not {expected}.")

@@ -12,7 +12,7 @@ from pipelines import events
 from pipelines.formats import decode_all
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.quarantine import Rejected
-from pipelines.records import Reject
+from pipelines.records import UNSEQUENCED, RawObject, Reject
 from pipelines.unique import date_names, merge
 from pipelines.validate import believe
 
@@ -45,7 +45,7 @@ class Stream(Protocol):
     def batch_name(self, seq: int) -> str:
         """Name a batch in the quarantine."""
 
-    def read(self, objects: Sequence[bytes], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Read objects as they are stored; ``clock_us`` is the time of receipt where no hub left a stamp."""
 
     def commit(self, snapshot: Snapshot, rows: list[pa.Table], seq: int, counts: dict[str, int]) -> dict[str, int]:
@@ -67,12 +67,14 @@ class TelemetryStream:
         """``00000012``."""
         return f"{seq:08d}"
 
-    def read(self, objects: Sequence[bytes], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
-        decoded = decode_all(objects, self._fleet.mapping, signals, bursts=self._fleet.bursts)
+        decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
         judged = believe(self._fleet, decoded, clock_us)
-        columns = {"device": judged.device, "time": judged.times, "received": judged.received}
+        sequence = pa.array(judged.sequence, mask=judged.sequence == UNSEQUENCED)
+        columns = {"device": judged.device, "time": judged.times, "received": judged.received, "sequence": sequence}
+        columns |= {"object": judged.sources, "ordinal": judged.ordinals}
         columns |= {signal: np.ascontiguousarray(judged.values[:, n]) for n, signal in enumerate(signals)}
         return pa.table(columns), list(judged.rejects)
 
@@ -109,7 +111,7 @@ class EventStream:
         """``events-00000012``."""
         return f"events-{seq:08d}"
 
-    def read(self, objects: Sequence[bytes], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
         """Read the events; they carry their own time of becoming known."""
         return events.read_events(self._fleet, objects)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from features.schema import Fleet, check_readings
+from features.schema import Fleet, Reason, check_devices, check_readings
 from pipelines.records import UNSTAMPED, Decoded
 
 
@@ -30,4 +30,8 @@ def believe(fleet: Fleet, decoded: Decoded, clock_us: int) -> Decoded:
     """
     received = np.where(decoded.received == UNSTAMPED, clock_us, decoded.received)
     codes = check_readings(fleet, decoded.times, received, decoded.values)
+    if not fleet.enrol:
+        names = decoded.device.dictionary_encode()
+        known = check_devices(fleet, names.dictionary.to_pylist())[names.indices.to_numpy()]
+        codes[~known & (codes == 0)] = Reason.UNKNOWN_DEVICE.number
     return replace(decoded, received=received).reject(codes)

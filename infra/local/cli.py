@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
     "Data": {
         "simulate": Row("infra.local.commands_data:simulate", "Write telemetry of a simulated fleet."),
         "import": Row("infra.local.commands_import:import_", "Write a public data set as a hub would have."),
+        "probe": Row("infra.local.commands_probe:probe", "Look at an object of telemetry and draft a fleet for it."),
         "ingest": Row("infra.local.commands_data:ingest", "Take in what devices wrote since the last time."),
         "materialize": Row("infra.local.commands_features:materialize", "Bring panes and feature rows up to date."),
         "quarantine": Row(

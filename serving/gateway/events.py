@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.schema import Fleet, Reason
-from serving.gateway.records import Rejected, clock_of, portions, text_of
+from serving.gateway.records import portions
+from serving.gateway.values import Rejected, clock_of, text_of
 
 _MOMENT = clock_of("ms")
 

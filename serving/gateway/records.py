@@ -5,6 +5,11 @@ describes them. Every record is either a reading or counted under the :class:`~f
 for. The rules are those by which stored telemetry is ingested, and the last judge is the same function
 (``features.schema.check_readings``); ``tests/parity/test_records.py`` holds both readers against each other.
 
+Of a mapping, a gateway can carry out what stands in one JSON record: renamed signals, the first of several paths, units
+and zones. What only stored objects have (a key, metadata, an envelope, files of other formats) it refuses, see
+``check``; a fleet whose objects lie otherwise than its devices speak declares both, ``Fleet.mapping`` and
+``Fleet.stored``.
+
 Example:
     >>> from features.catalog import load
     >>> body = b'{"device":"p-1","ts":60000,"values":{"flow":12.5}}{"device":"p-1"}'
@@ -19,26 +24,24 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.burst import BurstColumns, RefusedBurstError
-from features.schema import Fleet, Reason, check_readings
+from features.errors import FleetError
+from features.mapping import choices
+from features.path import names
+from features.schema import Fleet, Reason, check_devices, check_readings
+from serving.gateway.values import Rejected, clock_of, number_of, text_of, unquoted
 
 PORTION = 500
 
-_FACTORS = {"ms": 1000, "us": 1}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 _REASONS = list(Reason)
 _UNREADABLE: Final = object()
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
 _RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
-_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)")
 _MOST_DIGITS = 400  # beyond, Python refuses integers, and a float is infinite long before
 
 Getter = Callable[[dict[str, object]], object]
@@ -79,6 +82,21 @@ def read(body: bytes, fleet: Fleet, now_us: int | None) -> Readings:
         np.concatenate([np.empty((0, len(fleet.signals))), *(values for _, _, values in parts)]),
         rejected,
     )
+
+
+def check(fleet: Fleet) -> None:
+    """Make sure that a gateway can read what the devices of a fleet send.
+
+    Raises:
+        FleetError: The mapping speaks of things that only stored objects have.
+    """
+    if fleet.mapping.storage_only:
+        raise FleetError(
+            f"a gateway cannot read by this mapping: {fleet.mapping.storage_only}",
+            where=f"fleet {fleet.name}",
+            why="devices send single JSON records; only stored objects have keys, envelopes and files",
+            fix="declare in mapping= what devices send, and in stored= how it lies in storage",
+        )
 
 
 def portions(body: bytes) -> Iterator[list[object]]:
@@ -126,14 +144,6 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
 
 
-class Rejected(Exception):  # noqa: N818 - a record on its way out, not a fault
-    """A record is not believed; ``reason`` says why."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class _Mapper:
     """Takes records apart as a fleet's mapping says."""
 
@@ -143,11 +153,18 @@ class _Mapper:
         self._now_us = now_us
         self._names = fleet.signal_names
         self._bursts = BurstColumns(fleet.bursts, fleet.signal_names)
-        self._device = _getter(mapping.device)
-        self._time = _getter(mapping.time)
-        self._received = _getter(mapping.received) if mapping.received else None
+        self._device = _getters(mapping.device)
+        self._time = _getters(mapping.time)
+        self._received = _getters(mapping.received)
+        self._sequence = _getters(mapping.sequence)
         self._signals = _getter(mapping.signals) if mapping.signals else None
-        self._clock = clock_of(mapping.time_unit)
+        elsewhere = dict(mapping.names)
+        self._elsewhere = [
+            (place, _getter(elsewhere[name])) for place, name in enumerate(self._names) if name in elsewhere
+        ]
+        self._quoted = mapping.quoted
+        self._clock = clock_of(mapping.time_unit, mapping.zone, quoted=mapping.quoted)
+        self._stamp_clock = clock_of(mapping.received_unit or mapping.time_unit, mapping.zone, quoted=mapping.quoted)
 
     def judged(
         self, records: Sequence[object], rejected: Counter[Reason]
@@ -169,6 +186,7 @@ class _Mapper:
             rows.append(row)
         at, values = np.array(times, np.int64), np.array(rows, np.float64).reshape(-1, len(self._names))
         codes = check_readings(self._fleet, at, np.array(received, np.int64), values)
+        codes[~check_devices(self._fleet, devices) & (codes == 0)] = Reason.UNKNOWN_DEVICE.number
         good = codes == 0
         if good.all():
             return devices, at, values
@@ -182,8 +200,9 @@ class _Mapper:
             record = {}
         if type(record) is not dict:
             raise Rejected(Reason.UNREADABLE)
-        device = text_of(self._device(record))
-        time_us = self._clock(self._time(record))
+        device = self._named(record)
+        time_us = self._timed(record)
+        self._counted(record)
         row = self._row(record)
         if not device:
             raise Rejected(Reason.NO_DEVICE)
@@ -191,14 +210,46 @@ class _Mapper:
             raise Rejected(Reason.NO_TIME)
         return device, time_us, self._stamp(record, time_us), row
 
+    def _named(self, record: dict[str, object]) -> str:
+        for get in self._device:
+            found = get(record)
+            if found is not None:
+                return text_of(found)
+        return ""
+
+    def _timed(self, record: dict[str, object]) -> int | None:
+        for get in self._time:
+            found = get(record)
+            if found is not None:
+                return self._clock(found)
+        return None
+
+    def _counted(self, record: dict[str, object]) -> None:
+        """A sequence means nothing here, but a record with a broken one is not believed in storage either."""
+        for get in self._sequence:
+            found = get(record)
+            if found is not None:
+                found = unquoted(found, whole=True) if self._quoted else found
+                whole = type(found) is int or (type(found) is float and found.is_integer())
+                if found is not None and not (whole and -(2**63) < found < 2**63):  # type: ignore[operator]
+                    raise Rejected(Reason.WRONG_TYPE)
+                if found is not None:
+                    return
+
     def _row(self, record: dict[str, object]) -> list[float]:
         signals = record if self._signals is None else self._signals(record)
-        if signals is None:
+        if signals is None and not self._elsewhere:
             return [math.nan] * len(self._names)
+        if signals is None:
+            signals = {}
         if type(signals) is not dict:
             raise Rejected(Reason.WRONG_TYPE)
-        get = signals.get
-        row = [value if type(value := get(name)) is float else _number(value) for name in self._names]
+        found = [signals.get(name) for name in self._names]
+        for place, get in self._elsewhere:
+            found[place] = get(record)
+        if self._quoted:
+            found = [unquoted(value, whole=False) for value in found]
+        row = [value if type(value) is float else number_of(value) for value in found]
         try:
             self._bursts.fill(signals, row)
         except RefusedBurstError as refused:
@@ -207,18 +258,26 @@ class _Mapper:
 
     def _stamp(self, record: dict[str, object], time_us: int) -> int:
         """The hub's stamp; without a usable one the clock serves."""
-        if self._received is not None:
+        for get in self._received:
             try:
-                stamp = self._clock(self._received(record))
+                found = get(record)
+                if found is None:
+                    continue
+                stamp = self._stamp_clock(found)
             except Rejected:
                 stamp = None
             if stamp is not None:
                 return stamp
+            break
         return time_us if self._now_us is None else self._now_us
 
 
-def _getter(path: str) -> Getter:
-    first, *rest = path.split(".")
+def _getters(places: str | tuple[str, ...] | None) -> list[Getter]:
+    return [_getter(place) for place in choices(places)]
+
+
+def _getter(place: str) -> Getter:
+    first, *rest = names(place) or ("",)
     if not rest:
         return lambda record: record.get(first)
 
@@ -233,71 +292,3 @@ def _getter(path: str) -> Getter:
         return found
 
     return walk
-
-
-def text_of(value: object) -> str:
-    """A text; empty where it is missing."""
-    if value is None:
-        return ""
-    if type(value) is not str:
-        raise Rejected(Reason.WRONG_TYPE)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Rejected(Reason.UNREADABLE) from None
-    return value
-
-
-def _number(value: object) -> float:
-    if value is None:
-        return math.nan
-    if type(value) is int:
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    if type(value) is not float:
-        raise Rejected(Reason.WRONG_TYPE)
-    return value
-
-
-def clock_of(unit: str) -> Callable[[object], int | None]:
-    """A reader of times in one unit, to UTC microseconds; None for what is missing or beyond the calendar."""
-    if unit == "iso":
-        return _iso
-    if unit == "s":
-        return _seconds
-    factor = _FACTORS[unit]
-
-    def whole(value: object) -> int | None:
-        if type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is int:
-            return _within(value * factor)
-        if value is None:
-            return None
-        raise Rejected(Reason.WRONG_TYPE)
-
-    return whole
-
-
-def _seconds(value: object) -> int | None:
-    if value is None:
-        return None
-    seconds = _number(value)
-    return _within(round(seconds * 1e6)) if math.isfinite(seconds) and abs(seconds) < _LATEST_US else None
-
-
-def _iso(value: object) -> int | None:
-    text = text_of(value)
-    if not _ISO.fullmatch(text):  # a time without a zone could be any time
-        return None
-    try:
-        return _within((datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _within(time_us: int) -> int | None:
-    return time_us if _EARLIEST_US <= time_us <= _LATEST_US else None

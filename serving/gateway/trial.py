@@ -1,7 +1,8 @@
 """The first run of a new bundle, in a child process that may die of it.
 
 A model file is a program from elsewhere. Before it may serve, a child opens it, loads it and runs its golden rows, with
-little more memory and processor time than a sound model needs; the parent watches the clock on the wall. Whatever goes
+little more memory and processor time than a sound model needs; it also makes sure that the gateway can read what the
+fleet's devices send. The parent watches the clock on the wall. Whatever goes
 wrong there, down to a crash of the runtime, costs the gateway nothing but a line in its journal.
 
 ``python -m serving.gateway.trial <bundle file> <digest> <MiB> <seconds>`` prints one JSON object and exits with 0 or 1.
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from features.errors import TidemillError
 from serving.bundle import unpack
+from serving.gateway import records
 from serving.gateway.errors import TrialFailedError
 from serving.predictor import Predictor
 
@@ -127,6 +129,7 @@ def _limit(memory_mib: int, seconds: int) -> None:
 
 def _run(path: Path, digest: str) -> Verdict:
     predictor = Predictor(unpack(path.read_bytes(), digest))
+    records.check(predictor.bundle.manifest.features.fleet)
     predictor.check_golden()
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = round(used.ru_utime + used.ru_stime, 3)

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import kernel, public_sets, store_faults
+from tests.sweep import hostile, kernel, public_sets, store_faults
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
     "kernel laws": kernel.laws,
     "kernel mutants": kernel.mutants,
+    "hostile objects": lambda: hostile.main([]) == 0,
     "public sets": public_sets.main,
     "store faults": store_faults.sweep,
 }

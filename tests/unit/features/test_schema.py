@@ -128,7 +128,7 @@ def test_signals_and_mappings_that_cannot_be_are_refused() -> None:
         Mapping(device="")
 
 
-@pytest.mark.parametrize("damage", [{"signals": 3}, {"sampling_us": "soon"}, {"mapping": {"zone": "utc"}}])
+@pytest.mark.parametrize("damage", [{"signals": 3}, {"sampling_us": "soon"}, {"mapping": {"timezone": "utc"}}])
 def test_a_document_that_is_no_fleet_is_refused(damage: dict[str, Any]) -> None:
     with pytest.raises(FleetError, match="no description of a fleet"):
         Fleet.from_json(FLEET.to_json() | damage)

@@ -52,12 +52,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A command `probe` that does what the test puts here: an outcome to return or an exception to raise."""
+    """A command `rehearse` that does what the test puts here: an outcome to return or an exception to raise."""
     told: dict[str, Any] = {}
 
-    @command.command("Do what a test says.", example="tidemill probe")
+    @command.command("Do what a test says.", example="tidemill rehearse")
     @click.option("--kind", type=click.Choice(["alpha", "beta"]), default="alpha")
-    def probe(run: command.Run, kind: str) -> Outcome:
+    def rehearse(run: command.Run, kind: str) -> Outcome:
         run.console.progress("look", 1, 2)
         print("a library prints")
         result = told.get("do", Outcome({"kind": kind}, [f"kind {kind}"]))
@@ -66,8 +66,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         assert isinstance(result, Outcome)
         return result
 
-    monkeypatch.setattr(cli, "load", lambda row: probe if row.target == "probe" else None)
-    monkeypatch.setitem(cli.COMMANDS, "Test", {"probe": cli.Row("probe", "Do what a test says.")})
+    monkeypatch.setattr(cli, "load", lambda row: rehearse if row.target == "rehearse" else None)
+    monkeypatch.setitem(cli.COMMANDS, "Test", {"rehearse": cli.Row("rehearse", "Do what a test says.")})
     return told
 
 
@@ -155,7 +155,7 @@ def test_a_misspelling_is_met_with_a_suggestion(line: str, suggestion: str, fold
 
 
 def test_a_misspelt_choice_is_met_with_a_suggestion(told, folder: Path, capsys):
-    assert cli.run(["probe", "--kind", "beat"]) == 2
+    assert cli.run(["rehearse", "--kind", "beat"]) == 2
     assert "Did you mean 'beta'?" in capsys.readouterr().err
 
 
@@ -183,16 +183,16 @@ def test_a_misspelt_setting_is_met_with_a_suggestion(folder: Path, capsys, monke
 )
 def test_exit_codes_say_who_must_act(told, folder: Path, capsys, result: object, code: int):
     told["do"] = result
-    assert cli.run(["probe"]) == code
+    assert cli.run(["rehearse"]) == code
 
 
 def test_no_trace_without_debug(told, folder: Path, capsys):
     told["do"] = ZeroDivisionError("a bug")
-    cli.run(["probe"])
+    cli.run(["rehearse"])
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert "error TM-499: ZeroDivisionError: a bug\n  where " in err
-    cli.run(["probe", "--debug"])
+    cli.run(["rehearse", "--debug"])
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -200,7 +200,7 @@ def test_an_error_has_four_parts_and_its_code(told, folder: Path, capsys):
     told["do"] = StoreUnreachableError(
         "no answer", where="s3://plant", why="timeout after 20 s", fix="check the network"
     )
-    assert cli.run(["probe"]) == 3
+    assert cli.run(["rehearse"]) == 3
     err = capsys.readouterr().err.splitlines()
     assert err[1:] == [
         "error TM-203: no answer",
@@ -212,31 +212,31 @@ def test_an_error_has_four_parts_and_its_code(told, folder: Path, capsys):
 
 
 def test_json_is_one_object_with_its_schema(told, folder: Path, capsys):
-    assert cli.run(["probe", "--json"]) == 0
+    assert cli.run(["rehearse", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"schema": "tidemill.probe/1", "kind": "alpha"}
+    assert json.loads(out) == {"schema": "tidemill.rehearse/1", "kind": "alpha"}
     assert out.count("\n") == 1
     assert err.startswith("a library prints\nlook: 1 of 2 in ")
 
 
 def test_an_error_is_an_object_too(told, folder: Path, capsys):
     told["do"] = CommandError("called wrongly", fix="call it rightly")
-    assert cli.run(["probe", "--json"]) == 2
+    assert cli.run(["rehearse", "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)
-    assert (found["schema"], found["command"]) == ("tidemill.error/1", "probe")
+    assert (found["schema"], found["command"]) == ("tidemill.error/1", "rehearse")
     assert (found["error"]["code"], found["error"]["fix"]) == ("TM-400", "call it rightly")
     assert "error TM-400: called wrongly" in err
 
 
 def test_quiet_leaves_the_result_alone(told, folder: Path, capsys):
-    assert cli.run(["probe", "--quiet"]) == 0
+    assert cli.run(["rehearse", "--quiet"]) == 0
     assert capsys.readouterr() == ("kind alpha\n", "a library prints\n")
 
 
 def test_an_interrupt_says_that_nothing_is_half_written(told, folder: Path, capsys):
     told["do"] = KeyboardInterrupt()
-    assert cli.run(["probe"]) == 130
+    assert cli.run(["rehearse"]) == 130
     assert "nothing is half written" in capsys.readouterr().err
 
 

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from features.errors import FleetError
 from features.schema import Mapping, Reason
-from pipelines import formats
-from pipelines.columns import read_columns
-from pipelines.formats import decode, decode_all
-from pipelines.records import UNSTAMPED, WHOLE, Decoded
+from pipelines.formats import decode, decode_all, unpacking
+from pipelines.formats.columns import Refused
+from pipelines.records import UNSTAMPED, WHOLE, Decoded, RawObject
 
 NESTED = Mapping(signals="values")
 FLAT = Mapping(device="meta.id", time="at", time_unit="iso", received=None)
@@ -29,6 +28,10 @@ def message(number: int, **fields: Any) -> dict[str, Any]:
 
 def text(*messages: object) -> bytes:
     return b"\n".join(json.dumps(each).encode() for each in messages)
+
+
+def stored(*objects: bytes) -> list[RawObject]:
+    return [RawObject(f"raw/{number}", data) for number, data in enumerate(objects)]
 
 
 def read(data: bytes, mapping: Mapping = NESTED) -> Decoded:
@@ -222,7 +225,7 @@ def test_an_object_that_is_no_telemetry_is_rejected_whole(data, sentence):
 
 
 def test_a_gzip_bomb_is_refused_before_it_fills_the_memory(monkeypatch):
-    monkeypatch.setattr(formats, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1_000_000)
     (reject,) = read(gzip.compress(b" " * 2_000_000)).rejects
     assert "unpacks to more than" in reject.sentence
 
@@ -248,7 +251,7 @@ def test_objects_are_kept_apart_and_a_broken_one_does_not_touch_its_neighbours()
         b"",
         text(message(3), message(4, device=None)),
     ]
-    decoded = decode_all(objects, NESTED, SIGNALS)
+    decoded = decode_all(stored(*objects), NESTED, SIGNALS)
     assert decoded.device.to_pylist() == ["pump-0", "pump-1", "pump-2", "pump-3"]
     assert decoded.sources.tolist() == [0, 0, 1, 5]
     assert decoded.ordinals.tolist() == [0, 1, 0, 0]
@@ -262,7 +265,7 @@ def test_objects_are_kept_apart_and_a_broken_one_does_not_touch_its_neighbours()
 
 
 def test_a_record_that_claims_to_be_a_marker_is_only_a_record():
-    decoded = decode_all([text(message(0), message(1, __tidemill_object__=1)), text(message(2))], NESTED, SIGNALS)
+    decoded = decode_all(stored(text(message(0), message(1, __tidemill_object__=1)), text(message(2))), NESTED, SIGNALS)
     assert decoded.sources.tolist() == [0, 0, 1]
     assert decoded.device.to_pylist() == ["pump-0", "pump-1", "pump-2"]
 
@@ -318,18 +321,17 @@ def content(decoded: Decoded) -> tuple[Any, ...]:
 @given(bodies(), st.sampled_from(["ms", "us", "s"]))
 def test_both_readers_give_the_same_rows(body, unit):
     mapping = Mapping(signals="values", time_unit=unit)
-    frame = read_columns([body], mapping, SIGNALS)
-    assume(frame is not None)
-    assert frame is not None
-    by_columns = formats._complete(frame, mapping, [body], [body], [])
-    frame, rejects = formats._read_records(0, body, body, mapping, SIGNALS)
-    assert content(by_columns) == content(formats._complete(frame, mapping, [body], [body], rejects))
+    try:
+        by_columns = decode(body, mapping, SIGNALS, by="columns")
+    except Refused:
+        assume(False)
+    assert content(by_columns) == content(decode(body, mapping, SIGNALS, by="rows"))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(bodies(), min_size=1, max_size=4))
 def test_reading_together_is_reading_one_by_one(objects):
-    together = decode_all(objects, NESTED, SIGNALS)
+    together = decode_all(stored(*objects), NESTED, SIGNALS)
     single = [decode(data, NESTED, SIGNALS) for data in objects]
     assert together.device.to_pylist() == [name for each in single for name in each.device.to_pylist()]
     assert together.times.tolist() == [time for each in single for time in each.times.tolist()]

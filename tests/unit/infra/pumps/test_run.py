@@ -16,7 +16,7 @@ from infra.local.pumps.delivery import deliver
 from infra.local.pumps.physics import SIGNALS, simulate
 from infra.local.pumps.plan import MINUTES_A_DAY, Plan, parse_start
 from infra.local.pumps.run import Written, write_fleet
-from pipelines.formats import decode_all
+from pipelines.formats import decode
 from pipelines.importers.faults import SPOILT, spoil
 from pipelines.validate import believe
 
@@ -188,6 +188,6 @@ def test_a_spoilt_message_is_rejected_for_the_reason_it_was_spoilt_in(how: int):
         '{"device":"pump-001","ts":1767571215042,"received":1767571215391,"values":{"vibration":1.402,'
         '"bearing_temperature":41.20,"pressure":4.100,"flow":120.50,"motor_current":31.00,"speed":1480}}\n'
     )
-    judged = believe(fleet, decode_all([(sound + spoil(sound, how)).encode()], fleet.mapping, fleet.signal_names), 0)
+    judged = believe(fleet, decode((sound + spoil(sound, how)).encode(), fleet.mapping, fleet.signal_names), 0)
     assert len(judged.times) == 1
     assert [reject.reason for reject in judged.rejects] == [SPOILT[how][1]]

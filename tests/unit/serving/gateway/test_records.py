@@ -6,8 +6,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from features.errors import FleetError
 from features.schema import Fleet, Mapping, Reason, Signal
-from serving.gateway.records import read
+from serving.gateway.records import check, read
 
 DAY = timedelta(days=1)
 FLEET = Fleet("vans", "", (Signal("speed", "km/h", 0, 130), Signal("load", "kg", 0, 900)), DAY, DAY, DAY, DAY)
@@ -127,3 +128,18 @@ def test_an_empty_body_holds_nothing():
     readings = read(b"\n \n", FLEET, NOW)
     assert len(readings.devices) == 0
     assert not readings.rejected
+
+
+def test_a_mapping_of_stored_objects_is_refused_before_it_serves():
+    check(FLEET)
+    check(replace(FLEET, stored=Mapping(format="csv")))
+    with pytest.raises(FleetError, match=r"cannot read by this mapping: rows, body"):
+        check(replace(FLEET, mapping=Mapping(rows="m[]", body="Body")))
+
+
+def test_renamed_signals_and_the_first_of_several_paths():
+    mapping = Mapping(("id", "meta.id"), ("at", "ts"), names={"speed": '"a.b".c'}, received=None)
+    body = b'{"meta":{"id":"p-1"},"ts":60000,"a.b":{"c":12.5}}'
+    readings = read(body, replace(FLEET, mapping=mapping), 60_000_000)
+    assert readings.devices == ["p-1"]
+    assert readings.values[0, 0] == 12.5

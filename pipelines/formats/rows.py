@@ -1,0 +1,91 @@
+"""Rows as they stand in records, one by one, before they become columns."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.schema import Reason
+from pipelines.formats.frame import Frame
+from pipelines.formats.pivot import Long, pivot
+from pipelines.formats.plan import Plan
+from pipelines.formats.times import microseconds, time_type
+from pipelines.records import UNSEQUENCED, UNSTAMPED, Links, row_number
+from pipelines.salvage import Moment
+
+
+class Instant(int):
+    """A time of a container that knows its unit: UTC microseconds, whatever the mapping says."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A row that cannot be used: which one, of which record, why, and what was found."""
+
+    ordinal: int
+    record: int
+    reason: Reason
+    sentence: str
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows, or entries of the long form, as they stand in the records; ``None`` where a field is missing."""
+
+    device: list[str | None] = field(default_factory=list)
+    time: list[Moment] = field(default_factory=list)
+    received: list[Moment] = field(default_factory=list)
+    sequence: list[int | None] = field(default_factory=list)
+    values: list[list[float]] = field(default_factory=list)
+    ordinal: list[int] = field(default_factory=list)
+    record: list[int] = field(default_factory=list)
+    column: list[int] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    seen: int = 0
+
+
+def framed(rows: Rows, plan: Plan, source: int) -> Frame:
+    """Rows of one object as columns; the faults get the ordinals that they have among the rows."""
+    mapping = plan.mapping
+    device = pa.array(rows.device, pa.string())
+    times, timed = _microseconds(rows.time, mapping.time_unit, mapping.zone)
+    received, stamped = _microseconds(rows.received, mapping.received_unit or mapping.time_unit, mapping.zone)
+    received[~stamped] = UNSTAMPED
+    clocked = np.array([time is not None for time in rows.time], np.bool_)
+    sequence = np.array([UNSEQUENCED if each is None else each for each in rows.sequence], np.int64)
+    sources = np.full(len(times), source, np.int32)
+    records = np.array(rows.record, np.int64)
+    unknown = np.array([-1])
+    if mapping.long is None:
+        values = np.array(rows.values, np.float64).reshape(-1, len(plan.signals))
+        ordinals = np.array(rows.ordinal, np.int32)
+        frame = Frame(device, times, timed, clocked, received, sequence, values, sources, ordinals, None, unknown)
+        if plan.rows is None:
+            return frame
+        linked = [*zip(rows.ordinal, rows.record, strict=True)]
+    else:
+        single = np.array(rows.values, np.float64).reshape(-1)
+        columns = np.array(rows.column, np.int64)
+        at = np.where(timed, times, 0)
+        long = Long(device, at, timed, clocked, received, sequence, sources, columns, single, records)
+        frame = pivot(long, len(plan.signals), unknown)
+        rows.faults = [replace(fault, ordinal=len(frame.times) + n) for n, fault in enumerate(rows.faults)]
+        kept = frame.links
+        linked = [] if kept is None else [*zip((kept.rows % 2**32).tolist(), kept.records.tolist(), strict=True)]
+    linked = sorted([*linked, *((fault.ordinal, fault.record) for fault in rows.faults)])
+    pairs = np.array(linked, np.int64).reshape(-1, 2)
+    return replace(frame, links=Links(row_number(np.full(len(pairs), source), pairs[:, 0]), pairs[:, 1]))
+
+
+def _microseconds(found: list[Moment], unit: str, zone: str | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    known = np.array([type(moment) is Instant for moment in found], np.bool_)
+    if not known.any():
+        return microseconds(pa.array(found, time_type(unit)), unit, zone)
+    others = [None if type(moment) is Instant else moment for moment in found]
+    times, timed = microseconds(pa.array(others, time_type(unit)), unit, zone)
+    times = times.copy()
+    times[known] = np.array([moment for moment in found if isinstance(moment, Instant)], np.int64)
+    return times, timed | known
