@@ -22,6 +22,7 @@ from pipelines.formats.parquet import ParquetFile
 from pipelines.formats.plan import Plan, Scope
 from pipelines.formats.rows import Fault, Rows, framed
 from pipelines.formats.rowwise import RowReader
+from pipelines.formats.scanned import ScannedColumns, scanner_of
 from pipelines.formats.sources import TableColumns
 from pipelines.formats.unpacking import AVRO, PARQUET, UnreadableError, unpack
 from pipelines.records import WHOLE, RawObject, Reject
@@ -136,6 +137,13 @@ def _together(
     bodies: Sequence[bytes], there: Sequence[int], objects: int, plan: Plan, outside: JsonMapping[str, pa.Array]
 ) -> Frame:
     """JSON objects as columns; the body of an envelope is a text in all of them, or an object in all."""
+    counts = np.full(objects, -1, np.int64)
+    scanner = scanner_of(plan)
+    scanned = scanner.read(bodies) if scanner else None
+    if scanned and (scanned.counts >= 0).all():
+        counts[there] = scanned.counts
+        sources = np.repeat(np.array(there, np.int32), scanned.counts)
+        return columnar.read_columns(ScannedColumns(plan, scanned), plan, sources, counts, outside)
     arrays = bool(bodies) and all(body.startswith(b"[") for body in bodies)
     read = read_arrays if arrays else read_json
     try:
@@ -144,7 +152,6 @@ def _together(
         if plan.body is None:
             raise
         table, lengths = read(bodies, plan, as_text=False)
-    counts = np.full(objects, -1, np.int64)
     counts[there] = lengths
     sources = np.repeat(np.array(there, np.int32), lengths)
     return columnar.read_columns(TableColumns(table), plan, sources, counts, outside)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from features.errors import FleetError
 from features.schema import Mapping, Reason
-from pipelines.formats import decode, decode_all, unpacking
+from pipelines import jsonscan
+from pipelines.formats import decode, decode_all, scanned, unpacking
 from pipelines.formats.columns import Refused
 from pipelines.records import UNSTAMPED, WHOLE, Decoded, RawObject
 
@@ -20,6 +21,17 @@ NESTED = Mapping(signals="values")
 FLAT = Mapping(device="meta.id", time="at", time_unit="iso", received=None)
 SIGNALS = ("flow", "speed")
 T0 = 1_764_000_000_000
+
+
+@pytest.fixture(scope="module", autouse=True, params=["scanned", "parsed by Arrow"])
+def reader(request):
+    """Both readers of columns: the scanner in C, and what reads where it refuses or was not compiled."""
+    scanned.scanner_of.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "scanned":
+            patch.setattr(jsonscan, "available", lambda: False)
+        yield
+    scanned.scanner_of.cache_clear()
 
 
 def message(number: int, **fields: Any) -> dict[str, Any]:
