@@ -7,7 +7,7 @@ no commit names, because its worker died or the commit failed, belongs to no tab
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,7 +89,7 @@ class Folder:
             return self.layout.schema.empty_table().select(wanted)
         form = ds.ParquetFileFormat()
         found = ds.FileSystemDataset.from_paths(
-            list(paths), schema=self.layout.schema, format=form, filesystem=self._filesystem()
+            list(paths), schema=self.layout.schema, format=form, filesystem=self.filesystem()
         )
         return found.to_table(columns=wanted, filter=condition)
 
@@ -105,17 +105,39 @@ class Folder:
         ]
 
     def _write(self, date: str, rows: pa.Table) -> DataFile:
-        path, files = f"date={date}/part-{uuid.uuid4()}.parquet", self._filesystem()
-        files.create_dir(f"date={date}", recursive=True)
-        keys = list(self.layout.statistics)
         # Computed numbers hardly ever repeat, and nobody asks for their range: see `pipelines.lake`.
-        pq.write_table(rows, path, filesystem=files, compression="lz4", use_dictionary=keys, write_statistics=keys)
-        info = files.get_file_info(path)
-        ranges = {name: pc.min_max(rows[name]).as_py() for name in self.layout.statistics}
-        lows, highs = ({name: found[end] for name, found in ranges.items()} for end in ("min", "max"))
-        return DataFile(path, date, info.size, len(rows), info.mtime_ns // 1_000_000, lows, highs)
+        (file,) = self.write_parts(date, iter([rows]), len(rows), most_bytes=0)
+        return file
 
-    def _filesystem(self) -> pyarrow.fs.FileSystem:
+    def write_parts(self, date: str, parts: Iterable[pa.Table], group_rows: int, most_bytes: int) -> Iterator[DataFile]:
+        """Write rows of one date, part after part.
+
+        Args:
+            date: The date; empty for a table without dates.
+            parts: Rows without the column ``date``, in the order they are to have.
+            group_rows: Most rows in a row group.
+            most_bytes: A file that has reached this size is closed, and the next part begins another.
+
+        Yields:
+            The files, as they are complete.
+        """
+        open_file: _OpenFile | None = None
+        for part in parts:
+            open_file = open_file or _OpenFile.create(self, date, part.schema)
+            open_file.append(part, group_rows)
+            if open_file.size >= most_bytes:
+                yield open_file.close()
+                open_file = None
+        if open_file is not None:
+            yield open_file.close()
+
+    def remove(self, files: Iterable[DataFile]) -> None:
+        """Remove files that no commit has ever named."""
+        for file in files:
+            self.filesystem().delete_file(file.path)
+
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """The folder of the table as the root of a file system."""
         if "://" not in self.uri:
             return pyarrow.fs.SubTreeFileSystem(self.uri, pyarrow.fs.LocalFileSystem())
         parts, address = urlsplit(self.uri), urlsplit(self.options.get("AWS_ENDPOINT_URL", ""))
@@ -125,6 +147,57 @@ class Folder:
             scheme=address.scheme or "https",
         )
         return pyarrow.fs.SubTreeFileSystem(f"{parts.netloc}{parts.path}".rstrip("/"), store)
+
+
+@dataclass(slots=True)
+class _OpenFile:
+    """A file that is being written."""
+
+    folder: Folder
+    date: str
+    path: str
+    sink: pa.NativeFile
+    writer: pq.ParquetWriter
+    rows: int = 0
+    ranges: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, folder: Folder, date: str, schema: pa.Schema) -> "_OpenFile":
+        layout, files = folder.layout, folder.filesystem()
+        path = f"date={date}/part-{uuid.uuid4()}.parquet" if date else f"part-{uuid.uuid4()}.parquet"
+        if date:
+            files.create_dir(f"date={date}", recursive=True)
+        keys = list(layout.statistics)
+        form: dict[str, Any] = (
+            {"compression": "lz4", "use_dictionary": keys, "write_statistics": keys}
+            if layout.computed
+            else {"compression": "zstd", "compression_level": 1}
+        )
+        sink = files.open_output_stream(path)
+        return cls(folder, date, path, sink, pq.ParquetWriter(sink, schema, **form))
+
+    @property
+    def size(self) -> int:
+        return int(self.sink.tell())
+
+    def append(self, part: pa.Table, group_rows: int) -> None:
+        self.writer.write_table(part, row_group_size=max(group_rows, 1))
+        self.rows += len(part)
+        for name in self.folder.layout.statistics:
+            found = pc.min_max(part[name]).as_py()
+            low, high = self.ranges.get(name, (None, None))
+            self.ranges[name] = _known(min, low, found["min"]), _known(max, high, found["max"])
+
+    def close(self) -> DataFile:
+        self.writer.close()
+        self.sink.close()
+        info = self.folder.filesystem().get_file_info(self.path)
+        lows, highs = ({name: found[end] for name, found in self.ranges.items()} for end in (0, 1))
+        return DataFile(self.path, self.date, info.size, self.rows, info.mtime_ns // 1_000_000, lows, highs)
+
+
+def _known(choose: Callable[..., Any], *values: Any) -> Any:
+    return choose((value for value in values if value is not None), default=None)
 
 
 def loads(files: Iterable[DataFile], most_rows: int) -> list[list[DataFile]]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, fields
 from features.schema import Fleet
 from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
-from pipelines.lake import Lake
+from pipelines.lake import Lake, compact
 from pipelines.ledger import Intent, Ledger, Source
 from pipelines.quarantine import Rejected
 from pipelines.records import WHOLE, RawObject
@@ -101,7 +101,7 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
             for batch in _Run(store, fleet.name, stream, now_us, progress).batches():
                 summary += batch
-            stream.table.open().compact()
+            compact(stream.table, now_us)
     return summary
 
 

@@ -11,6 +11,7 @@ stands in `pipelines.tables`.
     engine.py  the table engine's errors in our words
     view.py    reading one version of a table
     table.py   a table, and committing on top of one version
+    compaction.py  many small files become few
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,11 @@ from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
 from pipelines.errors import SettingsError
+from pipelines.lake.compaction import compact
 from pipelines.lake.table import Snapshot, Table
 from pipelines.settings import storage_options
 
-__all__ = ["Lake", "Snapshot", "Table"]
+__all__ = ["Lake", "Snapshot", "Table", "compact"]
 
 
 class Lake:

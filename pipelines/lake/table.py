@@ -1,7 +1,6 @@
 """A table, and one version of it to read from or to commit on top of."""
 
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,14 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
+    PostCommitHookProperties,
     Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines import tables
 from pipelines.datafile import DataFile, Folder
@@ -38,7 +38,8 @@ _COMPUTED = WriterProperties(
         for name in ("device", "start", "end", "first", "last")
     },
 )
-_COMPACT_ABOVE = 32  # files of one date; each costs a request on S3 and a millisecond on a disk
+# Entries are removed by `pipelines.lake.upkeep` alone, which makes the checkpoint durable that stands in for them.
+_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +197,23 @@ class Snapshot(View):
         self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
     ) -> int:
         _refuse_taken(self, self._uri, transactions)
+        return self._take_over(
+            [_add_action(file) for file in files],
+            mode="overwrite" if dates else "append",
+            partition_filters=[("date", "in", sorted(dates))] if dates else None,
+            transactions=[*self._fence(dates), *_transactions(transactions)],
+        )
+
+    def _take_over(self, actions: list[Any], *, transactions: list[Transaction], **mode: Any) -> int:
+        """Commit files that are there already; return the newest version, durable."""
         with translated(self._uri):
             self._delta.create_write_transaction(
-                [_add_action(file) for file in files],
-                mode="overwrite" if dates else "append",
-                schema=Schema.from_arrow(self._layout.schema),
-                partition_by=["date"],
-                partition_filters=[("date", "in", sorted(dates))] if dates else None,
-                commit_properties=CommitProperties(
-                    app_transactions=[*self._fence(dates), *_transactions(transactions)]
-                ),
+                actions,
+                schema=self._delta.schema(),
+                partition_by=["date"] if self._layout.partitioned else None,
+                commit_properties=CommitProperties(app_transactions=transactions),
+                post_commithook_properties=_KEEP_LOG,
+                **mode,
             )
         newest = self._table.open().version
         for version in range(self.version + 1, newest + 1):  # ours, and those the engine let pass before it
@@ -220,27 +228,35 @@ class Snapshot(View):
         """Widen the table; older rows have no value there."""
         added = Schema.from_arrow(pa.schema(fields)).fields
         with translated(self._uri):
-            self._delta.alter.add_columns(added)
+            self._delta.alter.add_columns(added, post_commithook_properties=_KEEP_LOG)
         sync_commit(self._uri, self._delta.version())
 
-    def compact(self) -> int:
-        """Merge the files of dates that have very many; the rows stay the same.
+    def swap(self, removed: Sequence[DataFile], added: Sequence[DataFile], now_us: int) -> int:
+        """Put files in place of files that hold the same rows in another order or cut; see `pipelines.lake.compaction`.
+
+        Rows that others append in between stay. What replaces one of these dates as a whole does not go together with
+        this: of the two, the second is refused. The engine itself would take both and hold the rows twice.
+
+        Args:
+            removed: Files of this version.
+            added: Files that lie in the table's folder, of the same dates.
+            now_us: The clock, UTC microseconds: from now on the removed files wait for `pipelines.lake.upkeep`.
 
         Returns:
-            How many dates (or 1 for a table without dates) were rewritten; 0 also when another commit got in the way.
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Another commit has put others in place of some of these files.
         """
-        counts = Counter(file.get("partition.date", "") for file in self._files())
-        crowded = [date for date, count in counts.items() if count > _COMPACT_ABOVE]
-        if not crowded:
-            return 0
-        chosen = [("date", "in", crowded)] if self._layout.partitioned else None
-        try:
-            with translated(self._uri):
-                self._delta.optimize.compact(partition_filters=chosen, writer_properties=self._writer_properties())
-        except CommitConflictError:
-            return 0
-        sync_commit(self._uri, self._delta.version())
-        return len(crowded)
+        gone = [
+            RemoveAction(file.path, False, now_us // 1000, size=file.size, partition_values=_partition(file))
+            for file in removed
+        ]
+        return self._take_over(
+            [*(_add_action(file, data_change=False) for file in added), *gone],
+            mode="append",
+            transactions=self._fence({file.date for file in removed}),
+        )
 
     def _write(
         self,
@@ -261,6 +277,7 @@ class Snapshot(View):
                 rows.cast(self._layout.schema),
                 writer_properties=self._writer_properties(),
                 commit_properties=properties,
+                post_commithook_properties=_KEEP_LOG,
                 **mode,
             )
         version: int = self._delta.version()
@@ -282,8 +299,12 @@ def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[s
             raise conflict(uri, f"{writer} has already committed number {number}")
 
 
-def _add_action(file: DataFile) -> AddAction:
+def _add_action(file: DataFile, *, data_change: bool = True) -> AddAction:
     statistics = {"numRecords": file.rows, "minValues": dict(file.lows), "maxValues": dict(file.highs)}
     return AddAction(
-        file.path, file.size, {"date": file.date}, file.modified_ms, data_change=True, stats=json.dumps(statistics)
+        file.path, file.size, _partition(file), file.modified_ms, data_change=data_change, stats=json.dumps(statistics)
     )
+
+
+def _partition(file: DataFile) -> dict[str, str | None]:
+    return {"date": file.date} if file.date else {}

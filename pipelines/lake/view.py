@@ -4,6 +4,7 @@ import functools
 import operator
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +37,11 @@ class View:
     def columns(self) -> list[str]:
         """The names of the columns in this version."""
         return [field.name for field in self._delta.schema().fields]
+
+    @property
+    def layout(self) -> tables.Layout:
+        """How the table is laid out, with the columns that this version really has."""
+        return replace(self._layout, schema=pa.schema(self._delta.schema().to_arrow()))
 
     def transaction(self, writer: str) -> int:
         """The number of the latest commit of this writer, 0 if it never committed."""
@@ -72,7 +78,7 @@ class View:
         found = [
             DataFile(
                 file["path"],
-                file["partition.date"],
+                file.get("partition.date", ""),
                 file["size_bytes"],
                 file["num_records"],
                 file["modification_time"],
@@ -80,7 +86,7 @@ class View:
                 {name: file.get(f"max.{name}") for name in kept},
             )
             for file in self._files()
-            if dates is None or file["partition.date"] in dates
+            if dates is None or file.get("partition.date", "") in dates
         ]
         return sorted(found, key=lambda file: file.path)
 
