@@ -111,6 +111,17 @@ class MissingExtraError(StoreError):
     exit_code = 2
 
 
+class DamagedObjectError(StoreError):
+    """An object arrived with other bytes than were stored, and again when it was asked for once more.
+
+    Its length was right, its checksum was not; nothing of it was used. A proxy or a broken disk on the way is the usual
+    cause. If it stays, the stored object itself is broken: write it again from its source.
+    """
+
+    code = "TM-232"
+    exit_code = 3
+
+
 class BundleError(DataError):
     """A bundle was refused: the file is not what `pack` would have written.
 

@@ -5,6 +5,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import NoReturn, Self
 
 from serving.errors import (
@@ -15,9 +17,10 @@ from serving.errors import (
     StoreError,
     StoreUnreachableError,
 )
-from serving.store import Entry, check_key
+from serving.store import Entry, Fetched, Level, check_key
 
 OBJECT_BYTES = 256 * 1024 * 1024
+_ATTACHED = "x-amz-meta-"
 
 
 class HttpStore:
@@ -55,12 +58,19 @@ class HttpStore:
         return self._base
 
     def get(self, key: str) -> bytes:
-        """The object; see ``Store``. Cut-off answers are errors, never short objects."""
+        """The object; see ``Store``."""
+        return self.fetch(key).data
+
+    def fetch(self, key: str) -> Fetched:
+        """The object; see ``Store``. Cut-off answers are errors, never short objects.
+
+        ETag, time and metadata (``x-amz-meta-…``) are what the server says; an empty ETag and 0 where it says nothing.
+        """
         address = f"{self._base}/{urllib.parse.quote(check_key(key))}"
         try:
             with urllib.request.urlopen(address, timeout=self._timeout) as answer:  # noqa: S310 - http(s) by open_store
                 data: bytes = answer.read(self._limit + 1)
-                promised = answer.headers.get("Content-Length")
+                promised, headers = answer.headers.get("Content-Length"), answer.headers
         except urllib.error.HTTPError as error:
             error.close()
             raise _http_error(error.code, address) from error
@@ -75,7 +85,7 @@ class HttpStore:
             raise StoreError("the object is larger than accepted", where=address, why=f"limit {self._limit} bytes")
         if promised is not None and promised.isdigit() and int(promised) != len(data):
             raise StoreUnreachableError("the answer was cut off", where=address, why=f"{len(data)} of {promised} bytes")
-        return data
+        return Fetched(_entry(key, len(data), headers), data, _metadata(headers))
 
     def put(self, key: str, data: bytes) -> None:
         """Refused with ``ReadOnlyStoreError``."""
@@ -89,6 +99,10 @@ class HttpStore:
         """Refused with ``ReadOnlyStoreError``."""
         self._refuse(f"cannot list {prefix!r} after {after!r}")
 
+    def level(self, prefix: str) -> Level:
+        """Refused with ``ReadOnlyStoreError``."""
+        self._refuse(f"cannot list {prefix!r}")
+
     def delete(self, key: str) -> None:
         """Refused with ``ReadOnlyStoreError``."""
         self._refuse(f"cannot delete {key}")
@@ -97,6 +111,20 @@ class HttpStore:
         raise ReadOnlyStoreError(
             what, where=self._base, why="a web store is read by key only", fix="use a folder or s3:// here"
         )
+
+
+def _entry(key: str, size: int, headers: Message) -> Entry:
+    try:
+        modified = parsedate_to_datetime(headers.get("Last-Modified", ""))
+        modified_us = int(modified.timestamp()) * 1_000_000
+    except (ValueError, TypeError, OverflowError):
+        modified_us = 0
+    return Entry(key, size, headers.get("ETag", "").strip('"'), modified_us)
+
+
+def _metadata(headers: Message) -> dict[str, str]:
+    named = {name.lower(): str(value) for name, value in headers.items()}
+    return {name.removeprefix(_ATTACHED): value for name, value in named.items() if name.startswith(_ATTACHED)}
 
 
 def _http_error(status: int, address: str) -> StoreError:

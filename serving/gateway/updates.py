@@ -11,7 +11,7 @@ from typing import Literal
 from features.errors import TidemillError
 from serving.errors import ExpiredMetadataError, MissingStoreError, StoreError, UnreachableError, UpdateBusyError
 from serving.release import Release, ReleaseReader
-from serving.store import Entry, Store, open_store
+from serving.store import Entry, Fetched, Level, Store, open_store
 from serving.trust.client import TrustedClient
 
 State = Literal["unknown", "current", "unreachable", "expired", "refused"]
@@ -41,6 +41,10 @@ class LateStore:
         """See ``Store``."""
         return self._store().get(key)
 
+    def fetch(self, key: str) -> Fetched:
+        """See ``Store``."""
+        return self._store().fetch(key)
+
     def put(self, key: str, data: bytes) -> None:
         """See ``Store``."""
         self._store().put(key, data)
@@ -52,6 +56,10 @@ class LateStore:
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See ``Store``."""
         return self._store().list(prefix, after)
+
+    def level(self, prefix: str) -> Level:
+        """See ``Store``."""
+        return self._store().level(prefix)
 
     def delete(self, key: str) -> None:
         """See ``Store``."""

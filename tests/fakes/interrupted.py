@@ -5,7 +5,7 @@ A power cut: the n-th write from now does not happen, and nothing after it does.
 
 from collections.abc import Callable, Iterator
 
-from serving.store import Entry, Store
+from serving.store import Entry, Fetched, Level, Store
 from tests.fakes.stores import MemoryStore
 
 
@@ -41,6 +41,9 @@ class InterruptedStore:
     def get(self, key: str) -> bytes:
         return self._store.get(key)
 
+    def fetch(self, key: str) -> Fetched:
+        return self._store.fetch(key)
+
     def put(self, key: str, data: bytes) -> None:
         self._budget.spend()
         self._store.put(key, data)
@@ -51,6 +54,9 @@ class InterruptedStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         return self._store.list(prefix, after)
+
+    def level(self, prefix: str) -> Level:
+        return self._store.level(prefix)
 
     def delete(self, key: str) -> None:
         self._budget.spend()

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 
 from serving.errors import MissingObjectError, StoreUnreachableError
-from serving.store import Entry, check_key
+from serving.store import Entry, Fetched, Level, check_key
 
 
 class MemoryStore:
@@ -34,11 +34,15 @@ class MemoryStore:
             return {key: data for key, (data, _) in sorted(self._objects.items())}
 
     def get(self, key: str) -> bytes:
+        return self.fetch(key).data
+
+    def fetch(self, key: str) -> Fetched:
         self._answer()
         with self._lock:
             if check_key(key) not in self._objects:
                 raise MissingObjectError("no such object", where=f"{key} in {self.uri}")
-            return self._objects[key][0]
+            data, write = self._objects[key]
+        return Fetched(_entry(key, data, write), data, {})
 
     def put(self, key: str, data: bytes) -> None:
         self._answer()
@@ -57,7 +61,13 @@ class MemoryStore:
         self._answer()
         with self._lock:
             found = sorted((key, *value) for key, value in self._objects.items() if key.startswith(prefix))
-        return (Entry(key, len(data), f"{write:x}", write) for key, data, write in found if key > after)
+        return (_entry(key, data, write) for key, data, write in found if key > after)
+
+    def level(self, prefix: str) -> Level:
+        found = list(self.list(prefix))
+        rests = [(entry, entry.key.removeprefix(prefix).partition("/")) for entry in found]
+        folders = sorted({f"{prefix}{name}/" for _, (name, slash, _) in rests if slash})
+        return Level(tuple(entry for entry, (_, slash, _) in rests if not slash), tuple(folders))
 
     def delete(self, key: str) -> None:
         self._answer()
@@ -72,6 +82,10 @@ class MemoryStore:
     def _answer(self) -> None:
         if not self.reachable:
             raise StoreUnreachableError("the store does not answer", where=self.uri)
+
+
+def _entry(key: str, data: bytes, write: int) -> Entry:
+    return Entry(key, len(data), f"{write:x}", write)
 
 
 class RacyStore(MemoryStore):

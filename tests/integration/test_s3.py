@@ -18,7 +18,6 @@ from botocore.exceptions import ClientError
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from serving import s3
 from serving.errors import (
     InvalidKeyError,
     InvalidStoreUriError,
@@ -28,7 +27,8 @@ from serving.errors import (
     StoreUnreachableError,
 )
 from serving.probe import unsafe_because
-from serving.s3 import S3Store
+from serving.s3 import S3Store, connection
+from serving.s3 import store as s3
 from serving.store import open_store
 
 BUCKET = "plant"
@@ -108,7 +108,7 @@ def surroundings(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(s3, "_BUSY_S", 0.001)
-    monkeypatch.setattr(s3, "ATTEMPTS", 3)
+    monkeypatch.setattr(connection, "ATTEMPTS", 3)
     server.careless, server.lose_answers, server.cut_bodies, server.answers, server.requests = False, 0, 0, [], []
 
 
@@ -205,7 +205,7 @@ def test_a_conflict_is_tried_again_until_it_is_decided(store, server):
     conflict = ("409 Conflict", "ConditionalRequestConflict")
     server.answers = [conflict, conflict]
     assert store.put_if_absent("ledger/conflict", b"mine")
-    server.answers = [conflict] * s3.ATTEMPTS
+    server.answers = [conflict] * connection.ATTEMPTS
     with pytest.raises(StoreUnreachableError, match="keep this key busy"):
         store.put_if_absent("ledger/conflict-2", b"mine")
 
@@ -218,9 +218,9 @@ def test_a_passing_fault_is_not_noticed(store, server):
 
 def test_a_body_that_breaks_off_is_read_again_and_never_handed_out(store, server):
     store.put("key", b"data")
-    server.cut_bodies = s3.ATTEMPTS - 1
+    server.cut_bodies = connection.ATTEMPTS - 1
     assert store.get("key") == b"data"
-    server.cut_bodies = s3.ATTEMPTS
+    server.cut_bodies = connection.ATTEMPTS
     with pytest.raises(StoreUnreachableError):
         store.get("key")
 
@@ -238,7 +238,7 @@ def test_a_body_that_breaks_off_is_read_again_and_never_handed_out(store, server
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
 def test_refusals_are_told_apart(store, server, answer, error):
-    server.answers = [answer] * s3.ATTEMPTS
+    server.answers = [answer] * connection.ATTEMPTS
     with pytest.raises(error) as caught:
         store.get("key")
     assert store.uri in str(caught.value)
@@ -262,7 +262,7 @@ def test_a_service_that_is_not_there_is_unreachable(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free.getsockname()[1]}")
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(connection, "ATTEMPTS", 1)
     store = open_store("s3://plant/x")
     for call in (lambda: store.get("a"), lambda: list(store.list(""))):
         with pytest.raises(StoreUnreachableError) as caught:
@@ -273,8 +273,8 @@ def test_a_service_that_is_not_there_is_unreachable(monkeypatch):
 def test_a_service_that_stays_silent_is_unreachable(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(s3, "ATTEMPTS", 1)
-        monkeypatch.setattr(s3, "READ_S", 0.2)
+        monkeypatch.setattr(connection, "ATTEMPTS", 1)
+        monkeypatch.setattr(connection, "READ_S", 0.2)
         with pytest.raises(StoreUnreachableError, match="Read timeout"):
             open_store("s3://plant/x").get("a")
 

@@ -287,10 +287,10 @@ def test_a_really_full_device_is_recognised(folder, monkeypatch):
 
 
 def test_an_error_of_permission_is_a_denial(folder, monkeypatch):
-    def denied(*_: object) -> bytes:
+    def denied(*_: object, **__: object) -> bytes:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(StoreDeniedError, match="check owner and mode"):
         folder.get("key")
 
@@ -355,7 +355,8 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(scheme):
 
 
 def test_s3_without_boto3_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "serving.s3", raising=False)
+    for name in ("serving.s3", "serving.s3.store", "serving.s3.connection"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tidemill\[s3\]'"):
         open_store("s3://bucket/prefix")

@@ -1,0 +1,123 @@
+"""A client of an AWS service, and its errors in our words."""
+
+from typing import Any, NoReturn
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
+from botocore.exceptions import ConnectionError as UnreachableError
+
+from serving.errors import (
+    DamagedObjectError,
+    InvalidStoreUriError,
+    MissingObjectError,
+    MissingStoreError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnreachableError,
+)
+
+CONNECT_S = 5.0
+READ_S = 30.0
+ATTEMPTS = 4
+CONNECTIONS = 32
+"""That are kept open; more threads than that would close and open them all the time."""
+
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_DENIED = {
+    "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken", "Forbidden",
+    "InvalidAccessKeyId", "InvalidSecurity", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+    "TokenRefreshRequired", "401", "403",
+}  # fmt: skip
+_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307"}
+_UNWELL = 500
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    SSOError,
+    ProfileNotFound,
+)
+
+
+def connect(service: str, where: str, *, patience: float = READ_S) -> Any:
+    """A client of a service; endpoint, region and credentials come from boto3's own chain.
+
+    Args:
+        service: ``s3`` or ``sqs``.
+        where: What is opened, for the error.
+        patience: Seconds that the service may stay silent.
+
+    Raises:
+        StoreDeniedError: The profile that the environment names does not exist.
+    """
+    config = Config(
+        connect_timeout=CONNECT_S,
+        read_timeout=patience,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=CONNECTIONS,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        return boto3.session.Session().client(service, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise_for(error, where)
+
+
+def raise_for(error: Exception, where: str) -> NoReturn:
+    """Raise what an error of boto3 means, with the error as its cause."""
+    why = str(error)[:500]
+    if isinstance(error, ClientError):
+        raise _answered(error, where, why) from error
+    if isinstance(error, (UnreachableError, HTTPClientError, IncompleteReadError)):
+        raise StoreUnreachableError(
+            "S3 cannot be reached", where=where, why=why, fix="check AWS_ENDPOINT_URL_S3 and the network"
+        ) from error
+    if isinstance(error, FlexibleChecksumError):
+        raise damaged(where, why) from error
+    if isinstance(error, _NO_CREDENTIALS):
+        raise StoreDeniedError(
+            "there are no usable S3 credentials", where=where, why=why, fix="set AWS_PROFILE or the AWS_* keys"
+        ) from error
+    if isinstance(error, (ParamValidationError, ValueError)):
+        raise InvalidStoreUriError("S3 cannot have such a bucket, key or endpoint", where=where, why=why) from error
+    raise StoreError("S3 failed", where=where, why=why) from error
+
+
+def _answered(error: ClientError, where: str, why: str) -> StoreError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code == "NoSuchBucket":
+        return MissingStoreError(
+            "the bucket does not exist", where=where, fix="create it, or correct the URI or AWS_ENDPOINT_URL_S3"
+        )
+    if code in _MISSING:
+        return MissingObjectError("no such object", where=where)
+    if code in _DENIED:
+        return StoreDeniedError("S3 refuses this", where=where, why=why, fix="check the credentials and their rights")
+    if code in _ELSEWHERE:
+        return StoreDeniedError("the bucket is in another region", where=where, why=why, fix="set AWS_DEFAULT_REGION")
+    if status >= _UNWELL or code in ("SlowDown", "RequestTimeout", "Throttling"):
+        return StoreUnreachableError("S3 is not well", where=where, why=why, fix="repeat it later")
+    return StoreError("S3 failed", where=where, why=why)
+
+
+def damaged(where: str, why: str) -> DamagedObjectError:
+    """The bytes that came are not those that were stored."""
+    fix = "repeat it; if it stays, the object or the way to it is broken: write it again"
+    return DamagedObjectError("an object arrived damaged", where=where, why=why, fix=fix)

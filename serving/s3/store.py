@@ -1,0 +1,226 @@
+"""A bucket, or a prefix in one, as a store.
+
+Calls time out and are repeated by boto3. A repeated conditional write is told apart from a lost race by a mark in the
+object's metadata: without it, a writer whose first answer got lost would take its own object for a rival's.
+
+A body is taken for whole only when it has the promised length and, where there is one, the promised checksum: that of
+S3 itself (CRC-32, SHA), else the ETag where it is an MD5. It is none for objects written in parts or encrypted with a
+key of KMS or of the customer. Services whose ETag merely looks like an MD5 are recognised by giving the same bytes
+twice before any ETag fitted. Of a part-wise object without checksum only the length is known. Checksums beyond the
+ones S3 demands are not sent, because many look-alikes refuse them.
+"""
+
+import hashlib
+import io
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self, TypeVar
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    FlexibleChecksumError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from botocore.httpchecksum import StreamingChecksumBody
+
+from serving.errors import DamagedObjectError, InvalidStoreUriError, StoreUnreachableError
+from serving.s3 import connection
+from serving.s3.connection import damaged, raise_for
+from serving.store import Entry, Fetched, Level, check_key, check_readable
+
+PAGE = 1000  # keys of a listing that one request brings; S3 gives no more
+PART_BYTES = 8 * 1024 * 1024
+"""Larger objects are written in parts of this size, each of which is repeated on its own."""
+_BUSY_S = 0.25
+_MARK = "tidemill-writer"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TAKEN, _CONFLICT = 412, 409
+_MD5 = re.compile("[0-9a-f]{32}")
+_TORN = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError, FlexibleChecksumError)
+
+_Answer = TypeVar("_Answer")
+
+
+class S3Store:
+    """A bucket, or a prefix in one. Safe to use from several threads.
+
+    Args:
+        client: A boto3 S3 client.
+        bucket: Name of the bucket, which must exist.
+        prefix: Part of every key, without slashes at its ends; may be empty.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
+        self._client = client
+        self._bucket = bucket
+        self._folder = f"{prefix}/" if prefix else ""
+        self._tags_are_digests: bool | None = None  # not known before one fitted
+
+    @classmethod
+    def open(cls, uri: str) -> Self:
+        """Open ``s3://bucket/prefix``; the bucket is looked at with the first call.
+
+        Raises:
+            InvalidStoreUriError: No bucket in it, or a prefix that is no key.
+            StoreDeniedError: The profile that the environment names does not exist.
+        """
+        bucket, _, prefix = uri.partition("://")[2].partition("/")
+        prefix = prefix.strip("/")
+        if not bucket:
+            raise InvalidStoreUriError("the S3 URI names no bucket", where=uri, fix="s3://bucket/prefix")
+        if prefix:
+            check_key(prefix)
+        return cls(connection.connect("s3", uri, patience=connection.READ_S), bucket, prefix)
+
+    @property
+    def uri(self) -> str:
+        """``s3://bucket/prefix``."""
+        return f"s3://{self._bucket}/{self._folder}".rstrip("/")
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the service."""
+        return str(self._client.meta.endpoint_url)
+
+    def get(self, key: str) -> bytes:
+        """The object; see ``serving.store.Store``."""
+        return self.fetch(key).data
+
+    def fetch(self, key: str) -> Fetched:
+        """The object with its entry and metadata; see ``serving.store.Store``.
+
+        Raises:
+            DamagedObjectError: However often it was read, its bytes were not those that the service promises.
+        """
+        name = self._folder + check_readable(key)
+        seen: set[tuple[str, str]] = set()
+        for left in reversed(range(connection.ATTEMPTS)):  # boto3 repeats requests, but not a body that breaks off
+            try:
+                return self._reading(name, key, seen)
+            except (StoreUnreachableError, DamagedObjectError) as error:
+                if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
+                    raise
+        raise AssertionError  # the last attempt returns or raises
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace the object, a large one in parts; see ``serving.store.Store``."""
+        name = self._folder + check_key(key)
+        if len(data) <= PART_BYTES:
+            self._call(lambda: self._client.put_object(Bucket=self._bucket, Key=name, Body=data), key)
+            return
+        parts = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
+        self._call(lambda: self._client.upload_fileobj(io.BytesIO(data), self._bucket, name, Config=parts), key)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write the object unless the key exists; see ``serving.store.Store``.
+
+        Rests on S3's conditional write (``If-None-Match: *``). A service that ignores the condition lets both of two
+        writers win; ``serving.probe`` finds that out.
+        """
+        name = self._folder + check_key(key)
+        mark = secrets.token_hex(8)
+
+        def write() -> bool | None:
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", Metadata={_MARK: mark}
+                )
+            except ClientError as error:
+                answer = error.response.get("ResponseMetadata", {})
+                if answer.get("HTTPStatusCode") == _TAKEN:
+                    return bool(answer.get("RetryAttempts")) and self._marked(name, mark)
+                if answer.get("HTTPStatusCode") == _CONFLICT:
+                    return None
+                raise
+            return True
+
+        for attempt in range(connection.ATTEMPTS):
+            written = self._call(write, key)
+            if written is not None:
+                return written
+            time.sleep(_BUSY_S * (attempt + 1))  # 409: another write of this key is on its way and may yet fail
+        raise StoreUnreachableError(
+            "other writers keep this key busy", where=self._where(key), why="HTTP 409", fix="repeat it"
+        )
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Objects in key order, a page at a time; see ``serving.store.Store``.
+
+        Folder marks (empty objects whose key ends in a slash) are left out.
+        """
+        arguments = {"StartAfter": self._folder + after} if after else {}
+        return (entry for page in self._pages(prefix, **arguments) for entry in self._entries(page))
+
+    def level(self, prefix: str) -> Level:
+        """What lies directly below a prefix; see ``serving.store.Store``."""
+        entries: list[Entry] = []
+        folders: list[str] = []
+        for page in self._pages(prefix, Delimiter="/"):
+            entries += self._entries(page)
+            folders += [item["Prefix"].removeprefix(self._folder) for item in page.get("CommonPrefixes", ())]
+        return Level(tuple(entries), tuple(folders))
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it is there; see ``serving.store.Store``."""
+        name = self._folder + check_key(key)
+        self._call(lambda: self._client.delete_object(Bucket=self._bucket, Key=name), key)
+
+    def _reading(self, name: str, key: str, seen: set[tuple[str, str]]) -> Fetched:
+        answer = self._call(lambda: self._client.get_object(Bucket=self._bucket, Key=name, ChecksumMode="ENABLED"), key)
+        data: bytes = self._call(answer["Body"].read, key)
+        etag = answer["ETag"].strip('"')
+        if not isinstance(answer["Body"], StreamingChecksumBody) and not self._fits(answer, etag, data, seen):
+            raise damaged(self._where(key), f"its MD5 is not its ETag {etag}")
+        return Fetched(Entry(key, len(data), etag, _microseconds(answer["LastModified"])), data, answer["Metadata"])
+
+    def _fits(self, answer: dict[str, Any], etag: str, data: bytes, seen: set[tuple[str, str]]) -> bool:
+        """Whether the ETag is the MD5 of the data, or no MD5 at all; ``seen`` holds the misfits of former attempts."""
+        sealed = "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "").startswith("aws:kms")
+        if sealed or self._tags_are_digests is False or not _MD5.fullmatch(etag):
+            return True
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if digest == etag:
+            self._tags_are_digests = True
+            return True
+        if self._tags_are_digests is None and (etag, digest) in seen:
+            self._tags_are_digests = False
+            return True
+        seen.add((etag, digest))
+        return False
+
+    def _pages(self, prefix: str, **arguments: str) -> Iterator[dict[str, Any]]:
+        arguments |= {"Bucket": self._bucket, "Prefix": self._folder + prefix}
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(**arguments, PaginationConfig={"PageSize": PAGE}))
+        while (page := self._call(lambda: next(pages, None), prefix)) is not None:
+            yield page
+
+    def _entries(self, page: dict[str, Any]) -> Iterator[Entry]:
+        for item in page.get("Contents", ()):
+            if not item["Key"].endswith("/"):
+                key, modified = item["Key"].removeprefix(self._folder), _microseconds(item["LastModified"])
+                yield Entry(key, int(item["Size"]), item["ETag"].strip('"'), modified)
+
+    def _marked(self, name: str, mark: str) -> bool:
+        found = self._client.head_object(Bucket=self._bucket, Key=name)
+        return bool(found["Metadata"].get(_MARK) == mark)
+
+    def _call(self, call: Callable[[], _Answer], key: str) -> _Answer:
+        try:
+            return call()
+        except (BotoCoreError, ClientError) as error:
+            raise_for(error, self._where(key))
+
+    def _where(self, key: str) -> str:
+        return f"{key} in {self.uri} at {self._client.meta.endpoint_url}"
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
