@@ -21,7 +21,8 @@ Rooms, from the door inwards:
     settings                                        where things are; reads the environment
     importers                                       public data sets become raw objects
     formats columns salvage records validate events raw objects become accepted rows and rejects
-    ingest streams ledger unique quarantine         each row once, each reject kept
+    ingest reading streams ledger quarantine        each object once, each reject kept
+    unique merge amend withdrawn                    each reading once, whatever is written again
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh reach panerows              rows become panes and features, only where something changed
     extent happened growth                          how far devices reach, what happened, what came before

@@ -63,6 +63,10 @@ class Lake:
         """Accepted readings of a fleet; a name means that of the catalog."""
         return self._table(tables.telemetry(load(fleet).fleet if isinstance(fleet, str) else fleet))
 
+    def withdrawn(self, fleet: Fleet | str) -> "Table":
+        """Readings that were taken out of the telemetry of a fleet; a name means that of the catalog."""
+        return self._table(tables.withdrawn(load(fleet).fleet if isinstance(fleet, str) else fleet))
+
     def events(self, fleet: Fleet | str) -> "Table":
         """What happened to the devices of a fleet; a name means that of the catalog."""
         return self._table(tables.events(load(fleet).fleet if isinstance(fleet, str) else fleet))

@@ -38,6 +38,8 @@ _COMPUTED = WriterProperties(
         for name in ("device", "start", "end", "first", "last")
     },
 )
+# Opening a table reads the entries since the last checkpoint: with the engine's own interval of 100, twice as slowly.
+_CHECKPOINT_EVERY = "20"
 # Entries are removed by `pipelines.lake.upkeep` alone, which makes the checkpoint durable that stands in for them.
 _KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
@@ -89,9 +91,11 @@ class Table:
 
     def create(self) -> "Snapshot":
         """Open the table, make it if it is missing, and add columns that its schema has gained."""
-        if not self.exists():
+        try:
+            snapshot = self.open()  # not asked for first: with a long history that takes half as long again
+        except TableMissingError:
             self._make()
-        snapshot = self.open()
+            snapshot = self.open()
         missing = [field for field in self.layout.schema if field.name not in snapshot.columns]
         if missing:
             snapshot.add_columns(missing)
@@ -106,7 +110,10 @@ class Table:
                     schema=self.layout.schema,
                     mode="error",
                     partition_by=["date"] if self.layout.partitioned else None,
-                    configuration={"delta.dataSkippingStatsColumns": ",".join(self.layout.statistics)},
+                    configuration={
+                        "delta.dataSkippingStatsColumns": ",".join(self.layout.statistics),
+                        "delta.checkpointInterval": _CHECKPOINT_EVERY,
+                    },
                     storage_options=self._options(),
                 )
         except PipelineError:
@@ -133,7 +140,7 @@ class Snapshot(View):
         """Add rows in one commit; without rows the commit still counts the transaction.
 
         Args:
-            rows: The rows, columns as in the schema.
+            rows: The rows, columns as in the schema; a column that is left out is null.
             transaction: The writer and its number, greater than that of its latest commit.
             metadata: Kept with the commit and shown by `history`.
 
@@ -204,14 +211,39 @@ class Snapshot(View):
             transactions=[*self._fence(dates), *_transactions(transactions)],
         )
 
-    def _take_over(self, actions: list[Any], *, transactions: list[Transaction], **mode: Any) -> int:
+    def exchange(
+        self,
+        removed: Sequence[DataFile],
+        added: Sequence[DataFile],
+        now_us: int,
+        *,
+        transaction: tuple[str, int],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put files in place of others, in one commit; the rows are not the same ones. See `swap` and `append`."""
+        _refuse_taken(self, self._uri, [transaction])
+        return self._take_over(
+            [*(_add_action(file) for file in added), *_remove_actions(removed, now_us, data_change=True)],
+            mode="append",
+            transactions=[*self._fence({file.date for file in removed}), Transaction(*transaction)],
+            metadata=metadata,
+        )
+
+    def _take_over(
+        self,
+        actions: list[Any],
+        *,
+        transactions: list[Transaction],
+        metadata: Mapping[str, Any] | None = None,
+        **mode: Any,
+    ) -> int:
         """Commit files that are there already; return the newest version, durable."""
         with translated(self._uri):
             self._delta.create_write_transaction(
                 actions,
                 schema=self._delta.schema(),
                 partition_by=["date"] if self._layout.partitioned else None,
-                commit_properties=CommitProperties(app_transactions=transactions),
+                commit_properties=CommitProperties(custom_metadata=dict(metadata or {}), app_transactions=transactions),
                 post_commithook_properties=_KEEP_LOG,
                 **mode,
             )
@@ -248,10 +280,7 @@ class Snapshot(View):
         Raises:
             CommitConflictError: Another commit has put others in place of some of these files.
         """
-        gone = [
-            RemoveAction(file.path, False, now_us // 1000, size=file.size, partition_values=_partition(file))
-            for file in removed
-        ]
+        gone = _remove_actions(removed, now_us, data_change=False)
         return self._take_over(
             [*(_add_action(file, data_change=False) for file in added), *gone],
             mode="append",
@@ -274,7 +303,7 @@ class Snapshot(View):
         with translated(self._uri):
             write_deltalake(
                 self._delta,
-                rows.cast(self._layout.schema),
+                _completed(rows, self._layout.schema),
                 writer_properties=self._writer_properties(),
                 commit_properties=properties,
                 post_commithook_properties=_KEEP_LOG,
@@ -286,6 +315,12 @@ class Snapshot(View):
 
     def _writer_properties(self) -> WriterProperties:
         return _COMPUTED if self._layout.computed else _MEASURED
+
+
+def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    given = set(rows.column_names)
+    columns = [rows[f.name].cast(f.type) if f.name in given else pa.nulls(len(rows), f.type) for f in schema]
+    return pa.table(columns, schema=schema)
 
 
 def _transactions(named: Collection[tuple[str, int]]) -> list[Transaction]:
@@ -304,6 +339,13 @@ def _add_action(file: DataFile, *, data_change: bool = True) -> AddAction:
     return AddAction(
         file.path, file.size, _partition(file), file.modified_ms, data_change=data_change, stats=json.dumps(statistics)
     )
+
+
+def _remove_actions(files: Sequence[DataFile], now_us: int, *, data_change: bool) -> list[RemoveAction]:
+    return [
+        RemoveAction(file.path, data_change, now_us // 1000, size=file.size, partition_values=_partition(file))
+        for file in files
+    ]
 
 
 def _partition(file: DataFile) -> dict[str, str | None]:
