@@ -24,7 +24,7 @@ from pipelines.growth import Growth
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
 from pipelines.panestage import column_of
-from pipelines.reach import Codes, Reach, Sight, Spans, Times
+from pipelines.reach import NEVER, Codes, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
 from pipelines.unique import date_names
 
@@ -43,6 +43,7 @@ class Changes:
         panes: How many panes have new readings.
         readings: How many readings these panes hold.
         spans: The rows they touch.
+        emptied: The panes that hold no readings any more: codes and starts.
     """
 
     devices: Devices
@@ -52,6 +53,7 @@ class Changes:
     panes: int = 0
     readings: int = 0
     spans: Spans = field(default_factory=Spans.none)
+    emptied: tuple[Codes, Times] = field(default=(np.zeros(0, np.int32), np.zeros(0, np.int64)))
 
     def note(self, device: Codes, start: Times, readings: int) -> None:
         """Take in panes that changed: codes and starts, each pane once."""
@@ -60,12 +62,34 @@ class Changes:
         self.after = self.after.over(device, start, len(self.devices))
         self.spans = Spans.union([self.spans, self.sight.of_panes(device, start)], self.sight.every_us)
 
+    def note_emptied(self, device: Codes, start: Times) -> None:
+        """Take in panes that lost all of their readings."""
+        self.panes += len(start)
+        self.emptied = np.append(self.emptied[0], device), np.append(self.emptied[1], start)
+        self.spans = Spans.union([self.spans, self.sight.of_panes(device, start)], self.sight.every_us)
+
+    def measure(self, panes: Snapshot) -> None:
+        """Find out how far the panes reach of devices that lost some; only they may reach less far than before."""
+        codes = np.unique(self.emptied[0])
+        if not len(codes):
+            return
+        self.after.first[codes], self.after.last[codes] = NEVER, -NEVER
+        names = self.devices.names.take(pa.array(codes)).to_pylist()
+        stored = panes.read(["device", "start"], devices=names, coded=True)
+        device, start = self.devices.codes(stored["device"]), stored["start"].to_numpy()
+        self.after = self.after.over(device, start, len(self.devices))
+
     def touched(self, happened: Happened) -> Spans:
-        """The rows that these changes and new events touch, as far as the devices can have them."""
+        """The rows that these changes and new events touch, as far as the devices can have them, or could before."""
         # Devices that have events and no readings have codes too.
-        self.after = self.after.over(np.zeros(0, np.int32), np.zeros(0, np.int64), len(self.devices))
-        growth = self.sight.of_growth(self.before, self.after)
-        return self.sight.of_existing(Spans.union([self.spans, growth, happened.touched]), self.after)
+        nothing = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        self.after = widest = self.after.over(*nothing, len(self.devices))
+        found = [self.spans, self.sight.of_growth(self.before, self.after), happened.touched]
+        if len(self.emptied[0]):
+            before = self.before.over(*self.emptied, len(self.devices))
+            found.append(self.sight.of_growth(self.after, before))
+            widest = Reach(np.minimum(before.first, self.after.first), np.maximum(before.last, self.after.last))
+        return self.sight.of_existing(Spans.union(found), widest)
 
 
 class PaneStage:
@@ -77,35 +101,49 @@ class PaneStage:
         features: Says how long a pane is.
         after_batch: Readings of later ingest batches are new.
         changes: Is told what changed.
+        withdrawn: Codes and starts of panes that lost readings since.
     """
 
     def __init__(
-        self, telemetry: Snapshot, panes: Snapshot | None, features: FeatureSet, after_batch: int, changes: Changes
+        self,
+        telemetry: Snapshot,
+        panes: Snapshot | None,
+        features: FeatureSet,
+        after_batch: int,
+        changes: Changes,
+        *,
+        withdrawn: tuple[Codes, Times],
     ) -> None:
         self.panes = panes
         self._telemetry, self._features = telemetry, features
         self._after, self._changes = after_batch, changes
         self._batches, self._times = telemetry.ranges("batch"), telemetry.ranges("time")
         self._counts = telemetry.row_counts()
+        self._withdrawn = withdrawn
 
     def dates(self) -> list[str]:
-        """The dates whose files can hold new readings."""
-        return [date for date, (_, newest) in self._batches.items() if newest > self._after]
+        """The dates whose files can hold new readings, and those of panes that lost some."""
+        fresh = {date for date, (_, newest) in self._batches.items() if newest > self._after}
+        return sorted(fresh.union(date_names(self._withdrawn[1]).to_pylist()))
 
-    def refresh(self, dates: Sequence[str]) -> pa.Table | None:
-        """Compute the panes of some dates that have new readings.
+    def refresh(self, dates: Sequence[str]) -> tuple[pa.Table, list[str]] | None:
+        """Compute the panes of some dates that have new readings, or lost some.
 
         Returns:
-            All panes of the dates of these panes, those that did not change included; None when nothing is new.
+            All panes of the dates of these panes, those that did not change included, and these dates; None when
+            nothing is new.
         """
+        before = len(self._changes.emptied[1])
         parts = [part for begin, end in self._slices(dates) if (part := self._computed(dates, begin, end)) is not None]
         if not parts:
             return None
         computed = pa.concat_tables(parts)
-        touched = set(computed["date"].unique().to_pylist())
+        emptied = self._changes.emptied[0][before:], self._changes.emptied[1][before:]
+        touched = {*computed["date"].unique().to_pylist(), *date_names(emptied[1]).to_pylist()}
         if self.panes is None or not touched.intersection(self.panes.dates()):
-            return computed
-        return pa.concat_tables([self._others(sorted(touched), computed), computed])
+            return computed, sorted(touched)
+        others = self._others(sorted(touched), computed, emptied)
+        return pa.concat_tables([others, computed]), sorted(touched)
 
     def look(self, dates: Sequence[str]) -> None:
         """Find the panes that `refresh` would compute, and compute nothing."""
@@ -124,15 +162,18 @@ class PaneStage:
     def _slices(self, dates: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Times that hold at most so many readings each, as far as they come evenly; whole panes."""
         pane = self._features.pane_us
-        low = min(self._times[date][0] for date in dates)
-        high = max(self._times[date][1] for date in dates) + 1
-        parts = max(-(-sum(self._counts[date] for date in dates) // MOST_READINGS), 1)
+        first, last = day_of(dates[0]) * DAY_US, (day_of(dates[-1]) + 1) * DAY_US
+        lost = self._withdrawn[1][(self._withdrawn[1] >= first) & (self._withdrawn[1] < last)].tolist()
+        low = min([*lost, *(self._times[date][0] for date in dates if date in self._times)])
+        high = max([*lost, *(self._times[date][1] for date in dates if date in self._times)]) + 1
+        parts = max(-(-sum(self._counts.get(date, 0) for date in dates) // MOST_READINGS), 1)
         cuts = np.linspace(low, high, parts + 1).astype(np.int64)
         cuts = np.unique(pane_starts(cuts + np.append(np.zeros(parts, np.int64), pane - 1), pane))
         return pairwise(cuts.tolist())
 
     def _computed(self, dates: Sequence[str], begin: int, end: int) -> pa.Table | None:
-        new = self._after >= min(self._batches[date][0] for date in dates) or bool(DAY_US % self._features.pane_us)
+        oldest = min((self._batches[date][0] for date in dates if date in self._batches), default=0)
+        new = self._after >= oldest or len(self._withdrawn[1]) or DAY_US % self._features.pane_us
         wanted = self._new(dates, begin, end) if new else None
         if wanted is not None:
             if not len(wanted[1]):
@@ -146,15 +187,23 @@ class PaneStage:
             chosen = _among(codes, pane_starts(readings["time"].to_numpy(), self._features.pane_us), *wanted)
             if not chosen.all():
                 readings, codes = readings.filter(pa.array(chosen)), codes[chosen]
-        return self._summarise(readings, codes)
+        computed = self._summarise(readings, codes)
+        if wanted is not None and len(self._withdrawn[1]):
+            there = self._changes.devices.codes(computed["device"]), computed["start"].to_numpy()
+            emptied = ~_among(*wanted, *there)
+            self._changes.note_emptied(wanted[0][emptied], wanted[1][emptied])
+        return computed
 
     def _new(self, dates: Sequence[str], begin: int, end: int) -> tuple[Codes, Times]:
-        """The panes that start within a time and have new readings, each once, sorted."""
+        """The panes that start within a time and have new readings, or lost some, each once, sorted."""
         within = _within("time", begin, end)
         within["after"]["batch"] = self._after
         fresh = self._telemetry.read(["device", "time"], dates=dates, coded=True, **within)
         starts = pane_starts(fresh["time"].to_numpy(), self._features.pane_us)
-        return _unique(self._changes.devices.codes(fresh["device"]), starts)
+        device, start = self._withdrawn
+        lost = (start >= begin) & (start < end)
+        codes = np.append(self._changes.devices.codes(fresh["device"]), device[lost])
+        return _unique(codes, np.append(starts, start[lost]))
 
     def _summarise(self, readings: pa.Table, codes: Codes) -> pa.Table:
         features, devices = self._features, self._changes.devices
@@ -163,12 +212,13 @@ class PaneStage:
         self._changes.note(panes.device, panes.start, len(readings))
         return panerows.rows_of(features, devices.names, panes)
 
-    def _others(self, dates: Sequence[str], computed: pa.Table) -> pa.Table:
-        """The stored panes of some dates that were not computed anew."""
+    def _others(self, dates: Sequence[str], computed: pa.Table, emptied: tuple[Codes, Times]) -> pa.Table:
+        """The stored panes of some dates that were neither computed anew nor emptied."""
         stored = self.panes.read(computed.column_names, dates=dates) if self.panes else computed.slice(0, 0)
         devices = self._changes.devices
         pairs = [(devices.codes(rows["device"]), rows["start"].to_numpy()) for rows in (stored, computed)]
-        return stored.filter(pa.array(~_among(*pairs[0], *pairs[1]))).cast(computed.schema)
+        gone = _among(*pairs[0], *pairs[1]) | _among(*pairs[0], *emptied)
+        return stored.filter(pa.array(~gone)).cast(computed.schema)
 
 
 class RowStage:
