@@ -1,4 +1,4 @@
-"""The kernel under strain, as ``make sweep``: sanitizers over a long fuzz, the laws over many examples, and mutants.
+"""Kernel and ingest under strain, as ``make sweep``: sanitizers over a long fuzz, laws, mutants, and faults.
 
 Each mutant is one edit of ``pane.c``, compiled and put in place of the extension; the laws' tests must fail on it.
 Prints a line of counts for each part; ends with 1 where something broke or a mutant survived.
@@ -11,6 +11,8 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+
+from tests.sweep import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "features" / "kernel"
@@ -47,12 +49,12 @@ LAWS = ("test_pane.py", "test_panetable.py", "test_statistic.py", "test_sketch.p
 
 
 def main() -> None:
-    """Run the three parts."""
+    """Run all parts."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         sys.exit("make sweep needs a C compiler")
     with tempfile.TemporaryDirectory() as folder:
-        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder))])
+        sound = all([_fuzz(compiler, Path(folder)), _laws(), _mutants(compiler, Path(folder)), faults.run()])
     sys.exit(0 if sound else 1)
 
 
