@@ -112,7 +112,7 @@ def ingest(run: Run, fleet: str) -> Outcome:
     lines = [
         f"{summary.objects:,} new objects in {summary.batches} batches",
         f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
-        f"{summary.superseded:,} contradict a believed one; {summary.replaced:,} rows went, {summary.restored:,} came back",
+        f"{summary.superseded:,} superseded; {summary.replaced:,} rows went, {summary.restored:,} came back",
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
