@@ -35,7 +35,7 @@ import pyarrow as pa
 from features.schema import Fleet
 from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
-from pipelines.lake import Lake, Snapshot, compact
+from pipelines.lake import CROWDED, Lake, Snapshot, compact
 from pipelines.ledger import Intent, Ledger, Outcome, Past, Place, Source
 from pipelines.reading import Reader
 from pipelines.records import WHOLE
@@ -118,10 +118,10 @@ def ingest(store: Store, lake: Lake, fleet: Fleet, now_us: int, progress: Progre
     summary = IngestSummary()
     with _alone(store, fleet.name):
         for stream in (TelemetryStream(lake, fleet), EventStream(lake, fleet)):
-            before = summary
-            for batch in _Run(store, fleet.name, stream, now_us, progress).batches():
+            run = _Run(store, fleet.name, stream, now_us, progress)
+            for batch in run.batches():
                 summary += batch
-            if summary != before:
+            if run.crowded:
                 compact(stream.table, now_us)
     return summary
 
@@ -141,6 +141,8 @@ class _Run:
         self._most_bytes = _FIRST_BYTES
         self._done = 0
         self._total = 0
+        self.crowded = False
+        """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
     def batches(self) -> Iterator[IngestSummary]:
         """Carry out the plans that a former run left, then plan and carry out what is new."""
@@ -237,14 +239,17 @@ class _Run:
     def _commit(self, snapshot: Snapshot, intake: Intake, retries: int = _RETRIES) -> Outcome:
         """Commit; again, when somebody else was faster with something else, such as a compaction."""
         try:
-            return self._stream.commit(snapshot, intake)
+            outcome = self._stream.commit(snapshot, intake)
         except CommitConflictError as error:
             newer = self._stream.table.open()
             if newer.transaction(self._stream.writer) >= intake.seq:
                 raise _running(self._fleet) from error
             if not retries:
                 raise
-        return self._commit(newer, intake, retries - 1)
+            return self._commit(newer, intake, retries - 1)
+        files = Counter(file.date for file in snapshot.files())  # those that this commit added included
+        self.crowded = max(files.values(), default=0) > CROWDED
+        return outcome
 
     def _tell(self, objects: int) -> None:
         self._done += objects

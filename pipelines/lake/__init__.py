@@ -23,11 +23,11 @@ from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
 from pipelines.errors import SettingsError
-from pipelines.lake.compaction import compact
+from pipelines.lake.compaction import CROWDED, compact
 from pipelines.lake.table import Snapshot, Table
 from pipelines.settings import storage_options
 
-__all__ = ["Lake", "Snapshot", "Table", "compact"]
+__all__ = ["CROWDED", "Lake", "Snapshot", "Table", "compact"]
 
 
 class Lake:
