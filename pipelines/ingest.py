@@ -7,19 +7,27 @@ killed anywhere leaves either a plan, which the next run does again, or rows, wh
 on a local folder the second one says that the first is at work, on S3 it does until both want to commit one number.
 What cannot be taken is quarantined before the commit, with the reason; nothing in a raw object stops the run.
 
+Objects may change under their key. One that was read is read again when its etag is another; what it gave before goes,
+unless it still gives it or the fleet says that every version counts (`Fleet.rewritten`). One that changes between
+listing and reading is taken as it is, and once more by the next run.
+
+Of every batch the ledger and the commit say: records = quarantined + accepted + duplicates + superseded, or + events.
+
 Why so:
     * Listing, not notifications. Status: accepted. Notifications get lost and come twice; a listing is the truth, and
       they only say what to read first. Cost: a request for each thousand objects in each run.
     * Duplicates are found by content. Status: accepted. A redelivery is a new object with a new name. Cost: device and
       time of the stored rows of the touched dates are read back for each batch.
+    * Batches are bounded by what comes out of them. Status: accepted. How much that is, packed bytes do not tell, so
+      the first batch is small and the next ones are cut by what the last one gave. Cost: a few small commits more.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -28,23 +36,25 @@ import pyarrow as pa
 from features.schema import Fleet
 from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
-from pipelines.lake import Lake, compact
-from pipelines.ledger import Intent, Ledger, Source
+from pipelines.lake import CROWDED, Lake, Snapshot, compact
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Place, Source
 from pipelines.listing import everything
 from pipelines.quarantine import Rejected
-from pipelines.records import WHOLE, RawObject
-from pipelines.streams import EventStream, Part, Stream, TelemetryStream
-from serving.errors import MissingObjectError
+from pipelines.reading import Reader
+from pipelines.records import WHOLE
+from pipelines.streams import EventStream, Intake, Stream, TelemetryStream
+from serving.errors import DiskFullError, StoreDeniedError
 from serving.store import FolderStore, Store
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on: the stage, how much of it is done, and how much there is."""
 
 _BATCH_BYTES = 32 * 1024 * 1024
+_FIRST_BYTES = 4 * 1024 * 1024
 _BATCH_OBJECTS = 20_000
-_GROUP_BYTES = 32 * 1024  # only small objects gain from being read together, and a broken one costs its neighbours
-_GROUP_OBJECTS = 200
-_THREADS = 4  # reading waits for the store, unpacking and parsing do not hold the interpreter
+_BATCH_ROWS = 250_000
+_RETRIES = 3
+_LOOK_BACK = 100  # commits; others may have compacted since
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +63,17 @@ class IngestSummary:
 
     Attributes:
         objects: Raw objects that were read.
-        accepted: Readings that are new in the table.
-        duplicates: Readings that were there already, or came twice.
+        accepted: Readings that are rows of the table now.
+        duplicates: Readings and events that were there already, or came twice.
         late: Accepted readings that arrived later than the fleet expects.
         quarantined: Records that were rejected.
         unreadable: Objects that were rejected as a whole.
         events: Events that are new in the table.
         batches: Commits.
+        records: Records that were read: those that are quarantined, accepted, duplicates, superseded or events.
+        superseded: Readings that say something else than the one that is believed.
+        replaced: Rows that went out of the table.
+        restored: Rows that came into it from objects of earlier batches, because what was believed before them is gone.
     """
 
     objects: int = 0
@@ -70,6 +84,10 @@ class IngestSummary:
     unreadable: int = 0
     events: int = 0
     batches: int = 0
+    records: int = 0
+    superseded: int = 0
+    replaced: int = 0
+    restored: int = 0
 
     def __add__(self, other: "IngestSummary") -> "IngestSummary":
         names = [field.name for field in fields(self)]
@@ -117,7 +135,8 @@ def ingest(
             run = _Run(store, fleet.name, stream, now_us, progress, first=first, witness=witness)
             for batch in run.batches():
                 summary += batch
-            compact(stream.table, now_us)
+            if run.crowded:
+                compact(stream.table, now_us)
         if witness:
             witness.close()
     return summary
@@ -156,71 +175,133 @@ class _Run:
         self._progress = progress
         self._first = frozenset(first)
         self._witness = witness
-        self._ledger = Ledger(store, stream.ledger)
+        self._ledger = Ledger(store, stream.ledger, keep_places=stream.replaces)
+        self._past = Past(keep_places=stream.replaces)
+        self._snapshot: Snapshot | None = None
+        self._most_bytes = _FIRST_BYTES
         self._done = 0
         self._total = 0
+        self.crowded = False
+        """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
     def batches(self) -> Iterator[IngestSummary]:
         """Carry out the plans that a former run left, then plan and carry out what is new."""
-        reached = self._stream.table.create().transaction(self._stream.writer)
-        planned = self._ledger.numbers()
-        known = self._ledger.known(planned)
-        fresh = [
-            Source(entry.key, entry.etag, entry.size)
-            for entry in everything(self._store, self._stream.prefix)
-            if (entry.key, entry.etag) not in known
-        ]
-        fresh.sort(key=lambda source: source.key not in self._first)
-        left = [self._ledger.intent(seq) for seq in planned if seq > reached]
-        self._total = len(fresh) + sum(len(intent.objects) for intent in left)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        self._snapshot = self._stream.table.create()
+        reached = self._snapshot.transaction(self._stream.writer)
+        self._past = self._ledger.read(reached)
+        self._finish_late(reached)
+        left = [self._ledger.intent(seq) for seq in self._past.left]
+        self._total = sum(len(intent.objects) for intent in left)
+        with Reader(self._store, self._stream) as reader:
             for intent in left:
-                yield self._carry_out(intent, pool)
-            seq = max([reached, *planned[-1:]])
-            for objects in split(fresh, _BATCH_BYTES, _BATCH_OBJECTS):
+                yield self._carry_out(intent, reader)
+            fresh = sorted(self._fresh(), key=lambda source: source.key not in self._first)
+            self._total += len(fresh)
+            seq = max([reached, *self._past.left])
+            while fresh:
+                objects = next(split(fresh, self._most_bytes, _BATCH_OBJECTS))
+                del fresh[: len(objects)]
                 seq += 1
                 intent = Intent(seq, tuple(objects), self._now_us)
                 if not self._ledger.plan(intent):
                     raise _running(self._fleet)
-                yield self._carry_out(intent, pool)
+                yield self._carry_out(intent, reader)
 
-    def _carry_out(self, intent: Intent, pool: ThreadPoolExecutor) -> IngestSummary:
-        snapshot = self._stream.table.open()
+    def _finish_late(self, reached: int) -> None:
+        """A run that was killed right behind its commit did not write down what came of it; the commit says it."""
+        if not self._past.undone:
+            return
+        for commit in self._stream.table.open().history(_LOOK_BACK):
+            counts = commit.get("ingest", {})
+            if counts.get("seq") == reached:
+                self._ledger.finish_late(reached, counts)
+                return
+
+    def _fresh(self) -> Iterator[Source]:
+        """The objects that were not ingested as they are now, each key once however often it is listed."""
+        last = ""
+        for entry in everything(self._store, self._stream.prefix):
+            if entry.key != last and self._past.is_new(entry.key, entry.etag):
+                yield Source(entry.key, entry.etag, entry.size, entry.modified_us)
+            last = entry.key
+
+    def _carry_out(self, intent: Intent, reader: Reader) -> IngestSummary:
+        snapshot = self._opened()
         if snapshot.transaction(self._stream.writer) >= intent.seq:
             raise _running(self._fleet)
-        parts: list[Part] = []
-        groups = list(split(intent.objects, _GROUP_BYTES, _GROUP_OBJECTS))
-        for group, part in zip(groups, pool.map(lambda g: self._read(g, intent.planned_at_us), groups), strict=True):
-            parts.append(part)
-            self._done += len(group)
-            self._progress(f"ingest {self._stream.name}", self._done, self._total)
-        rejects = [line for part in parts for line in part.rejects]
-        quarantine.write(self._store, self._fleet, self._stream.batch_name(intent.seq), rejects)
-        whole = sum(line.ordinal == WHOLE for line in rejects)
-        counts = {"objects": len(intent.objects), "quarantined": len(rejects) - whole, "unreadable": whole}
-        try:
-            counts |= self._stream.commit(snapshot, [part.rows for part in parts], intent.seq, counts)
-        except CommitConflictError as error:
-            if self._stream.table.open().transaction(self._stream.writer) >= intent.seq:
-                raise _running(self._fleet) from error
-            raise
-        reasons = dict(Counter(line.reason for line in rejects))
-        self._ledger.finish(intent.seq, {**counts, "reasons": reasons, "planned_at_us": intent.planned_at_us})
+        found = reader.read(intent, self._tell)
+        quarantine.write(self._store, self._fleet, self._stream.batch_name(intent.seq), found.rejects)
+        self._ledger.note_grown(intent.seq, found.grown)
+        whole = sum(line.ordinal == WHOLE for line in found.rejects)
+        quarantined = len(found.rejects) - whole
+        counts = {
+            "objects": len(intent.objects),
+            "records": sum(map(len, found.rows)) + quarantined,
+            "quarantined": quarantined,
+            "unreadable": whole,
+        }
+        told = {
+            "seq": intent.seq,
+            **counts,
+            "reasons": dict(Counter(line.reason for line in found.rejects)),
+            "planned_at_us": intent.planned_at_us,
+        }
+        heirs = self._heirs(intent, found.refused)
+        search = reader.search(self._past, {source.key for source in intent.objects}, self._now_us)
+        outcome = self._commit(
+            snapshot, Intake(intent.seq, found.rows, told, found.clocks, heirs, search, self._now_us)
+        )
+        self._past.add(intent, found.grown, outcome.hidden)
+        self._ledger.finish(intent.seq, Outcome({**told, **outcome.counts}, outcome.hidden), self._past)
         if self._witness:
-            self._witness.batch(self._stream.name, [part.rows for part in parts], rejects, counts)
-        return IngestSummary(batches=1, **counts)
+            self._witness.batch(self._stream.name, found.rows, found.rejects, {**counts, **outcome.counts})
+        self._learn(intent, counts["records"])
+        pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
+        return IngestSummary(batches=1, **counts, **outcome.counts)
 
-    def _read(self, group: Sequence[Source], clock_us: int) -> Part:
-        found, lost = [], []
-        for source in group:
-            try:
-                found.append((source, RawObject(source.key, self._store.get(source.key))))
-            except MissingObjectError:
-                sentence = "The object was gone before it was read."
-                lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence, source.etag))
-        rows, rejects = self._stream.read([raw for _, raw in found], clock_us)
-        named = ((found[reject.source][0], reject) for reject in rejects)
-        return Part(rows, lost + [quarantine.rejected(source.key, reject, source.etag) for source, reject in named])
+    def _heirs(self, intent: Intent, refused: Collection[str]) -> dict[Place, int]:
+        """Where the rows come from that objects gave before they were written again.
+
+        What an object gave that is gone now, or cannot be read any more, stays: it may be the only copy.
+        """
+        if not self._stream.replaces:
+            return {}
+        return {
+            place: position
+            for position, source in enumerate(intent.objects)
+            for place in self._past.places(source.key)
+            if source.key not in refused
+        }
+
+    def _opened(self) -> Snapshot:
+        """The table; opening it takes as long as a small commit, so what was opened to look is used once."""
+        snapshot, self._snapshot = self._snapshot, None
+        return snapshot or self._stream.table.open()
+
+    def _commit(self, snapshot: Snapshot, intake: Intake, retries: int = _RETRIES) -> Outcome:
+        """Commit; again, when somebody else was faster with something else, such as a compaction."""
+        try:
+            outcome = self._stream.commit(snapshot, intake)
+        except CommitConflictError as error:
+            newer = self._stream.table.open()
+            if newer.transaction(self._stream.writer) >= intake.seq:
+                raise _running(self._fleet) from error
+            if not retries:
+                raise
+            return self._commit(newer, intake, retries - 1)
+        files = Counter(file.date for file in snapshot.files())  # those that this commit added included
+        self.crowded = max(files.values(), default=0) > CROWDED
+        return outcome
+
+    def _tell(self, objects: int) -> None:
+        self._done += objects
+        self._progress(f"ingest {self._stream.name}", self._done, self._total)
+
+    def _learn(self, intent: Intent, records: int) -> None:
+        """Cut the next batch so that about as many records come out of it as fit."""
+        size = sum(source.size for source in intent.objects)
+        fitting = size * _BATCH_ROWS // max(records, 1)
+        self._most_bytes = min(max(fitting, _FIRST_BYTES // 4), _BATCH_BYTES, self._most_bytes * 4)
 
 
 def split(objects: Iterable[Source], most_bytes: int, most_objects: int) -> Iterator[list[Source]]:
@@ -255,7 +336,15 @@ def _alone(store: Store, fleet: str) -> Iterator[None]:
     if not isinstance(store, FolderStore):
         yield
         return
-    handle = os.open(store.root / f".tidemill-ingest-{fleet}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = store.root / f".tidemill-ingest-{fleet}.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            raise DiskFullError("no space left for a lock", where=str(path), why=why, fix="free some space") from error
+        what = "the folder of the store cannot be written to"
+        raise StoreDeniedError(what, where=str(path), why=why, fix="check owner, mode and mount") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

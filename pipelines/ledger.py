@@ -4,32 +4,53 @@ Before a batch is read, its objects are written down as an *intent* under the ne
 carries that number. An object counts as ingested when the table has reached the number of its intent, so ledger and
 table cannot disagree: after a kill at any point, either the number is in the table, or the same intent is done again.
 
-    00000012.json           the intent: {"seq", "objects": [{"key", "etag", "size"}], "planned_at_us"}
-    00000012.done.json      what came of it, for people
-    00000064.known.json.gz  every object up to here, so that old intents need not be read again
+    00000012.json           the intent: {"seq", "objects": [{"key", "etag", "size", "written_us"}], "planned_at_us"}
+    00000012.grew-<d>.json  positions of objects that were no longer as planned when they were read: they are read again
+    00000012.done.json      what came of it, and where copies of readings lie that are not in the table
+    00000064.known.json.gz  all objects up to here, so that a run reads at most 64 intents, however long the history is
 
 These lie in ``ledger/objects/<fleet>/`` for telemetry and in ``ledger/events/<fleet>/`` for events.
 """
 
 import gzip
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any, Final, NamedTuple
 
 from pipelines.errors import LedgerError
 from serving.errors import MissingObjectError
-from serving.store import Store
+from serving.store import Entry, Store
 
+Place = tuple[int, int]
+"""Where an object was read: the number of the batch, and its position in the intent."""
+Span = tuple[int, int]
+"""The earliest and the latest event time of some readings, UTC microseconds, both included."""
+
+EVER: Final[Span] = (-(2**63), 2**63 - 1)
+_NOTHING: Final[Span] = (2**63 - 1, -(2**63))
 _SUM_UP_EVERY = 64
+_THREADS = 8
+_UNSETTLED = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A raw object as it was when it was planned; ``etag`` changes when it is written again."""
+    """A raw object as it was when it was planned.
+
+    Attributes:
+        key: Its key.
+        etag: Changes when it is written again.
+        size: Bytes.
+        written_us: When it was written, UTC microseconds; 0 where an older version of this program planned it.
+    """
 
     key: str
     etag: str
     size: int
+    written_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +59,102 @@ class Intent:
 
     Attributes:
         seq: Its number, from 1; the commit's number.
-        objects: The objects, in the order in which they are read.
-        planned_at_us: When it was planned, UTC microseconds: the time of receipt of records that no hub stamped, so
-            that doing it again gives the same rows.
+        objects: The objects, in the order in which they are read; each key once.
+        planned_at_us: When it was planned, UTC microseconds: no record counts as received later, so that doing it again
+            gives the same rows.
     """
 
     seq: int
     objects: tuple[Source, ...]
     planned_at_us: int
+
+
+class Known(NamedTuple):
+    """An object that was ingested; a tuple, because there are very many.
+
+    Attributes:
+        etag: Its version that was read last; empty where it changed while it was read.
+        places: Where its rows come from: the newest reading last.
+        hidden: The times of its readings that are not in the table, because a copy from elsewhere is.
+    """
+
+    etag: str
+    places: tuple[Place, ...]
+    hidden: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an intent.
+
+    Attributes:
+        counts: Numbers for people.
+        hidden: Readings that are not in the table because a copy from elsewhere is: the place of their object, and
+            their times.
+    """
+
+    counts: Mapping[str, Any]
+    hidden: Mapping[Place, Span]
+
+
+class Past:
+    """What was ingested up to a number.
+
+    Attributes:
+        objects: What is known of each object, by key.
+        left: The numbers of intents that are not in the table, sorted.
+        undone: Whether the last intent of the table has no outcome, because the run was killed right behind the commit.
+    """
+
+    def __init__(self, *, keep_places: bool) -> None:
+        self.objects: dict[str, Known] = {}
+        self.left: list[int] = []
+        self.undone = False
+        self._keep_places = keep_places
+
+    def is_new(self, key: str, etag: str) -> bool:
+        """Tell whether an object was not ingested yet as it is."""
+        known = self.objects.get(key)
+        return known is None or known.etag != etag
+
+    def places(self, key: str) -> tuple[Place, ...]:
+        """Where the rows of an object come from; none when it was not ingested before."""
+        known = self.objects.get(key)
+        return known.places if known else ()
+
+    def add(self, intent: Intent, grown: Iterable[int], hidden: Mapping[Place, Span] | None) -> None:
+        """Take in an intent that is in the table; where its outcome is lost, all of its readings may be hidden."""
+        changed = set(grown)
+        for position, source in enumerate(intent.objects):
+            place = intent.seq, position
+            before = self.places(source.key) if self._keep_places else ()
+            etag = _UNSETTLED if position in changed else source.etag
+            span = EVER if hidden is None else hidden.get(place, _NOTHING)
+            self.objects[source.key] = Known(etag, (*before, place), span)
+        elsewhere = {place: span for place, span in (hidden or {}).items() if place[0] != intent.seq}
+        if elsewhere:
+            self._hide(elsewhere)
+
+    def _hide(self, spans: Mapping[Place, Span]) -> None:
+        """Note that readings of objects of earlier batches went out of the table."""
+        found = {place: key for key, known in self.objects.items() for place in known.places if place in spans}
+        for place, key in found.items():
+            known = self.objects[key]
+            (low, high), (least, most) = spans[place], known.hidden
+            self.objects[key] = known._replace(hidden=(min(low, least), max(high, most)))
+
+    def to_json(self) -> list[object]:
+        """Everything known, as it is stored."""
+        return [[key, known.etag, known.places, known.hidden] for key, known in sorted(self.objects.items())]
+
+    def restore(self, listed: Iterable[Any]) -> None:
+        """Back from `to_json`.
+
+        Raises:
+            ValueError: It was written by another version of this program, or is something else.
+        """
+        for key, etag, places, (low, high) in listed:
+            self.objects[key] = Known(etag, tuple((seq, position) for seq, position in places), (low, high))
 
 
 class Ledger:
@@ -54,11 +163,34 @@ class Ledger:
     Args:
         store: Where it lies.
         prefix: Its folder, such as ``ledger/objects/pumps``.
+        keep_places: Whether rows of former versions of an object are looked for when it changes.
     """
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Store, prefix: str, *, keep_places: bool = False) -> None:
         self._store = store
         self._prefix = prefix
+        self._keep_places = keep_places
+
+    def read(self, reached: int) -> Past:
+        """What is known once the table has reached a number.
+
+        Raises:
+            LedgerError: An intent is missing or cannot be read.
+        """
+        past, summed_up = self._summary(reached)
+        names = [entry.key.removeprefix(f"{self._prefix}/") for entry in self._listed(summed_up)]
+        numbers = [int(name[:8]) for name in names if name[8:] == ".json"]
+        past.left = [number for number in numbers if number > reached]
+        done = {int(name[:8]) for name in names if name[8:] == ".done.json"}
+        grew = [name for name in names if name[8:].startswith(".grew-")]
+        told = [number for number in numbers if summed_up < number <= reached]
+        past.undone = summed_up < reached and reached not in done
+        with ThreadPoolExecutor(_THREADS) as pool:
+            hidden = pool.map(lambda number: self._hidden(number) if number in done else None, told)
+            grown = pool.map(lambda number: self._grown(number, grew), told)
+            for each in zip(pool.map(self.intent, told), grown, hidden, strict=True):
+                past.add(*each)
+        return past
 
     def numbers(self) -> list[int]:
         """The numbers of all intents, sorted."""
@@ -78,38 +210,70 @@ class Ledger:
         key = self._key(seq)
         try:
             document = json.loads(self._store.get(key))
-            objects = tuple(Source(str(o["key"]), str(o["etag"]), int(o["size"])) for o in document["objects"])
+            objects = tuple(
+                Source(str(o["key"]), str(o["etag"]), int(o["size"]), int(o.get("written_us", 0)))
+                for o in document["objects"]
+            )
             return Intent(int(document["seq"]), objects, int(document["planned_at_us"]))
         except (MissingObjectError, ValueError, KeyError, TypeError) as error:
             raise LedgerError(
                 "an intent cannot be read", where=key, why=str(error), fix="restore the object"
             ) from error
 
-    def finish(self, seq: int, outcome: Mapping[str, object]) -> None:
-        """Write down what came of an intent that is in the table; now and then sum up all objects so far."""
-        self._store.put(f"{self._prefix}/{seq:08d}.done.json", json.dumps({"seq": seq, **outcome}).encode())
-        if seq % _SUM_UP_EVERY == 0:
-            known = sorted(self.known(number for number in self.numbers() if number <= seq))
-            self._store.put(
-                f"{self._prefix}/{seq:08d}.known.json.gz", gzip.compress(json.dumps(known).encode(), mtime=0)
-            )
+    def note_grown(self, seq: int, positions: Sequence[int]) -> None:
+        """Write down, before the commit, which objects were not as planned when they were read.
 
-    def known(self, numbers: Iterable[int]) -> set[tuple[str, str]]:
-        """Key and etag of every object that these intents name."""
-        wanted = sorted(numbers)
-        known: set[tuple[str, str]] = set()
-        summed_up = 0
-        for number in reversed(range(_SUM_UP_EVERY, (wanted[-1] if wanted else 0) + 1, _SUM_UP_EVERY)):
+        Two runs that do the same intent only ever add to what the other one noted: an object too many is read once
+        more, one too few would be lost.
+        """
+        if positions:
+            data = json.dumps(sorted(positions)).encode()
+            self._store.put(f"{self._prefix}/{seq:08d}.grew-{hashlib.sha256(data).hexdigest()[:12]}.json", data)
+
+    def finish(self, seq: int, outcome: Outcome, past: Past) -> None:
+        """Write down what came of an intent that is in the table; now and then sum up all objects so far."""
+        hidden = [[*place, *span] for place, span in sorted(outcome.hidden.items())]
+        document = {"seq": seq, **outcome.counts, "hidden": hidden}
+        self._store.put(self._done(seq), json.dumps(document).encode())
+        if seq % _SUM_UP_EVERY == 0:
+            data = gzip.compress(json.dumps(past.to_json(), separators=(",", ":")).encode(), 1, mtime=0)
+            self._store.put(self._summed_up(seq), data)
+
+    def finish_late(self, seq: int, counts: Mapping[str, object]) -> None:
+        """Write down the counts of an intent whose run was killed right behind the commit."""
+        self._store.put(self._done(seq), json.dumps({"seq": seq, **counts}).encode())
+
+    def _summary(self, reached: int) -> tuple[Past, int]:
+        """The newest summary; it only saves time, so one that cannot be read is passed over."""
+        for number in range(reached // _SUM_UP_EVERY * _SUM_UP_EVERY, 0, -_SUM_UP_EVERY):
+            past = Past(keep_places=self._keep_places)
             try:
-                listed = json.loads(gzip.decompress(self._store.get(f"{self._prefix}/{number:08d}.known.json.gz")))
-            except (MissingObjectError, ValueError, OSError, EOFError):
-                continue  # it only saves time
-            known, summed_up = {(key, etag) for key, etag in listed}, number
-            break
-        for number in wanted:
-            if number > summed_up:
-                known |= {(source.key, source.etag) for source in self.intent(number).objects}
-        return known
+                past.restore(json.loads(gzip.decompress(self._store.get(self._summed_up(number)))))
+            except (MissingObjectError, ValueError, TypeError, OSError, EOFError):
+                continue
+            return past, number
+        return Past(keep_places=self._keep_places), 0
+
+    def _listed(self, summed_up: int) -> Iterator[Entry]:
+        return self._store.list(f"{self._prefix}/", after=self._summed_up(summed_up) if summed_up else "")
+
+    def _grown(self, seq: int, names: Iterable[str]) -> set[int]:
+        noted = (self._store.get(f"{self._prefix}/{name}") for name in names if int(name[:8]) == seq)
+        return {int(position) for data in noted for position in json.loads(data)}
+
+    def _hidden(self, seq: int) -> dict[Place, Span] | None:
+        """What the outcome of an intent says; None where nobody wrote it down."""
+        try:
+            listed = json.loads(self._store.get(self._done(seq)))["hidden"]
+            return {(batch, position): (low, high) for batch, position, low, high in listed}
+        except (MissingObjectError, ValueError, KeyError, TypeError):
+            return None
 
     def _key(self, seq: int) -> str:
         return f"{self._prefix}/{seq:08d}.json"
+
+    def _done(self, seq: int) -> str:
+        return f"{self._prefix}/{seq:08d}.done.json"
+
+    def _summed_up(self, seq: int) -> str:
+        return f"{self._prefix}/{seq:08d}.known.json.gz"

@@ -1,7 +1,8 @@
 """Telemetry becomes panes, and panes become feature rows; only what new readings and events touched is computed.
 
-    new readings -> panes they lie in -> feature rows that look at those panes
-    new events                        -> feature rows that end after they were known
+    new readings       -> panes they lie in -> feature rows that look at those panes
+    readings that went -> panes they lay in -> the same; without any reading left, panes and rows go as well
+    new events                              -> feature rows that end after they were known
 
 The numbers of the last ingest batch and of the last table of events that are in the features are kept in their table,
 in the commit that brings the last of the rows. A run that is killed before it does the same again and overwrites what
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from features.featureset import FeatureSet
-from pipelines import happened
+from pipelines import happened, withdrawn
 from pipelines.devices import Devices
 from pipelines.errors import CommitConflictError
 from pipelines.extent import Extent, keep
@@ -106,7 +107,7 @@ def foresee(lake: Lake, features: FeatureSet, progress: Progress = silent) -> Ma
     version = rows.version if rows else -1
     if work.up_to_date:
         return work.summary(0, Spans.none(), version)
-    stage = PaneStage(work.telemetry, stored, features, work.done, work.changes)
+    stage = PaneStage(work.telemetry, stored, features, work.done, work.changes, withdrawn=work.withdrawn)
     for dates in work.runs(stage, progress):
         stage.look(dates)
     spans, sight, count = work.changes.touched(work.happened), work.changes.sight, 0
@@ -168,6 +169,7 @@ class _Work:
             unchanged=rows.transaction(self._unchanged) if rows else 0,
         )
         self.happened = happened.read(lake, features, devices, self._done[1], self._reached[1])
+        self.withdrawn = withdrawn.read(lake, features, devices, self.done, self._reached[0])
         self.changes = Changes(devices, Sight.of(features), self.before.reach, self.before.reach)
 
     def marks(self) -> list[tuple[str, int]]:
@@ -205,11 +207,12 @@ class _Work:
 
 
 def _compute_panes(work: _Work, table: Table, stored: Snapshot, progress: Progress) -> Snapshot:
-    stage = PaneStage(work.telemetry, stored, work.features, work.done, work.changes)
+    stage = PaneStage(work.telemetry, stored, work.features, work.done, work.changes, withdrawn=work.withdrawn)
     for dates in work.runs(stage, progress):
         computed = stage.refresh(dates)
         if computed is not None:
-            stage.panes = _replace(table, stage.panes or stored, computed, computed["date"].unique().to_pylist(), [])
+            stage.panes = _replace(table, stage.panes or stored, *computed, [])
+    work.changes.measure(stage.panes or stored)
     return stage.panes or stored
 
 

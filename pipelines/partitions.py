@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.featureset import FeatureSet
-from pipelines import happened
+from pipelines import happened, withdrawn
 from pipelines.datafile import DataFile, loads
 from pipelines.devices import Devices
 from pipelines.errors import PanesBehindError, PartitionError
@@ -80,7 +80,7 @@ class Due:
         marks: What the commit of the rows will say is done; empty when all is done.
         first: The first date with rows to make, "" when there is none.
         panes: The dates whose panes are behind, sorted.
-        batches: The last ingest batch of each date.
+        batches: The last ingest batch of each date, also of those that only took readings away.
         readings: How many readings each date has.
         events: The number of the table of events that rows are made with, see `pipelines.happened.number`.
         done: The last ingest batch that is in the rows; 0 where there are none, or panes were removed.
@@ -103,12 +103,12 @@ class Due:
             >>> Due(1, (), dates[0], dates, {}, dict.fromkeys(dates, 100)).runs(most=2)
             ['2026-01-05..2026-01-07', '2026-01-08..2026-01-09']
         """
-        share = sum(self.readings[date] for date in self.panes) / most
+        share = max(sum(self.readings.get(date, 0) for date in self.panes), 1) / most
         cut: dict[int, list[str]] = {}
         before = 0
         for date in self.panes:
             cut.setdefault(int(before / share), []).append(date)
-            before += self.readings[date]
+            before += self.readings.get(date, 0)
         return [f"{dates[0]}..{dates[-1]}" for dates in cut.values()]
 
 
@@ -154,6 +154,9 @@ def due(lake: Lake, features: FeatureSet) -> Due:
     }
     done = {writer: rows.transaction(writer) if rows else 0 for writer in reached}
     batch, events = reached.values()
+    for date, newest in withdrawn.dates(lake, features, batch):
+        batches[date] = max(newest, batches.get(date, 0))
+    batches = dict(sorted(batches.items()))
     # Panes removed by hand: the rows of old readings rest on panes that are gone.
     done_batch = done[f"materialize:{name}"] if panes else 0
     fresh = [date for date, newest in batches.items() if newest > done_batch]
@@ -235,7 +238,8 @@ def make_rows(lake: Lake, features: FeatureSet, crew: Crew, *, most_panes: int =
     end = max((file.highs["start"] for file in files), default=0) + features.pane_us
     begin = day_of(found.first) * DAY_US if found.first else end
     pauses = Pauses(lake, features, panes, found.done, day_names(begin, end))
-    dates = pauses.dates + (day_names(begin, end + 1) if begin < end else [])
+    stale = [date for date in before.dates() if found.first and date >= found.first]
+    dates = sorted({*pauses.dates, *stale, *(day_names(begin, end + 1) if begin < end else [])})
     written: list[DataFile] = []
     if dates:
         folders = lake.panes(features).folder, lake.features(features).folder

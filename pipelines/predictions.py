@@ -17,7 +17,7 @@ from pipelines import tables
 from pipelines.errors import IngestRunningError
 from pipelines.ingest import Progress, silent, split
 from pipelines.lake import Lake, Snapshot
-from pipelines.ledger import Intent, Ledger, Source
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
 from pipelines.unique import date_names
 from serving.errors import MissingObjectError, RecordError
 from serving.record import Prediction, decode
@@ -67,29 +67,31 @@ def load_predictions(store: Store, lake: Lake, usecase: str, now_us: int, progre
     table = lake.predictions(usecase)
     ledger = Ledger(store, f"ledger/predictions/{usecase}")
     reached = table.create().transaction(WRITER)
-    planned = ledger.numbers()
-    known = ledger.known(planned)
+    past = ledger.read(reached)
+    intents = [ledger.intent(seq) for seq in past.left]
+    planned = {(source.key, source.etag) for intent in intents for source in intent.objects}
     fresh = [
-        Source(entry.key, entry.etag, entry.size)
+        Source(entry.key, entry.etag, entry.size, entry.modified_us)
         for entry in store.list(f"predictions/{usecase}/")
-        if (entry.key, entry.etag) not in known
+        if past.is_new(entry.key, entry.etag) and (entry.key, entry.etag) not in planned
     ]
-    intents = [ledger.intent(seq) for seq in planned if seq > reached]
     total = len(fresh) + sum(len(intent.objects) for intent in intents)
     loaded = Loaded()
-    seq = max([reached, *planned[-1:]])
+    seq = max([reached, *past.left])
     for objects in split(fresh, _BATCH_BYTES, _BATCH_OBJECTS):
         seq += 1
         intents.append(Intent(seq, tuple(objects), now_us))
     for intent in intents:
-        if intent.seq not in planned and not ledger.plan(intent):
+        if intent.seq not in past.left and not ledger.plan(intent):
             raise IngestRunningError(f"another run loads the predictions of {usecase}", fix="wait for it to end")
-        loaded += _carry_out(store, table.open(), usecase, intent, ledger)
+        loaded += _carry_out(store, table.open(), usecase, intent, ledger, past)
         progress("load predictions", loaded.objects, total)
     return loaded
 
 
-def _carry_out(store: Store, snapshot: Snapshot, usecase: str, intent: Intent, ledger: Ledger) -> Loaded:
+def _carry_out(  # noqa: PLR0917 - what all intents share, and one of them
+    store: Store, snapshot: Snapshot, usecase: str, intent: Intent, ledger: Ledger, past: Past
+) -> Loaded:
     predictions, unreadable = _read(store, usecase, intent.objects)
     rows = _rows(predictions)
     stored = snapshot.read(["id"], dates=rows["date"].unique().to_pylist())["id"]
@@ -97,7 +99,8 @@ def _carry_out(store: Store, snapshot: Snapshot, usecase: str, intent: Intent, l
     counts = Loaded(len(intent.objects), len(fresh), len(predictions) - len(fresh), len(unreadable))
     outcome = {field.name: getattr(counts, field.name) for field in fields(counts)}
     snapshot.append(fresh, transaction=(WRITER, intent.seq), metadata={k: str(v) for k, v in outcome.items()})
-    ledger.finish(intent.seq, outcome | {"unreadable_objects": unreadable[:_NAMED]})
+    past.add(intent, (), {})
+    ledger.finish(intent.seq, Outcome(outcome | {"unreadable_objects": unreadable[:_NAMED]}, {}), past)
     return counts
 
 

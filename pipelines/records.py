@@ -33,11 +33,23 @@ class RawObject:
         key: Its key in the store.
         data: Its bytes.
         metadata: What was stored beside them, names in lower case.
+        written_us: When it was written, UTC microseconds: its records were received then, where no hub stamped them;
+            None where nobody knows.
     """
 
     key: str
     data: bytes
     metadata: Mapping[str, str] = field(default_factory=dict)
+    written_us: int | None = None
+
+    def received_us(self, clock_us: int) -> int:
+        """When records without a stamp count as received; never later than the clock says it is.
+
+        Example:
+            >>> RawObject("a", b"", written_us=5).received_us(7), RawObject("a", b"").received_us(7)
+            (5, 7)
+        """
+        return clock_us if self.written_us is None else min(self.written_us, clock_us)
 
 
 @dataclass(frozen=True, slots=True)

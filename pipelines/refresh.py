@@ -22,8 +22,9 @@ from pipelines.devices import Devices
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
 from pipelines.panestage import column_of
-from pipelines.reach import Codes, Reach, Sight, Spans, Times
+from pipelines.reach import NEVER, Codes, Reach, Sight, Spans, Times
 from pipelines.tables import DAY_US
+from pipelines.unique import date_names
 
 MOST_READINGS: Final = 2_000_000
 
@@ -40,6 +41,7 @@ class Changes:
         panes: How many panes have new readings.
         readings: How many readings these panes hold.
         spans: The rows they touch.
+        emptied: The panes that hold no readings any more: codes and starts.
     """
 
     devices: Devices
@@ -49,6 +51,7 @@ class Changes:
     panes: int = 0
     readings: int = 0
     spans: Spans = field(default_factory=Spans.none)
+    emptied: tuple[Codes, Times] = field(default=(np.zeros(0, np.int32), np.zeros(0, np.int64)))
 
     def note(self, device: Codes, start: Times, readings: int) -> None:
         """Take in panes that changed: codes and starts, each pane once."""
@@ -57,12 +60,34 @@ class Changes:
         self.after = self.after.over(device, start, len(self.devices))
         self.spans = Spans.union([self.spans, self.sight.of_panes(device, start)], self.sight.every_us)
 
+    def note_emptied(self, device: Codes, start: Times) -> None:
+        """Take in panes that lost all of their readings."""
+        self.panes += len(start)
+        self.emptied = np.append(self.emptied[0], device), np.append(self.emptied[1], start)
+        self.spans = Spans.union([self.spans, self.sight.of_panes(device, start)], self.sight.every_us)
+
+    def measure(self, panes: Snapshot) -> None:
+        """Find out how far the panes reach of devices that lost some; only they may reach less far than before."""
+        codes = np.unique(self.emptied[0])
+        if not len(codes):
+            return
+        self.after.first[codes], self.after.last[codes] = NEVER, -NEVER
+        names = self.devices.names.take(pa.array(codes)).to_pylist()
+        stored = panes.read(["device", "start"], devices=names, coded=True)
+        device, start = self.devices.codes(stored["device"]), stored["start"].to_numpy()
+        self.after = self.after.over(device, start, len(self.devices))
+
     def touched(self, happened: Happened) -> Spans:
-        """The rows that these changes and new events touch, as far as the devices can have them."""
+        """The rows that these changes and new events touch, as far as the devices can have them, or could before."""
         # Devices that have events and no readings have codes too.
-        self.after = self.after.over(np.zeros(0, np.int32), np.zeros(0, np.int64), len(self.devices))
-        growth = self.sight.of_growth(self.before, self.after)
-        return self.sight.of_existing(Spans.union([self.spans, growth, happened.touched]), self.after)
+        nothing = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        self.after = widest = self.after.over(*nothing, len(self.devices))
+        found = [self.spans, self.sight.of_growth(self.before, self.after), happened.touched]
+        if len(self.emptied[0]):
+            before = self.before.over(*self.emptied, len(self.devices))
+            found.append(self.sight.of_growth(self.after, before))
+            widest = Reach(np.minimum(before.first, self.after.first), np.maximum(before.last, self.after.last))
+        return self.sight.of_existing(Spans.union(found), widest)
 
 
 class PaneStage:
@@ -74,10 +99,18 @@ class PaneStage:
         features: Says how long a pane is.
         after_batch: Readings of later ingest batches are new.
         changes: Is told what changed.
+        withdrawn: Codes and starts of panes that lost readings since.
     """
 
     def __init__(
-        self, telemetry: Snapshot, panes: Snapshot | None, features: FeatureSet, after_batch: int, changes: Changes
+        self,
+        telemetry: Snapshot,
+        panes: Snapshot | None,
+        features: FeatureSet,
+        after_batch: int,
+        changes: Changes,
+        *,
+        withdrawn: tuple[Codes, Times],
     ) -> None:
         self.panes = panes
         self._telemetry, self._features = telemetry, features
@@ -85,28 +118,34 @@ class PaneStage:
         self._batches, self._times = telemetry.ranges("batch"), telemetry.ranges("time")
         self.counts = telemetry.row_counts()
         """How many readings each date has."""
+        self._withdrawn = withdrawn
 
     def dates(self) -> list[str]:
-        """The dates whose files can hold new readings."""
-        return [date for date, (_, newest) in self._batches.items() if newest > self._after]
+        """The dates whose files can hold new readings, and those of panes that lost some."""
+        fresh = {date for date, (_, newest) in self._batches.items() if newest > self._after}
+        return sorted(fresh.union(date_names(self._withdrawn[1]).to_pylist()))
 
-    def refresh(self, dates: Sequence[str]) -> pa.Table | None:
-        """Compute the panes of some dates that have new readings.
+    def refresh(self, dates: Sequence[str]) -> tuple[pa.Table, list[str]] | None:
+        """Compute the panes of some dates that have new readings, or lost some.
 
         Returns:
-            All panes of the dates of these panes, those that did not change included; None when nothing is new.
+            All panes of the dates of these panes, those that did not change included, and these dates; None when
+            nothing is new.
         """
-        stored = self._stored(dates)
+        stored, before = self._stored(dates), len(self._changes.emptied[1])
         slices = [self._computed(dates, begin, end, stored) for begin, end in self._slices(dates)]
         parts = [part for part in slices if part is not None]
         if not parts:
             return None
         computed = pa.concat_tables(parts)
+        emptied = self._changes.emptied[0][before:], self._changes.emptied[1][before:]
+        touched = sorted({*computed["date"].unique().to_pylist(), *date_names(emptied[1]).to_pylist()})
         if not len(stored.rows):
-            return computed
-        others = ~_among(stored.device, stored.start, self._codes(computed), computed["start"].to_numpy())
-        others &= np.isin(stored.start // DAY_US, np.unique(computed["start"].to_numpy() // DAY_US))
-        return pa.concat_tables([stored.rows.filter(pa.array(others)).cast(computed.schema), computed])
+            return computed, touched
+        gone = _among(stored.device, stored.start, self._codes(computed), computed["start"].to_numpy())
+        gone |= _among(stored.device, stored.start, *emptied)
+        others = ~gone & np.isin(stored.start // DAY_US, [day_of(date) for date in touched])
+        return pa.concat_tables([stored.rows.filter(pa.array(others)).cast(computed.schema), computed]), touched
 
     def look(self, dates: Sequence[str]) -> None:
         """Find the panes that `refresh` would compute, and compute nothing."""
@@ -125,9 +164,8 @@ class PaneStage:
     def _slices(self, dates: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Times that hold at most so many readings each, as far as they come evenly; whole panes."""
         pane = self._features.pane_us
-        low = min(self._times[date][0] for date in dates)
-        high = max(self._times[date][1] for date in dates) + 1
-        parts = max(-(-sum(self.counts[date] for date in dates) // MOST_READINGS), 1)
+        low, high = self._bounds(dates)
+        parts = max(-(-sum(self.counts.get(date, 0) for date in dates) // MOST_READINGS), 1)
         cuts = np.linspace(low, high, parts + 1).astype(np.int64)
         cuts = np.unique(pane_starts(cuts + np.append(np.zeros(parts, np.int64), pane - 1), pane))
         return pairwise(cuts.tolist())
@@ -135,28 +173,44 @@ class PaneStage:
     def _stored(self, dates: Sequence[str]) -> "_Stored":
         """All stored panes of the dates in which readings of these dates can lie."""
         schema = tables.panes(self._features).schema
-        low = min(self._times[date][0] for date in dates)
+        low, _ = self._bounds(dates)
         holding = day_names(low - low % self._features.pane_us, (day_of(dates[-1]) + 1) * DAY_US)
         there = set(self.panes.dates()).intersection(holding) if self.panes else ()
         rows = self.panes.read(schema.names, dates=there) if self.panes and there else schema.empty_table()
         return _Stored(rows, self._codes(rows), rows["start"].to_numpy())
 
+    def _bounds(self, dates: Sequence[str]) -> tuple[int, int]:
+        """From the first reading of some dates, or pane that lost some, to behind the last."""
+        lost = self._lost(day_of(dates[0]) * DAY_US, (day_of(dates[-1]) + 1) * DAY_US)[1].tolist()
+        there = [self._times[date] for date in dates if date in self._times]
+        return min([*lost, *(low for low, _ in there)]), max([*lost, *(high for _, high in there)]) + 1
+
+    def _lost(self, begin: int, end: int) -> tuple[Codes, Times]:
+        """The panes that start within a time and lost readings, each once, sorted."""
+        device, start = self._withdrawn
+        here = (start >= begin) & (start < end)
+        return _unique(device[here], start[here])
+
     def _computed(self, dates: Sequence[str], begin: int, end: int, stored: "_Stored") -> pa.Table | None:
-        pane = self._features.pane_us
-        new = self._after >= min(self._batches[date][0] for date in dates) or bool(DAY_US % pane)
-        if not new:
+        pane, lost = self._features.pane_us, self._lost(begin, end)
+        oldest = min((self._batches[date][0] for date in dates if date in self._batches), default=0)
+        if self._after < oldest and not len(lost[1]) and not DAY_US % pane:
             return self._summarise([self._read(dates, begin, end)])
         fresh = self._read(dates, begin, end, after_batch=self._after)
         wanted = fresh.panes(pane)
         # What was read before is in the stored panes: a pane that is not among them has no readings but new ones.
-        known = stored.of(*_unique(*wanted))
+        filled = stored.of(*_unique(*wanted))
+        known = _unique(np.append(filled[0], lost[0]), np.append(filled[1], lost[1]))
         if not len(known[1]):
             return self._summarise([fresh]) if len(fresh.codes) else None
         low, high = int(known[1].min()), int(known[1].max()) + pane
         again = self._read(day_names(low, high), low, high)
-        return self._summarise(
+        computed = self._summarise(
             [again.chosen(_among(*again.panes(pane), *known)), fresh.chosen(~_among(*wanted, *known))]
         )
+        emptied = ~_among(*lost, self._codes(computed), computed["start"].to_numpy())
+        self._changes.note_emptied(lost[0][emptied], lost[1][emptied])
+        return computed
 
     def _read(self, dates: Sequence[str], begin: int, end: int, after_batch: int | None = None) -> "_Readings":
         """The readings of a time, or the new ones among them."""
@@ -168,11 +222,13 @@ class PaneStage:
         return _Readings(rows, self._codes(rows))
 
     def _new(self, dates: Sequence[str], begin: int, end: int) -> tuple[Codes, Times]:
-        """The panes that start within a time and have new readings, each once, sorted."""
+        """The panes that start within a time and have new readings, or lost some, each once, sorted."""
         when = within("time", begin, end)
         when["after"]["batch"] = self._after
         fresh = self._telemetry.read(["device", "time"], dates=dates, coded=True, **when)
-        return _unique(*_Readings(fresh, self._codes(fresh)).panes(self._features.pane_us))
+        device, start = _Readings(fresh, self._codes(fresh)).panes(self._features.pane_us)
+        lost = self._lost(begin, end)
+        return _unique(np.append(device, lost[0]), np.append(start, lost[1]))
 
     def _summarise(self, parts: Sequence["_Readings"]) -> pa.Table:
         features, devices = self._features, self._changes.devices

@@ -1,28 +1,47 @@
 """What an ingest takes in: telemetry, or events. They differ in how objects are read and when two rows are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from features.schema import MICROSECOND, Fleet
 from pipelines import events
+from pipelines.amend import amend
+from pipelines.errors import CommitConflictError
 from pipelines.formats import decode_all
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.quarantine import Rejected
+from pipelines.ledger import Outcome, Place
+from pipelines.merge import Batch, Merged, Search, merge
 from pipelines.records import UNSEQUENCED, RawObject, Reject
-from pipelines.unique import date_names, merge
+from pipelines.unique import Rule, date_names
 from pipelines.validate import believe
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What came of some objects of a batch."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Intake:
+    """A batch that was read and is to be committed.
 
-    rows: pa.Table
-    rejects: list[Rejected]
+    Attributes:
+        seq: Its number.
+        rows: What `Stream.read` gave, ``object`` being the position in the intent.
+        counts: What is known of it, kept with the commit.
+        clocks: When records without a stamp were received, for each object of the intent, UTC microseconds.
+        heirs: Places of former versions of its objects, and the position of the object in the intent.
+        search: Finds copies of readings in other objects.
+        now_us: The clock, UTC microseconds.
+    """
+
+    seq: int
+    rows: Sequence[pa.Table]
+    counts: Mapping[str, object]
+    clocks: NDArray[np.int64]
+    heirs: Mapping[Place, int]
+    search: Search
+    now_us: int
 
 
 class Stream(Protocol):
@@ -34,6 +53,7 @@ class Stream(Protocol):
         ledger: Where their ledger lies.
         writer: Who commits, see `pipelines.lake.Snapshot.append`.
         table: The table.
+        replaces: Whether the rows of an object that was written again take the place of those it gave before.
     """
 
     name: str
@@ -41,19 +61,20 @@ class Stream(Protocol):
     ledger: str
     writer: str
     table: Table
+    replaces: bool
 
     def batch_name(self, seq: int) -> str:
         """Name a batch in the quarantine."""
 
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
-        """Read objects as they are stored; ``clock_us`` is the time of receipt where no hub left a stamp."""
+        """Read objects as they are stored; ``clock_us`` is the time of receipt where nothing else is known of it."""
 
-    def commit(self, snapshot: Snapshot, rows: list[pa.Table], seq: int, counts: dict[str, int]) -> dict[str, int]:
-        """Commit what is new as number ``seq``, also when nothing is; return further counts."""
+    def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
+        """Commit what changes under the number of the batch, also when nothing does; return the further counts."""
 
 
 class TelemetryStream:
-    """Readings, unique by device and time."""
+    """Readings, unique by the key of their fleet."""
 
     def __init__(self, lake: Lake, fleet: Fleet) -> None:
         self.name = "telemetry"
@@ -61,7 +82,9 @@ class TelemetryStream:
         self.ledger = f"ledger/objects/{fleet.name}"
         self.writer = f"ingest:{fleet.name}"
         self.table = lake.telemetry(fleet)
+        self.replaces = fleet.rewritten == "replace"
         self._fleet = fleet
+        self._withdrawn = lake.withdrawn(fleet)
 
     def batch_name(self, seq: int) -> str:
         """``00000012``."""
@@ -71,33 +94,57 @@ class TelemetryStream:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
         decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
-        judged = believe(self._fleet, decoded, clock_us)
+        clocks = np.array([raw.received_us(clock_us) for raw in objects], np.int64)
+        judged = believe(self._fleet, decoded, clocks[decoded.sources])
         sequence = pa.array(judged.sequence, mask=judged.sequence == UNSEQUENCED)
         columns = {"device": judged.device, "time": judged.times, "received": judged.received, "sequence": sequence}
         columns |= {"object": judged.sources, "ordinal": judged.ordinals}
         columns |= {signal: np.ascontiguousarray(judged.values[:, n]) for n, signal in enumerate(signals)}
         return pa.table(columns), list(judged.rejects)
 
-    def commit(self, snapshot: Snapshot, rows: list[pa.Table], seq: int, counts: dict[str, int]) -> dict[str, int]:
-        """Commit the readings whose device and time are new."""
-        batch = pa.concat_tables(rows)
-        batch = batch.append_column("date", date_names(batch["time"].to_numpy()))
-        batch = batch.append_column("batch", pa.array(np.full(len(batch), seq)))
-        merged = merge(snapshot, batch.select(self.table.layout.schema.names))
-        delay = merged.rows["received"].to_numpy() - merged.rows["time"].to_numpy()
-        ours = merged.rows["batch"].to_numpy() == seq
-        late = int((ours & (delay > self._fleet.late_after // MICROSECOND)).sum())
-        found = {"accepted": merged.new, "duplicates": merged.duplicates, "late": late}
-        number, metadata = (self.writer, seq), {"ingest": counts | found}
-        if merged.dates is None:
-            snapshot.append(merged.rows, transaction=number, metadata=metadata)
+    def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
+        """Commit what the readings change, see `pipelines.merge`.
+
+        What was computed from a row that goes away is told in the table ``withdrawn``, before the row goes.
+        """
+        rows = pa.concat_tables(intake.rows)
+        rows = rows.append_column("date", date_names(rows["time"].to_numpy()))
+        rows = rows.append_column("batch", pa.array(np.full(len(rows), intake.seq)))
+        rows = rows.select(self.table.layout.schema.names).cast(self.table.layout.schema)
+        rule = Rule.of(self._fleet)
+        merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.heirs), rule, intake.search)
+        counts = merged.counts | {"late": self._late(merged.added, intake.seq)}
+        number, metadata = (self.writer, intake.seq), {"ingest": {**intake.counts, **counts}}
+        if not len(merged.removed):
+            snapshot.append(merged.added, transaction=number, metadata=metadata)
         else:
-            snapshot.replace(merged.rows, merged.dates, transactions=[number], metadata=metadata)
-        return found
+            self._note(merged, intake.seq)
+            changed = rule, merged.removed, merged.added
+            amend(self.table, snapshot, *changed, now_us=intake.now_us, transaction=number, metadata=metadata)
+        return Outcome(counts, merged.hidden)
+
+    def _late(self, added: pa.Table, seq: int) -> int:
+        delay = added["received"].to_numpy() - added["time"].to_numpy()
+        ours = added["batch"].to_numpy() == seq
+        return int((ours & (delay > self._fleet.late_after // MICROSECOND)).sum())
+
+    def _note(self, merged: Merged, seq: int) -> None:
+        if not len(merged.withdrawn):
+            return
+        notes = merged.withdrawn.select(["device", "time"]).append_column(
+            "batch", pa.array(np.full(len(merged.withdrawn), seq))
+        )
+        while True:
+            snapshot = self._withdrawn.create()
+            try:
+                snapshot.append(notes, transaction=(self.writer, snapshot.transaction(self.writer) + 1))
+            except CommitConflictError:
+                continue  # a rival that does the same batch notes the same; one note too many does no harm
+            return
 
 
 class EventStream:
-    """Events, unique by everything they say."""
+    """Events, unique by everything they say. What an object said before it was written again stays said."""
 
     def __init__(self, lake: Lake, fleet: Fleet) -> None:
         self.name = "events"
@@ -105,6 +152,7 @@ class EventStream:
         self.ledger = f"ledger/events/{fleet.name}"
         self.writer = f"ingest-events:{fleet.name}"
         self.table = lake.events(fleet)
+        self.replaces = False
         self._fleet = fleet
 
     def batch_name(self, seq: int) -> str:
@@ -115,10 +163,11 @@ class EventStream:
         """Read the events; they carry their own time of becoming known."""
         return events.read_events(self._fleet, objects)
 
-    def commit(self, snapshot: Snapshot, rows: list[pa.Table], seq: int, counts: dict[str, int]) -> dict[str, int]:
+    def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
         """Commit the events that are new."""
-        batch = pa.concat_tables(rows)
+        batch = pa.concat_tables(intake.rows)
         new = events.new_events(snapshot, batch)
-        found = {"events": len(new), "duplicates": len(batch) - len(new)}
-        snapshot.append(new, transaction=(self.writer, seq), metadata={"ingest": counts | found})
-        return found
+        counts = {"events": len(new), "duplicates": len(batch) - len(new)}
+        metadata = {"ingest": {**intake.counts, **counts}}
+        snapshot.append(new, transaction=(self.writer, intake.seq), metadata=metadata)
+        return Outcome(counts, {})

@@ -40,10 +40,27 @@ class Layout:
 
 
 def telemetry(fleet: Fleet) -> Layout:
-    """Accepted readings: date, device, time, received, batch (number of the ingest batch), a column per signal."""
+    """Accepted readings: date, device, time, received, batch, sequence, object, ordinal, a column per signal.
+
+    ``batch`` is the number of the ingest batch, ``object`` a position in its intent (`pipelines.ledger`), ``ordinal``
+    the position of the record in that object: together they name the record a row was read from. ``sequence`` is null
+    where the record has none; these three are null in rows that an older version of this program wrote.
+    """
     columns = [("date", _TEXT), ("device", _TEXT), ("time", _NUMBER), ("received", _NUMBER), ("batch", _NUMBER)]
-    schema = _schema(columns, fleet.signal_names)
+    lineage = [("sequence", _NUMBER), ("object", pa.int32()), ("ordinal", pa.int32())]
+    schema = _schema([*columns, *lineage], fleet.signal_names)
     return Layout(f"{fleet.name}/telemetry", schema, ("device", "time", "batch"), f"tidemill ingest {fleet.name}")
+
+
+def withdrawn(fleet: Fleet) -> Layout:
+    """Readings that were taken out of the telemetry and not replaced by one of the same batch: device, time, batch.
+
+    What was computed from them is computed anew; where they are, no row says that something changed. A note is written
+    before the commit that takes the reading out, so there may be one too many, never one too few.
+    """
+    columns = [("device", _TEXT), ("time", _NUMBER), ("batch", _NUMBER)]
+    made_by = f"tidemill ingest {fleet.name}"
+    return Layout(f"{fleet.name}/withdrawn", _schema(columns), ("batch",), made_by, partitioned=False)
 
 
 def events(fleet: Fleet) -> Layout:

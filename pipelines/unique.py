@@ -1,67 +1,108 @@
-"""One reading for one device and time: the one that was received first.
+"""Of all copies of a reading the one that is believed, whatever the order in which they came.
 
-Telemetry arrives at least once. A reading that arrives again, in the same batch or months later, is recognised by its
-device and time; of two that say different things, the one that was received first is believed, so the order in which
-objects are read does not matter. A copy that says the same is dropped whatever its stamp, because putting it in place
-would rewrite a day for nothing: with two hubs that hear the same devices, in every run.
+Telemetry arrives at least once, and sometimes corrected. Copies have the same key: device and time, and the sequence
+number where the fleet says so. Of copies that say different things, the one that was received first is believed, or the
+last where the fleet says that corrections supersede; of copies received in the same microsecond, the one with the
+smaller values, signal by signal, a missing value before all others. So one of them is believed for what it says and
+when it was received, never for when or with which others it was read. Of copies that say the same, any will do.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.lake import Snapshot
+from features.schema import Fleet
+from pipelines.records import UNSEQUENCED
 from pipelines.tables import DAY_US
+
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """What a batch changes in a table.
+class Rule:
+    """When two readings are copies, and which of them is believed.
 
     Attributes:
-        rows: Rows to write, sorted by device and time.
-        dates: The dates ``rows`` stands in for as a whole, or None when it is only to be appended.
-        new: How many rows are new.
-        duplicates: How many rows of the batch were there already.
+        key: The columns that copies share: device, time and perhaps sequence.
+        last: Whether the one received last is believed, not the one received first.
+        signals: The columns of what a reading says.
     """
 
-    rows: pa.Table
-    dates: list[str] | None
-    new: int
-    duplicates: int
+    key: tuple[str, ...] = ("device", "time")
+    last: bool = False
+    signals: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, fleet: Fleet) -> Self:
+        """The rule of a fleet."""
+        return cls(fleet.key, fleet.believe == "last", fleet.signal_names)
 
-def merge(snapshot: Snapshot, batch: pa.Table) -> Merged:
-    """Find what is new in a batch.
+    def keys(self, *parts: pa.Table) -> list[NDArray[np.int64]]:
+        """Number the keys of rows: equal exactly where the keys are, also across parts; they sort as device and time.
 
-    Args:
-        snapshot: The telemetry table as it is.
-        batch: Rows with its columns, in the order in which they were read; the same device and time may occur often.
-    """
-    dates = [str(date) for date in batch["date"].unique().to_pylist()]
-    stored = snapshot.read(["device", "time", "received"], dates=dates)
-    fresh, known = pair_keys(_pairs(batch), _pairs(stored))
-    received = batch["received"].to_numpy()
-    first = _first_of_each(fresh, received)
-    fresh, received = fresh[first], received[first]
-    position = np.searchsorted(fresh, known)
-    met = np.flatnonzero(np.append(fresh, -1)[position] == known) if len(fresh) else np.zeros(0, np.intp)
-    twice = position[met]
-    earlier = np.flatnonzero(received[twice] < stored["received"].to_numpy()[met])
-    seen = np.zeros(len(fresh), bool)
-    seen[twice] = True
-    if len(earlier):
-        candidates = batch.take(pa.array(first[twice[earlier]]))
-        correcting = _differing(snapshot, candidates, dates)
-        if correcting.any():
-            seen[twice[earlier[correcting]]] = False
-            return _corrected(snapshot, batch, first[~seen], candidates.filter(pa.array(correcting)), dates)
-    rows = batch.take(pa.array(first[~seen]))
-    return Merged(rows, None, len(rows), len(batch) - len(rows))
+        Example:
+            >>> rows = pa.table({"device": ["a", "a", "b"], "time": [5, 5, 5], "sequence": [1, None, 1]})
+            >>> [len(np.unique(rule.keys(rows)[0])) for rule in (Rule(), Rule(("device", "time", "sequence")))]
+            [2, 3]
+        """
+        pairs = pair_keys(*((rows["device"], rows["time"].to_numpy()) for rows in parts))
+        if "sequence" not in self.key:
+            return pairs
+        sequences = np.concatenate([rows["sequence"].fill_null(UNSEQUENCED).to_numpy() for rows in parts])
+        _, pair = np.unique(np.concatenate(pairs), return_inverse=True)
+        numbers, number = np.unique(sequences, return_inverse=True)
+        return np.split(pair * len(numbers) + number, np.cumsum([len(rows) for rows in parts])[:-1])
+
+    def believed(self, rows: pa.Table, keys: NDArray[np.int64]) -> Rows:
+        """Positions of the believed row of each key, sorted by key.
+
+        Args:
+            rows: Columns ``received`` and the signals.
+            keys: The numbers of their keys, shape ``(rows,)``.
+
+        Example:
+            >>> rows = pa.table({"received": [7, 5, 5], "flow": [1.0, 3.0, 2.0]})
+            >>> key = np.zeros(3, np.int64)
+            >>> Rule(signals=("flow",)).believed(rows, key), Rule(last=True, signals=("flow",)).believed(rows, key)
+            (array([2]), array([0]))
+        """
+        order: Rows = np.argsort(keys, kind="stable")
+        if not (np.diff(keys[order]) == 0).any():
+            return order
+        stamps = rows["received"].to_numpy()
+        stamps = ~stamps if self.last else stamps  # unlike minus, this has no number it cannot turn around
+        order = np.lexsort((stamps, keys))
+        begins = np.flatnonzero(np.diff(keys[order], prepend=keys[order[0]] - 1))
+        first = order[begins]
+        even = stamps[order] == np.repeat(stamps[first], np.diff(begins, append=len(order)))
+        even[begins] = False
+        if not even.any():
+            return first
+        tied = np.flatnonzero(np.isin(keys, keys[order[even]]))
+        tied = tied[stamps[tied] == stamps[first[np.searchsorted(keys[first], keys[tied])]]]
+        said = rows.select(self.signals).take(pa.array(tied))
+        values = [_comparable(said[name]) for name in reversed(self.signals)]
+        ranked = tied[np.lexsort((*values, keys[tied]))]
+        leads = ranked[np.diff(keys[ranked], prepend=keys[ranked[0]] - 1) != 0]
+        first[np.searchsorted(keys[first], keys[leads])] = leads
+        return first
+
+    def agree(self, left: pa.Table, right: pa.Table) -> NDArray[np.bool_]:
+        """Tell which rows of two tables of one length say the same.
+
+        Example:
+            >>> one, other = pa.table({"flow": [1.0, None, 2.0]}), pa.table({"flow": [1.0, None, None]})
+            >>> Rule(signals=("flow",)).agree(one, other)
+            array([ True,  True, False])
+        """
+        same = np.ones(len(left), bool)
+        for name in self.signals:
+            same &= _comparable(left[name]) == _comparable(right[name])
+        return same
 
 
 def date_names(times: NDArray[np.int64]) -> pa.Array:
@@ -80,15 +121,15 @@ def pair_keys(*parts: tuple[pa.ChunkedArray, NDArray[np.int64]]) -> list[NDArray
     """Number pairs of device and time.
 
     Args:
-        parts: Columns of devices and of times, of one length in each part.
+        parts: Columns of devices, plain or dictionary-encoded, and of times, of one length in each part.
 
     Returns:
         For each part an array of numbers. Two are equal where device and time are, also across parts, and they sort as
         device and time do.
     """
-    devices = pa.chunked_array([chunk for device, _ in parts for chunk in device.chunks], pa.string())
-    names = devices.unique().sort()
-    codes = pc.index_in(devices, names).to_numpy().astype(np.int64)
+    chunks = [_dictionary(chunk) for device, _ in parts for chunk in device.chunks]
+    names = pa.chunked_array([chunk.dictionary for chunk in chunks], pa.string()).unique().sort()
+    codes = np.concatenate([np.zeros(0, np.int64), *(_codes(chunk, names) for chunk in chunks)])
     times = np.concatenate([times for _, times in parts])
     if not len(times):
         return [np.zeros(0, np.int64) for _ in parts]
@@ -102,47 +143,18 @@ def pair_keys(*parts: tuple[pa.ChunkedArray, NDArray[np.int64]]) -> list[NDArray
     return np.split(keys, np.cumsum([len(times) for _, times in parts])[:-1])
 
 
-def _first_of_each(keys: NDArray[np.int64], received: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Positions of the earliest received row of each key, the first read among equals, sorted by key."""
-    order: NDArray[np.intp] = np.argsort(keys, kind="stable")
-    if not (np.diff(keys[order]) == 0).any():
-        return order
-    by_receipt: NDArray[np.intp] = np.lexsort((received, keys))
-    begins = np.diff(keys[by_receipt], prepend=-1) != 0
-    return np.asarray(by_receipt[begins])
+def _dictionary(chunk: pa.Array) -> pa.DictionaryArray:
+    return chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
 
 
-def _pairs(rows: pa.Table) -> tuple[pa.ChunkedArray, NDArray[np.int64]]:
-    return rows["device"], rows["time"].to_numpy()
+def _codes(chunk: pa.DictionaryArray, names: pa.Array) -> NDArray[np.int64]:
+    if not len(chunk):
+        return np.zeros(0, np.int64)
+    places = pc.index_in(chunk.dictionary, names).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(places[chunk.indices.to_numpy(zero_copy_only=False)])
 
 
-def _signals(table: pa.Table) -> list[str]:
-    return [name for name in table.column_names if name not in ("date", "device", "time", "received", "batch")]
-
-
-def _differing(snapshot: Snapshot, candidates: pa.Table, dates: Collection[str]) -> NDArray[np.bool_]:
-    """Which rows say something else than the stored rows of their device and time."""
-    names = _signals(candidates)
-    devices = candidates["device"].unique().to_pylist()
-    stored = snapshot.read(["device", "time", *names], dates=dates, devices=devices)
-    ours, theirs = pair_keys(_pairs(candidates), _pairs(stored))
-    order = np.argsort(theirs)
-    match = order[np.searchsorted(theirs[order], ours)]
-    different = np.zeros(len(candidates), bool)
-    for name in names:
-        left = candidates[name].fill_null(np.nan).to_numpy()
-        right = stored[name].fill_null(np.nan).to_numpy()[match]
-        different |= (left != right) & ~(np.isnan(left) & np.isnan(right))
-    return different
-
-
-def _corrected(
-    snapshot: Snapshot, batch: pa.Table, new: NDArray[np.intp], corrections: pa.Table, dates: list[str]
-) -> Merged:
-    """The dates as a whole: an earlier copy that came later takes the place of the stored one."""
-    stored = snapshot.read(batch.column_names, dates=dates)
-    theirs, ours = pair_keys(_pairs(stored), _pairs(corrections))
-    kept = stored.filter(pa.array(~np.isin(theirs, ours)))
-    rows = pa.concat_tables([kept, batch.take(pa.array(new)).cast(kept.schema)])
-    rows = rows.take(pa.array(np.argsort(pair_keys(_pairs(rows))[0])))
-    return Merged(rows, dates, len(new) - len(corrections), len(batch) - len(new) + len(corrections))
+def _comparable(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Values in which a missing one is less than all others, and equal to itself."""
+    values = column.cast(pa.float64()).fill_null(-np.inf).to_numpy()
+    return np.where(np.isnan(values), -np.inf, values)

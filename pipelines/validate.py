@@ -3,18 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.schema import Fleet, Reason, check_devices, check_readings
 from pipelines.records import UNSTAMPED, Decoded
 
 
-def believe(fleet: Fleet, decoded: Decoded, clock_us: int) -> Decoded:
+def believe(fleet: Fleet, decoded: Decoded, clock_us: int | NDArray[np.int64]) -> Decoded:
     """Turn records that cannot be true into rejects.
 
     Args:
         fleet: What the records must fit.
         decoded: The records.
-        clock_us: The time of receipt of records that no hub stamped, UTC microseconds.
+        clock_us: The time of receipt of records that no hub stamped, UTC microseconds: of all, or of each.
 
     Returns:
         The accepted records, each with a time of receipt, and all rejects.

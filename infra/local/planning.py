@@ -138,13 +138,13 @@ def look_ahead(store: Store, usecase: UseCase, since: int | None, until: int | N
 
 
 def _waiting(store: Store, lake: Lake, usecase: UseCase) -> Counter[str]:
-    """Raw objects that no plan of an ingest names: how many, and their bytes."""
+    """Raw objects that no commit of an ingest holds: how many, and their bytes."""
     found = Counter[str]()
     for stream in (TelemetryStream(lake, usecase.fleet_schema), EventStream(lake, usecase.fleet_schema)):
-        ledger = Ledger(store, stream.ledger)
-        known = ledger.known(ledger.numbers())
+        reached = stream.table.open().transaction(stream.writer) if stream.table.exists() else 0
+        past = Ledger(store, stream.ledger).read(reached)
         for entry in store.list(stream.prefix):
-            if (entry.key, entry.etag) not in known:
+            if past.is_new(entry.key, entry.etag):
                 found["objects"] += 1
                 found["bytes"] += entry.size
     return found

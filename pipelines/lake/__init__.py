@@ -27,11 +27,11 @@ from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines import tables
 from pipelines.errors import SettingsError
-from pipelines.lake.compaction import compact
+from pipelines.lake.compaction import CROWDED, compact
 from pipelines.lake.table import Snapshot, Table
 from pipelines.settings import storage_options
 
-__all__ = ["Lake", "Snapshot", "Table", "compact"]
+__all__ = ["CROWDED", "Lake", "Snapshot", "Table", "compact"]
 
 
 class Lake:
@@ -66,6 +66,10 @@ class Lake:
     def telemetry(self, fleet: Fleet | str) -> "Table":
         """Accepted readings of a fleet; a name means that of the catalog."""
         return self._table(tables.telemetry(load(fleet).fleet if isinstance(fleet, str) else fleet))
+
+    def withdrawn(self, fleet: Fleet | str) -> "Table":
+        """Readings that were taken out of the telemetry of a fleet; a name means that of the catalog."""
+        return self._table(tables.withdrawn(load(fleet).fleet if isinstance(fleet, str) else fleet))
 
     def events(self, fleet: Fleet | str) -> "Table":
         """What happened to the devices of a fleet; a name means that of the catalog."""

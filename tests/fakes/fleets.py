@@ -46,10 +46,11 @@ def reading(device: str, time_us: int, speed: float = 1000.0, received_us: int |
 class Plant:
     """A store in a folder, the lake in it, and a hub that writes to it."""
 
-    def __init__(self, folder: Path, store: Store | None = None) -> None:
+    def __init__(self, folder: Path, store: Store | None = None, fleet: Fleet = FANS) -> None:
+        self.fleet = fleet
         self.store = store or FolderStore(folder)
         self.lake = Lake(self.store.uri)
-        self.hub = RawWriter(self.store, FANS.name)
+        self.hub = RawWriter(self.store, fleet.name)
         self._written = 0
 
     def write(self, messages: list[Any] | bytes, name: str = "") -> str:
@@ -59,9 +60,10 @@ class Plant:
 
     def ingest(self, now_us: int = NOON_US + DAY_US) -> IngestSummary:
         """Take in what was written."""
-        return ingest(self.store, self.lake, FANS, now_us)
+        return ingest(self.store, self.lake, self.fleet, now_us)
 
     def rows(self) -> pa.Table:
         """The telemetry, sorted by device and time."""
-        table = self.lake.telemetry(FANS).open().read(["date", "device", "time", "received", *FANS.signal_names])
+        names = ["date", "device", "time", "received", *self.fleet.signal_names]
+        table = self.lake.telemetry(self.fleet).open().read(names)
         return table.sort_by([("device", "ascending"), ("time", "ascending")])

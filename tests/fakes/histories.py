@@ -83,5 +83,7 @@ def append(table, columns):
     """Write rows as the next commit of a table."""
     snapshot = table.create()
     schema = table.layout.schema
-    rows = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+    rows = pa.table(
+        {name: pa.array(columns[name], schema.field(name).type) for name in schema.names if name in columns}
+    )
     snapshot.append(rows, transaction=("history", snapshot.transaction("history") + 1))

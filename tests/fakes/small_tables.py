@@ -14,6 +14,7 @@ WRITER = "ingest:fans"
 
 def rows(devices: list[str], time: int, date: str = DATE) -> pa.Table:
     columns = {"date": date, "time": time, "received": time, "batch": 1, "speed": float(time), "current": None}
+    columns |= {"sequence": None, "object": 0, "ordinal": 0}
     table = pa.table({"device": devices} | {name: [value] * len(devices) for name, value in columns.items()})
     return table.select(tables.telemetry(FANS).schema.names).cast(tables.telemetry(FANS).schema)
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import hostile, kernel, public_sets, store_faults
+from tests.sweep import faults, hostile, kernel, public_sets, store_faults
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "kernel mutants": kernel.mutants,
     "hostile objects": lambda: hostile.main([]) == 0,
     "public sets": public_sets.main,
+    "ingest faults": faults.run,
     "store faults": store_faults.sweep,
 }
 

@@ -33,7 +33,7 @@ def test_a_store_without_raw_objects_says_what_to_do(plant):
 
 def test_messages_become_rows_and_a_second_run_changes_nothing(plant):
     plant.write([reading("a", NOON_US, 5.0, NOON_US + MINUTE_US), reading("b", NOON_US + DAY_US // 2, 7.0)])
-    assert plant.ingest() == IngestSummary(objects=1, accepted=2, batches=1, late=1)
+    assert plant.ingest() == IngestSummary(objects=1, records=2, accepted=2, batches=1, late=1)
     assert plant.rows().to_pylist() == [
         {
             "date": "2025-11-24",
@@ -97,7 +97,7 @@ def test_what_cannot_be_taken_is_quarantined_and_does_not_stop_the_run(plant):
     plant.write([{"temperature": 5}], name="4-foreign")
     plant.write([reading("d", NOON_US)], name="5-good")
     summary = plant.ingest()
-    assert summary == IngestSummary(objects=5, accepted=2, quarantined=1, unreadable=3, batches=1, late=2)
+    assert summary == IngestSummary(objects=5, records=3, accepted=2, quarantined=1, unreadable=3, batches=1, late=2)
     lines = {line.key: line for line in read(plant.store, "fans", "00000001")}
     assert lines[key].data == plant.store.get(key)
     assert {line.reason for line in lines.values()} == {"out_of_range", "unreadable"}
@@ -242,7 +242,9 @@ def test_events_are_taken_once_and_bad_ones_quarantined(plant):
     plant.hub.write_events("1", NOON_US, [event, event, event | {"known_at": 9500}, {"device": "a", "ts": 1}])
     plant.hub.write_events("2", NOON_US, b"<html>")
     summary = plant.ingest()
-    assert summary == IngestSummary(objects=2, events=2, duplicates=1, quarantined=1, unreadable=1, batches=1)
+    assert summary == IngestSummary(
+        objects=2, records=4, events=2, duplicates=1, quarantined=1, unreadable=1, batches=1
+    )
     plant.hub.write_events("3", NOON_US, [event])
     assert plant.ingest().events == 0
     rows = plant.lake.events(FANS).open().read().sort_by("known_at").to_pylist()

@@ -24,7 +24,8 @@ WRITER = "ingest:vans"
 
 def rows(*times: int, batch: int = 1, date: str = "2025-11-24", speed: float = 50.0) -> pa.Table:
     count = len(times)
-    columns = [[date] * count, ["van-1"] * count, list(times), list(times), [batch] * count, [speed] * count]
+    origin = [[batch] * count, [None] * count, [0] * count, list(range(count))]
+    columns = [[date] * count, ["van-1"] * count, list(times), list(times), *origin, [speed] * count]
     return pa.table(columns, schema=tables.telemetry(FLEET).schema)
 
 

@@ -77,7 +77,9 @@ def fill(folder, past):
     columns = {**readings, "batch": np.ones(len(times), np.int64), **dict(zip(NAMES, values.T, strict=True))}
     table = lake.telemetry(FLEET)
     schema = table.layout.schema
-    rows = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})
+    rows = pa.table(
+        {name: pa.array(columns[name], schema.field(name).type) for name in schema.names if name in columns}
+    )
     table.create().append(rows, transaction=(f"ingest:{FLEET.name}", 1))
     owner, time = ([event[part] for event in events] for part in (0, 1))
     told = {"device": owner, "time": time, "kind": ["failure"] * len(time), "known_at": [t + HOUR for t in time]}

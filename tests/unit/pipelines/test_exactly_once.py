@@ -1,0 +1,78 @@
+"""However objects are written, written again, listed and cut into batches: the table is that of one reading of them."""
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines import ingest as module
+from pipelines.ingest import IngestSummary
+from tests.fakes.copies import believed, stored
+from tests.fakes.fleets import DAY_US, FANS, HOUR_US, MINUTE_US, NOON_US, Plant, reading
+
+EXAMPLES = int(os.environ.get("TIDEMILL_EXAMPLES", "8"))
+quickly = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
+)
+
+
+def message(device: str, step: int, speed: float, minutes: int) -> Any:
+    time = NOON_US + step * 7 * HOUR_US
+    return reading(device, time, speed, time + minutes * MINUTE_US)
+
+
+messages = st.builds(
+    message, st.sampled_from(["a", "b"]), st.integers(0, 3), st.sampled_from([1.0, 2.0, 3.0]), st.integers(0, 3)
+)
+deliveries = st.lists(
+    st.dictionaries(st.sampled_from("pqrs"), st.lists(messages, max_size=4), min_size=1, max_size=3),
+    min_size=1,
+    max_size=5,
+)
+
+
+def balanced(plant: Plant, summary: IngestSummary, rows_before: int) -> None:
+    """Nothing that was read is missing from the counts, and the counts tell the rows."""
+    taken = summary.quarantined + summary.accepted + summary.duplicates + summary.superseded + summary.events
+    assert summary.records == taken
+    assert len(plant.rows()) == rows_before + summary.accepted + summary.restored - summary.replaced
+
+
+@quickly
+@given(deliveries, st.sampled_from(["first", "last"]), st.integers(1, 3), st.sampled_from([1, 4_000_000]))
+def test_objects_that_are_written_again_leave_what_they_say_now(tmp_path_factory, given_objects, believe, cut, most):
+    plant = Plant(tmp_path_factory.mktemp("plant"), fleet=replace(FANS, believe=believe))
+    objects: dict[str, list[Any]] = {}
+    rows = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BATCH_OBJECTS", cut)
+        patch.setattr("pipelines.merge._MOST_ROWS", most)
+        for number, delivery in enumerate(given_objects):
+            for name, said in delivery.items():
+                plant.write(said or b"[]", name=name)
+                objects[name] = said
+            balanced(plant, plant.ingest(NOON_US + (number + 2) * DAY_US), rows)
+            rows = len(plant.rows())
+            expected = believed(plant.fleet, objects)
+            assert stored(plant.fleet, plant.rows().to_pylist()) == expected
+
+
+@quickly
+@given(st.lists(messages, max_size=12), st.sampled_from(["first", "last"]), st.randoms(use_true_random=False))
+def test_neither_order_nor_batches_decide_what_is_believed(tmp_path_factory, said, believe, random):
+    fleet = replace(FANS, believe=believe)
+    found = set()
+    for cut in (1, 2, 20):
+        random.shuffle(said)
+        plant = Plant(tmp_path_factory.mktemp("plant"), fleet=fleet)
+        for each in said:
+            plant.write([each])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_BATCH_OBJECTS", cut)
+            if said:
+                plant.ingest()
+                found.add(tuple(stored(fleet, plant.rows().to_pylist())))
+    assert found in ({tuple(believed(fleet, {"all": said}))}, set())
