@@ -118,6 +118,22 @@ def test_a_bitmap_says_which_readings_exist(
     assert_same_tables(found, by_hand(given_rows))
 
 
+@NO_COMPILER
+@pytest.mark.parametrize("offset", [0, 1, 5, 7, 8, 11])
+@pytest.mark.parametrize("missing", [[], [0], [63], [64], [130], [199], [3, 4, 77, 128, 191]], ids=str)
+def test_one_missing_reading_in_a_long_run_is_not_taken_for_what_stands_in_its_place(
+    offset: int, missing: list[int]
+) -> None:
+    times = np.arange(200, dtype=np.int64) * (PANE_US // 256)
+    present = np.ones(200, np.bool_)
+    present[missing] = False
+    plain = np.linspace(40.0, 60.0, 200)
+    columns = [Column(np.where(present, plain, 7e300), _bitmap(present, offset, 0), offset) for _ in range(2)]
+    found = panes_of(FEATURES, np.zeros(200, np.int32), times, columns)
+    values = np.where(present, plain, np.nan)
+    assert_same_tables(found, by_hand((np.zeros(200, np.int32), times, np.stack([values, values], axis=1))))
+
+
 def _long(seed: int, count: int = 200_000, devices: int = 30) -> Rows:
     """Rows by time with devices interleaved, as a hub writes them; more than one block of them."""
     random = np.random.default_rng(seed)
