@@ -31,7 +31,7 @@ ITEMS: Final[Mapping[str, Callable[[Path], Iterator[Reading | Report]]]] = {
 }
 SEED: Final = 20_261_126
 FAULTS: Final = Faults(late_share=0.02, duplicate_share=0.05, disorder_share=0.05, corrupt_share=0.01, seed=SEED)
-HEADER: Final = ("set", "records in", "accepted", "quarantined", "duplicates", "events", "seconds")
+HEADER: Final = ("set", "records in", "accepted", "quarantined", "duplicates", "superseded", "events", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class Account:
     accepted: int
     quarantined: int
     duplicates: int
+    superseded: int
     events: int
     seconds: float
 
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for."""
-        return self.records == self.accepted + self.quarantined + self.duplicates
+        return self.records == self.accepted + self.quarantined + self.duplicates + self.superseded
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ class Taken:
 
     def account(self, name: str) -> Account:
         """The row of the table."""
-        done = self.ingested
-        took = round(self.seconds, 1)
-        return Account(name, self.imported.messages, done.accepted, self.rejected, done.duplicates, done.events, took)
+        done, written = self.ingested, self.imported.messages
+        dropped = done.duplicates, done.superseded
+        return Account(name, written, done.accepted, self.rejected, *dropped, done.events, round(self.seconds, 1))
 
 
 def take(
