@@ -23,7 +23,7 @@ Rooms, from the door inwards:
     formats salvage records validate events         raw objects become accepted rows and rejects
     probing                                         the first look at an object, and a draft of its mapping
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
-    ingest reading streams ledger                   each object once
+    ingest alone arrivals reading streams ledger    each object once
     unique merge amend withdrawn                    each reading once, whatever is written again
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters

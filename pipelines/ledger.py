@@ -117,6 +117,10 @@ class Past:
         known = self.objects.get(key)
         return known is None or known.etag != etag
 
+    def unsettled(self) -> list[str]:
+        """Keys of the objects that were not as planned when they were read."""
+        return [key for key, known in self.objects.items() if known.etag == _UNSETTLED]
+
     def places(self, key: str) -> tuple[Place, ...]:
         """Where the rows of an object come from; none when it was not ingested before."""
         known = self.objects.get(key)

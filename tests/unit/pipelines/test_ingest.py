@@ -27,7 +27,9 @@ def plant(tmp_path: Path) -> Plant:
 
 
 def test_a_store_without_raw_objects_says_what_to_do(plant):
-    with pytest.raises(NothingStoredError, match=r"nothing under raw/fans/.*tidemill simulate fans"):
+    with pytest.raises(
+        NothingStoredError, match=r"nothing under raw/fans/.*below raw/fans/telemetry/, or see tidemill import"
+    ):
         plant.ingest()
 
 
