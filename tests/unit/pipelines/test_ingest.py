@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import ingest as module
+from pipelines import batches as module
 from pipelines.errors import IngestRunningError, LedgerError, NothingStoredError
 from pipelines.ingest import IngestSummary, ingest
 from pipelines.lake import Snapshot
