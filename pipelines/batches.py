@@ -16,6 +16,7 @@ from pipelines.quarantine import Rejected
 from pipelines.reading import Reader
 from pipelines.records import WHOLE
 from pipelines.streams import Intake, Stream
+from serving.errors import DamagedObjectError
 from serving.store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -128,6 +129,7 @@ class Run:
         self._ledger.note_grown(intent.seq, found.grown)
         for error in found.damaged.values():
             self._warn(f"{error}")
+        lost: set[str] = set()
         whole = sum(line.ordinal == WHOLE for line in found.rejects)
         quarantined = len(found.rejects) - whole
         counts = {
@@ -144,17 +146,31 @@ class Run:
             "planned_at_us": intent.planned_at_us,
         }
         heirs = self._heirs(intent, found.refused | {intent.objects[position].key for position in found.damaged})
-        search = reader.search(self._past, {source.key for source in intent.objects}, self._now_us)
+        search = reader.search(
+            self._past, {source.key for source in intent.objects}, self._now_us, self._noting(intent.seq, lost)
+        )
         outcome = self._commit(
             snapshot, Intake(intent.seq, found.rows, told, found.clocks, heirs, search, self._now_us)
         )
-        self._past.add(intent, found.grown, outcome.hidden)
+        counts["damaged"] = told["damaged"] = len(found.damaged) + len(lost)
+        self._past.add(intent, [*found.grown, *lost], outcome.hidden)
         self._ledger.finish(intent.seq, Outcome({**told, **outcome.counts}, outcome.hidden), self._past)
         if self._witness:
             self._witness.batch(self._stream.name, found.rows, found.rejects, {**counts, **outcome.counts})
         self._learn(intent, counts["records"])
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return {**counts, **outcome.counts}
+
+    def _noting(self, seq: int, lost: set[str]) -> Callable[[str, DamagedObjectError], None]:
+        """What a search tells of objects that it could not read; they are noted and named in ``lost``."""
+
+        def note(key: str, error: DamagedObjectError) -> None:
+            if key not in lost:
+                self._ledger.note_grown(seq, [key])
+                self._warn(f"{error}")
+                lost.add(key)
+
+        return note
 
     def _heirs(self, intent: Intent, refused: Collection[str]) -> dict[Place, int]:
         """Where the rows come from that objects gave before they were written again.

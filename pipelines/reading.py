@@ -127,13 +127,20 @@ class Reader:
             told(len(group))
         return found
 
-    def search(self, past: Past, excluded: Collection[str], clock_us: int) -> Search:
+    def search(
+        self, past: Past, excluded: Collection[str], clock_us: int, lost: Callable[[str, DamagedObjectError], None]
+    ) -> Search:
         """A search for copies of readings in the objects that were ingested, except some.
 
         Only objects are read again of which the ledger says that they gave readings at these times which are not in the
         table. They are taken as they are now: what is newer than the table, the next run finds to be there.
 
-        The search raises ``DamagedObjectError`` for one that cannot be read: nobody would look for the copy again.
+        Args:
+            past: What was ingested.
+            excluded: Keys of objects that are not searched.
+            clock_us: Stands in for missing times of receipt, UTC microseconds.
+            lost: Told of an object that came damaged, before the search returns. It must be read again as a whole:
+                copies that are in it are missing from what was found.
         """
 
         def search(asked: pa.Table) -> pa.Table:
@@ -146,9 +153,10 @@ class Reader:
             places = dict(enumerate(known.places[-1] for known in past.objects.values())) if chosen else {}
             names = pc.unique(asked["device"].cast(pa.string()))
             copies = [self._stream.table.layout.schema.empty_table()]
-            for _, part in self._parts(chosen, clock_us):
-                for error in part.damaged.values():
-                    raise error
+            for group, part in self._parts(chosen, clock_us):
+                keys = {member.position: member.key for member in group}
+                for position, error in part.damaged.items():
+                    lost(keys[position], error)
                 copies.append(self._copies(part.rows, names, times, places))
             return pa.concat_tables(copies)
 

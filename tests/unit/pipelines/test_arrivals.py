@@ -134,3 +134,23 @@ def test_what_the_mapping_excludes_is_neither_planned_nor_read(plant, store):
     assert [key for key in store.fetched if key.startswith("raw/fans/telemetry/")] == [kept]
     assert take_in(plant, CHOOSY) == IngestSummary(excluded=2)
     assert take_in(plant, FANS).accepted == 1
+
+
+@pytest.mark.parametrize("summed_up", [1, 64])
+def test_a_copy_in_an_object_that_comes_damaged_is_taken_up_once_it_can_be_read(plant, store, monkeypatch, summed_up):
+    monkeypatch.setattr("pipelines.ledger._SUM_UP_EVERY", summed_up)
+    plant.write([reading("a", NOON_US, 1.0, NOON_US)], name="one")
+    two = plant.write([reading("a", NOON_US, 2.0, NOON_US + 1000)], name="two")
+    assert take_in(plant).superseded == 1
+    plant.write([reading("b", NOON_US)], name="one")
+    store.lies = {two}
+    warnings: list[str] = []
+    summary = take_in(plant, warn=warnings.append)
+    assert (summary.objects, summary.replaced, summary.restored, summary.damaged) == (1, 1, 0, 1)
+    assert [two in warning for warning in warnings] == [True]
+    assert devices(plant) == ["b"]
+    assert take_in(plant).damaged == 1
+    store.lies = set()
+    assert take_in(plant).accepted == 1
+    assert plant.rows()["speed"].to_pylist() == [2.0, 1000.0]
+    assert take_in(plant) == IngestSummary()
