@@ -106,7 +106,7 @@ def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, full_listing
     run.console.end_stage()
     for fault in filter(None, [*heard.faults, heard.forget()]):
         run.console.say(fault)
-    warnings += seen.warnings
+    warnings = [*few(warnings), *seen.warnings]
     for warning in warnings:
         run.console.say(f"WARNING {warning}")
     metrics = _write_metrics(run, fleet, seen)
@@ -118,6 +118,17 @@ def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, full_listing
         {**payload, "report": seen.key, "metrics": metrics, "warnings": warnings},
         [*told, *account(fleet, summary), *report],
     )
+
+
+def few(sentences: list[str], most: int = 10) -> list[str]:
+    """The first of many sentences of one kind, and how many there are beyond.
+
+    Example:
+        >>> few(["a", "b", "c"], most=2)
+        ['a', 'b', '1 more like these']
+    """
+    left = len(sentences) - most
+    return [*sentences[:most], f"{left:,} more like these"] if left > 0 else sentences
 
 
 def account(fleet: str, summary: "IngestSummary") -> list[str]:
