@@ -14,6 +14,7 @@ Who knows of an object that lies elsewhere names it (``also``), or leaves a note
     listing.done()  # only now that all of them are in the ledger
 """
 
+import contextlib
 import hashlib
 import heapq
 import json
@@ -173,10 +174,11 @@ class Listing:
         return heapq.merge(lately, exactly, key=lambda entry: entry.key)
 
     def _noted(self) -> dict[str, str]:
-        return {
-            entry.key: self._store.get(entry.key).decode(errors="replace")
-            for entry in self._store.list(f"{self._state}/")
-        }
+        found = {}
+        for entry in self._store.list(f"{self._state}/"):
+            with contextlib.suppress(MissingObjectError):  # another run has just followed it
+                found[entry.key] = self._store.get(entry.key).decode(errors="replace")
+        return found
 
     def _exactly(self, keys: Collection[str]) -> list[Entry]:
         """Those of some objects that exist, sorted."""

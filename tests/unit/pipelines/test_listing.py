@@ -186,3 +186,16 @@ def test_what_no_clock_writes_to_is_listed_as_a_whole(newest):
 def test_a_folder_for_each_month_is_live_for_the_month():
     store = served("year=2025/month=11/a", "year=2025/month=09/a")
     assert look(store) == {"year=2025/month=11/a"}
+
+
+def test_a_note_that_another_run_has_just_followed_stops_nobody():
+    class Rival(RemoteStore):
+        def get(self, key: str) -> bytes:
+            if key.endswith(".txt"):
+                self.delete(key)
+            return super().get(key)
+
+    store = Rival()
+    store.put(f"{ROOT}2025/11/24/13/a", b"x")
+    note(store, f"{ROOT}2025/11/24/13/a")
+    assert look(store) == {"2025/11/24/13/a"}
