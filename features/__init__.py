@@ -17,8 +17,10 @@ Floor plan, from the ground up; each module imports only from those before it:
     burst.py        samples at kHz become one reading of derived signals
     regime.py       readings compared with what is usual under the same operating condition
     path.py         where a value stands in a record
+    zone.py         zones of times that name none
     mapping.py      where device, times, sequence and signals stand: how telemetry is written down
     signal.py       one measured quantity, its unit and range
+    reason.py       why a reading is not believed
     schema.py       fleets and signals, and the one judge of which readings are believed
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic
@@ -36,6 +38,7 @@ Floor plan, from the ground up; each module imports only from those before it:
     roster.py       names of a stream's devices and their codes
     eventlog.py     the events of a stream that rows to come still speak of
     ring.py         what a stream remembers of its devices, in flat arrays
+    onlinerows.py   rows as a stream gives them out
     online.py       features of a stream
     description.py  what each feature says, in words
     catalog/        the fleets and feature sets in use: what a data scientist edits

@@ -30,6 +30,7 @@ from typing import Any, Self
 from features import path
 from features.errors import FleetError
 from features.path import Entries, Field, Items, parse, parse_sum
+from features.zone import is_zone
 
 TIME_UNITS = ("s", "ms", "us", "ns", "iso")
 FORMATS = ("auto", "csv", "line_protocol")
@@ -39,7 +40,6 @@ NULL_TEXTS = frozenset({"", "null", "NULL", "NA", "N/A", "NaN", "nan", "None"})
 """Texts that stand for a missing number where numbers may be quoted."""
 
 Path = str | tuple[str, ...]
-_ZONE = re.compile(r"UTC|Z|[+-]\d\d:\d\d")
 _MOST_PATHS = 8
 
 
@@ -125,7 +125,7 @@ class Mapping:
                 raise _contradiction(f"'{unit}' is no unit of time", fix=f"use one of {', '.join(TIME_UNITS)}")
         if not self.device or not self.time:
             raise _contradiction("a mapping must name the fields of device and time")
-        if self.zone is not None and not _ZONE.fullmatch(self.zone):
+        if self.zone is not None and not is_zone(self.zone):
             raise _contradiction(f"'{self.zone}' is no zone", fix="give UTC or an offset like +01:00")
         self._check_format()
         self._check_key()
@@ -272,21 +272,6 @@ def choices(place: Path | None) -> tuple[str, ...]:
     if not place:
         return ()
     return (place,) if isinstance(place, str) else place
-
-
-def offset_us(zone: str | None) -> int | None:
-    """How far a zone is ahead of UTC, microseconds.
-
-    Example:
-        >>> offset_us("+01:30"), offset_us("UTC"), offset_us(None)
-        (5400000000, 0, None)
-    """
-    if zone is None:
-        return None
-    if not zone.startswith(("+", "-")):
-        return 0
-    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
-    return (-minutes if zone.startswith("-") else minutes) * 60_000_000
 
 
 def _long_json(long: Long) -> dict[str, Any]:

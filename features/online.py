@@ -19,7 +19,6 @@ bound is refused and counted, never dropped silently.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
@@ -43,26 +42,14 @@ from features.kernel.stream_reference import (
     TALLY_REFUSED,
     WAITS,
 )
+from features.onlinerows import OnlineRows
 from features.plan import Rows
 from features.ring import Rings
 from features.roster import Roster
 from features.schema import MICROSECOND
 from features.snapshot import pack, unpack
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OnlineRows:
-    """Feature rows that became due, device by device, each by increasing end.
-
-    Args:
-        device: Names of the devices, one per row.
-        end: Ends of the windows, shape ``(rows,)``, UTC microseconds.
-        values: Features in the order of the feature set, shape ``(rows, features)``; NaN where there is nothing to say.
-    """
-
-    device: tuple[str, ...]
-    end: NDArray[np.int64]
-    values: NDArray[np.float64]
+__all__ = ["OnlineFeatures", "OnlineRows"]
 
 
 class OnlineFeatures:
@@ -221,7 +208,7 @@ class OnlineFeatures:
             except ValueError as error:
                 raise ReadingsShapeError("the reading does not fit the fleet", why=str(error)) from error
             if took == TAKEN:
-                return self._told(made) if made else self._nothing
+                return self._told(made)
             if self._rings.tally[TALLY_DUE]:
                 made += self._emission.rows()
             elif took == WAITS:
@@ -272,15 +259,7 @@ class OnlineFeatures:
         return devices
 
     def _told(self, made: list[Rows]) -> OnlineRows:
-        if not made:
-            return self._nothing
-        device = np.concatenate([rows.device for rows in made])
-        end = np.concatenate([rows.end for rows in made])
-        values = np.concatenate([rows.values for rows in made])
-        if len(made) > 1:
-            order = np.lexsort((end, device))
-            device, end, values = device[order], end[order], values[order]
-        return OnlineRows(tuple(map(self._roster.name, device.tolist())), end, values)
+        return OnlineRows.of(made, self._roster.name) if made else self._nothing
 
     def snapshot(self) -> bytes:
         """Everything remembered, in one block; see ``features.snapshot``."""

@@ -23,13 +23,14 @@ Rooms, from the door inwards:
     formats salvage records validate events         raw objects become accepted rows and rejects
     probing                                         the first look at an object, and a draft of its mapping
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
-    ingest reading streams ledger                   each object once
+    ingest alone arrivals batches                   each object once, in batches
+    reading streams ledger                          what is read of them, and written down before and after
     unique merge amend withdrawn                    each reading once, whatever is written again
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
-    extent happened growth                          how far devices reach, what happened, what came before
+    extent happened growth changes                  how far devices reach, what happened, came before, and is new
     touched                                         what a change touched, from panes to predictions
     partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on

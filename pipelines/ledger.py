@@ -5,7 +5,8 @@ carries that number. An object counts as ingested when the table has reached the
 table cannot disagree: after a kill at any point, either the number is in the table, or the same intent is done again.
 
     00000012.json           the intent: {"seq", "objects": [{"key", "etag", "size", "written_us"}], "planned_at_us"}
-    00000012.grew-<d>.json  positions of objects that were no longer as planned when they were read: they are read again
+    00000012.grew-<d>.json  what is to be read again: positions of objects that were no longer as planned, or damaged,
+                            when they were read; keys of others in which copies were looked for in vain
     00000012.done.json      what came of it, and where copies of readings lie that are not in the table
     00000064.known.json.gz  all objects up to here, so that a run reads at most 64 intents, however long the history is
 
@@ -117,13 +118,23 @@ class Past:
         known = self.objects.get(key)
         return known is None or known.etag != etag
 
+    def unsettled(self) -> list[str]:
+        """Keys of the objects that are to be read again, whatever a listing says of them."""
+        return [key for key, known in self.objects.items() if known.etag == _UNSETTLED]
+
     def places(self, key: str) -> tuple[Place, ...]:
         """Where the rows of an object come from; none when it was not ingested before."""
         known = self.objects.get(key)
         return known.places if known else ()
 
-    def add(self, intent: Intent, grown: Iterable[int], hidden: Mapping[Place, Span] | None) -> None:
-        """Take in an intent that is in the table; where its outcome is lost, all of its readings may be hidden."""
+    def add(self, intent: Intent, grown: Iterable[int | str], hidden: Mapping[Place, Span] | None) -> None:
+        """Take in an intent that is in the table; where its outcome is lost, all of its readings may be hidden.
+
+        Args:
+            intent: The intent.
+            grown: What is to be read again, see `Ledger.note_grown`.
+            hidden: What is known of readings that are not in the table.
+        """
         changed = set(grown)
         for position, source in enumerate(intent.objects):
             place = intent.seq, position
@@ -131,6 +142,9 @@ class Past:
             etag = _UNSETTLED if position in changed else source.etag
             span = EVER if hidden is None else hidden.get(place, _NOTHING)
             self.objects[source.key] = Known(etag, (*before, place), span)
+        for key in changed:
+            if isinstance(key, str) and key in self.objects:
+                self.objects[key] = self.objects[key]._replace(etag=_UNSETTLED)
         elsewhere = {place: span for place, span in (hidden or {}).items() if place[0] != intent.seq}
         if elsewhere:
             self._hide(elsewhere)
@@ -220,14 +234,18 @@ class Ledger:
                 "an intent cannot be read", where=key, why=str(error), fix="restore the object"
             ) from error
 
-    def note_grown(self, seq: int, positions: Sequence[int]) -> None:
+    def note_grown(self, seq: int, objects: Sequence[int] | Sequence[str]) -> None:
         """Write down, before the commit, which objects were not as planned when they were read.
+
+        Args:
+            seq: The number of the intent.
+            objects: Positions in the intent, or keys of objects of earlier ones.
 
         Two runs that do the same intent only ever add to what the other one noted: an object too many is read once
         more, one too few would be lost.
         """
-        if positions:
-            data = json.dumps(sorted(positions)).encode()
+        if objects:
+            data = json.dumps(sorted(objects)).encode()
             self._store.put(f"{self._prefix}/{seq:08d}.grew-{hashlib.sha256(data).hexdigest()[:12]}.json", data)
 
     def finish(self, seq: int, outcome: Outcome, past: Past) -> None:
@@ -257,9 +275,9 @@ class Ledger:
     def _listed(self, summed_up: int) -> Iterator[Entry]:
         return self._store.list(f"{self._prefix}/", after=self._summed_up(summed_up) if summed_up else "")
 
-    def _grown(self, seq: int, names: Iterable[str]) -> set[int]:
+    def _grown(self, seq: int, names: Iterable[str]) -> set[int | str]:
         noted = (self._store.get(f"{self._prefix}/{name}") for name in names if int(name[:8]) == seq)
-        return {int(position) for data in noted for position in json.loads(data)}
+        return {each if isinstance(each, str) else int(each) for data in noted for each in json.loads(data)}
 
     def _hidden(self, seq: int) -> dict[Place, Span] | None:
         """What the outcome of an intent says; None where nobody wrote it down."""

@@ -5,17 +5,22 @@ a thousand keys as for one of ten. Between full listings a run may look at the e
 below one prefix that go on with a date, such as ``raw/pumps/telemetry/2025/11/24/13/`` or ``…/press-7/dt=2025-11-24/``.
 It starts so much before the newest date of the last run that late objects and those that are written again are seen;
 whatever is older than that, or was written under an old date, is seen by the next full listing. Prefixes without dates
-are listed as a whole each time.
+are listed as a whole each time, and so are timelines that end days ago: nobody writes to them by the clock.
+
+Who knows of an object that lies elsewhere names it (``also``), or leaves a note of it in the store, as a replay does.
 
     listing = Listing(store, "raw/pumps/telemetry/", now_us)
-    for entry in listing.entries(): ...
+    for entry in listing.entries(also=hints): ...
     listing.done()  # only now that all of them are in the ledger
 """
 
+import contextlib
+import hashlib
+import heapq
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -24,12 +29,15 @@ from serving.store import Entry, Remote, Store
 
 FULL_EVERY = 24
 OVERLAP = timedelta(hours=6)
+_ENDED, _MONTH = timedelta(days=2), timedelta(days=33)
 _THREADS = 8  # more do not help one process: it spends its time on making entries
 _ENOUGH_PARTS = 32
 _DEPTH = 6  # levels that are looked at one by one, in search of parts or of timelines
 _TIMELINE = re.compile(
     r"(?:^|(?<=/))(?:\w+=)?(\d{4})[-/](?:\w+=)?(\d\d)(?:[-/](?:\w+=)?(\d\d)(?:[-/T](?:\w+=)?(\d\d))?)?(?=/)"
 )
+
+_MONTHLY = re.compile(r"\D*\d{4}\D+\d\d")
 
 
 def everything(store: Store, prefix: str) -> Iterator[Entry]:
@@ -88,6 +96,21 @@ def _merged(entries: tuple[Entry, ...], folders: tuple[str, ...]) -> list[Entry 
     return sorted(found, key=lambda part: part if isinstance(part, str) else part.key)
 
 
+def note(store: Store, key: str) -> None:
+    """Have the next run look at an object, in whatever folder it lies; to be called before the object is written.
+
+    Example:
+        >>> import tempfile
+        >>> from serving.store import open_store
+        >>> store = open_store(tempfile.mkdtemp())
+        >>> note(store, "raw/fans/telemetry/2019/01/01/00/replay-1.json.gz")
+        >>> [entry.key.rpartition("/")[0] for entry in store.list("ledger/")]
+        ['ledger/listing/fans/telemetry']
+    """
+    folder = _state_key("/".join(key.split("/")[:3]))
+    store.put(f"{folder}/{hashlib.sha256(key.encode()).hexdigest()[:16]}.txt", key.encode())
+
+
 class Listing:
     """The listings of one prefix, run after run.
 
@@ -109,27 +132,68 @@ class Listing:
         self._prefix = prefix
         self._now = datetime.fromtimestamp(now_us // 1_000_000, UTC)
         self._overlap = overlap
-        self._state = f"ledger/listing/{prefix.strip('/').removeprefix('raw/')}.json"
+        self._state = _state_key(prefix)
         self._reached, runs = self._remembered()
-        self.full = not self._reached or runs + 1 >= full_every
+        self.full = not self._live() or runs + 1 >= full_every
         self._runs = 0 if self.full else runs + 1
+        self._notes: dict[str, str] = {}
+        self._seen: set[str] = set()
 
-    def entries(self) -> Iterator[Entry]:
-        """The objects to look at, sorted by key; those that are known already are among them."""
-        reached = {} if self.full else self._reached
-        found = everything(self._store, self._prefix) if self.full else self._lately(self._prefix, reached, _DEPTH)
-        newest = dict(reached)
-        for entry in found:
+    def entries(self, also: Collection[str] = ()) -> Iterator[Entry]:
+        """The objects to look at, sorted by key, some perhaps twice; those that are known already are among them.
+
+        Args:
+            also: Keys of objects to look at wherever they lie; who does not exist is not among the result.
+        """
+        self._notes = self._noted()
+        noted, newest = set(self._notes.values()), {} if self.full else dict(self._reached)
+        for entry in everything(self._store, self._prefix) if self.full else self._some({*also, *noted}):
             if line := _TIMELINE.search(entry.key, len(self._prefix)):
                 start = entry.key[: line.start()]
                 newest[start] = max(newest.get(start, ""), line[0])
+            if entry.key in noted:
+                self._seen.add(entry.key)
             yield entry
         self._reached = newest
 
     def done(self) -> None:
-        """Remember how far this run saw; to be called when every entry it gave is in the ledger, and not before."""
+        """Remember how far this run saw; to be called when every entry it gave is in the ledger, and not before.
+
+        Notes of objects that were not there yet stay.
+        """
         state = {"reached": self._reached, "runs": self._runs}
-        self._store.put(self._state, json.dumps(state, sort_keys=True).encode())
+        self._store.put(f"{self._state}.json", json.dumps(state, sort_keys=True).encode())
+        for key, named in self._notes.items():
+            if named in self._seen:
+                self._store.delete(key)
+
+    def _some(self, named: Collection[str]) -> Iterator[Entry]:
+        """What came lately, and some objects, sorted by key."""
+        lately = self._lately(self._prefix, self._live(), _DEPTH)
+        exactly = self._exactly([key for key in named if key.startswith(self._prefix)])
+        return heapq.merge(lately, exactly, key=lambda entry: entry.key)
+
+    def _noted(self) -> dict[str, str]:
+        found = {}
+        for entry in self._store.list(f"{self._state}/"):
+            with contextlib.suppress(MissingObjectError):  # another run has just followed it
+                found[entry.key] = self._store.get(entry.key).decode(errors="replace")
+        return found
+
+    def _exactly(self, keys: Collection[str]) -> list[Entry]:
+        """Those of some objects that exist, sorted."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = pool.map(lambda key: next(iter(self._store.list(key)), None), sorted(keys))
+            return [entry for key, entry in zip(sorted(keys), found, strict=True) if entry and entry.key == key]
+
+    def _live(self) -> dict[str, str]:
+        """The timelines that somebody may be writing to by the clock."""
+        live = {}
+        for start, newest in self._reached.items():
+            moment = self._moment(newest)
+            if moment and moment + (_MONTH if _MONTHLY.fullmatch(newest) else _ENDED) > self._now:
+                live[start] = newest
+        return live
 
     def _lately(self, prefix: str, reached: Mapping[str, str], depth: int) -> Iterator[Entry]:
         if prefix in reached:
@@ -146,23 +210,34 @@ class Listing:
 
     def _cut(self, newest: str) -> str:
         """Where to start, written like the newest date; a date in the future counts as now."""
-        line = _TIMELINE.match(f"{newest}/")
-        if line is None:
+        line, moment = _TIMELINE.match(f"{newest}/"), self._moment(newest)
+        if line is None or moment is None:
             return ""
-        try:
-            year, month, day, hour = (int(number or least) for number, least in zip(line.groups(), "1110", strict=True))
-            moment = min(datetime(year, month, day, hour, tzinfo=UTC), self._now) - self._overlap
-        except (ValueError, OverflowError):
-            return ""
+        moment = min(moment, self._now) - self._overlap
         cut = newest
         for number, value in enumerate((moment.year, moment.month, moment.day, moment.hour), 1):
             if line[number]:
                 cut = cut[: line.start(number)] + f"{value:0{len(line[number])}d}" + cut[line.end(number) :]
         return cut
 
+    def _moment(self, date: str) -> datetime | None:
+        """When the span begins that a folder is named after; None where it is no date."""
+        line = _TIMELINE.match(f"{date}/")
+        if line is None:
+            return None
+        try:
+            year, month, day, hour = (int(number or least) for number, least in zip(line.groups(), "1110", strict=True))
+            return datetime(year, month, day, hour, tzinfo=UTC)
+        except ValueError:
+            return None
+
     def _remembered(self) -> tuple[dict[str, str], int]:
         try:
-            state = json.loads(self._store.get(self._state))
+            state = json.loads(self._store.get(f"{self._state}.json"))
             return {str(start): str(newest) for start, newest in state["reached"].items()}, int(state["runs"])
         except (MissingObjectError, ValueError, KeyError, TypeError, AttributeError):
             return {}, 0  # it only saves time
+
+
+def _state_key(prefix: str) -> str:
+    return f"ledger/listing/{prefix.strip('/').removeprefix('raw/')}"

@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from features.featureset import FeatureSet
 from pipelines import happened, withdrawn
+from pipelines.changes import Changes
 from pipelines.devices import Devices
 from pipelines.errors import CommitConflictError
 from pipelines.extent import Extent, keep
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.reach import Sight, Spans
-from pipelines.refresh import MOST_READINGS, Changes, PaneStage, day_of, runs_of_dates
+from pipelines.refresh import MOST_READINGS, PaneStage, day_of, runs_of_dates
 from pipelines.rowstage import RowStage
 from pipelines.tables import DAY_US, short
 

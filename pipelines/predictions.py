@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from pipelines import tables
 from pipelines.errors import IngestRunningError
-from pipelines.ingest import Progress, silent, split
+from pipelines.fetching import split
+from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake, Snapshot
 from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
 from pipelines.unique import date_names

@@ -1,30 +1,38 @@
-"""Objects of a batch are read from the store, several at a time, into rows and rejects that know their origin."""
+"""Objects of a batch are fetched and decoded, several at a time, into rows and rejects that know their origin.
+
+As many are fetched at a time as suits the store (`pipelines.fetching`); decoding is bounded by what it takes of memory.
+"""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Self
+from itertools import islice
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.schema import Reason
 from pipelines import quarantine
+from pipelines.fetching import Found, fetched, split
+from pipelines.formats.unpacking import MOST_BYTES
 from pipelines.ledger import Intent, Past, Place, Source
 from pipelines.merge import Search
 from pipelines.quarantine import Rejected
 from pipelines.records import WHOLE, RawObject
 from pipelines.streams import Stream
 from pipelines.unique import date_names
-from serving.errors import MissingObjectError
-from serving.store import Store
+from serving.errors import DamagedObjectError, MissingObjectError
+from serving.store import Fetched, Store
 
 _GROUP_BYTES = 32 * 1024  # only small objects gain from being read together, and a broken one costs its neighbours
 _GROUP_OBJECTS = 200
-_THREADS = 4  # reading waits for the store, unpacking and parsing do not hold the interpreter
+_THREADS = 4  # unpacking and parsing do not hold the interpreter
 _AT_ONCE_BYTES = 2 * 1024 * 1024  # packed; of larger objects one is unpacked at a time
 
 
@@ -35,13 +43,15 @@ class Reading:
     Attributes:
         rows: As the stream gives them; ``object`` is the position in the intent.
         rejects: What was not taken.
-        grown: Positions of objects that were not as planned when they were read.
+        grown: Positions of objects to read once more: they were not as planned when they were read, or came damaged.
+        damaged: Those of which the store gave bytes that were not theirs, by position; nothing was taken of them.
         clocks: When records without a stamp were received, for each object, UTC microseconds.
     """
 
     rows: list[pa.Table]
     rejects: list[Rejected]
     grown: list[int]
+    damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
 
     @property
@@ -50,16 +60,29 @@ class Reading:
         return {line.key for line in self.rejects if line.ordinal == WHOLE}
 
 
-Member = tuple[int, Source]
+class _Member(NamedTuple):
+    """An object to read, and the position to call it by."""
+
+    position: int
+    source: Source
+
+    @property
+    def key(self) -> str:
+        return self.source.key
+
+    @property
+    def size(self) -> int:
+        return self.source.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What came of some objects that were read together; see `Reading`."""
+    """What came of some objects that were decoded together; see `Reading`."""
 
     rows: pa.Table
     rejects: list[Rejected]
     grown: list[int]
+    damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
 
 
@@ -73,7 +96,7 @@ class Reader:
 
     def __init__(self, store: Store, stream: Stream) -> None:
         self._store, self._stream = store, stream
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="ingest")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
         self._room = _Room(_AT_ONCE_BYTES)
 
     def __enter__(self) -> Self:
@@ -83,50 +106,65 @@ class Reader:
         self._pool.shutdown(cancel_futures=True)
 
     def read(self, intent: Intent, told: Callable[[int], None]) -> Reading:
-        """Read the objects of an intent.
+        """Read the objects of an intent; one that cannot be unpacked for its size alone is not fetched.
 
         Args:
             intent: Which.
             told: Called with the number of objects that were read since the last call.
         """
         clocks = np.full(len(intent.objects), intent.planned_at_us)
-        found = Reading([], [], [], clocks)
-        groups = list(_grouped(list(enumerate(intent.objects))))
-        for group, part in zip(
-            groups, self._pool.map(lambda each: self._group(each, intent.planned_at_us), groups), strict=True
-        ):
+        members = [_Member(position, source) for position, source in enumerate(intent.objects)]
+        large = [_too_large(member.source) for member in members if member.size > MOST_BYTES]
+        none, _ = self._stream.read([], intent.planned_at_us)
+        found = Reading([none], large, [], {}, clocks)
+        told(len(large))
+        for group, part in self._parts([each for each in members if each.size <= MOST_BYTES], intent.planned_at_us):
             found.rows.append(part.rows)
             found.rejects.extend(part.rejects)
             found.grown.extend(part.grown)
-            clocks[[position for position, _ in group]] = part.clocks
+            found.damaged.update(part.damaged)
+            clocks[[member.position for member in group]] = part.clocks
             told(len(group))
         return found
 
-    def search(self, past: Past, excluded: Collection[str], clock_us: int) -> Search:
+    def search(
+        self, past: Past, excluded: Collection[str], clock_us: int, lost: Callable[[str, DamagedObjectError], None]
+    ) -> Search:
         """A search for copies of readings in the objects that were ingested, except some.
 
         Only objects are read again of which the ledger says that they gave readings at these times which are not in the
         table. They are taken as they are now: what is newer than the table, the next run finds to be there.
+
+        Args:
+            past: What was ingested.
+            excluded: Keys of objects that are not searched.
+            clock_us: Stands in for missing times of receipt, UTC microseconds.
+            lost: Told of an object that came damaged, before the search returns. It must be read again as a whole:
+                copies that are in it are missing from what was found.
         """
 
         def search(asked: pa.Table) -> pa.Table:
             times = np.sort(asked["time"].to_numpy())
             chosen = [
-                (position, Source(key, known.etag, 0))
+                _Member(position, Source(key, known.etag, 0))
                 for position, (key, known) in enumerate(past.objects.items())
                 if key not in excluded and _any_within(times, *known.hidden)
             ]
             places = dict(enumerate(known.places[-1] for known in past.objects.values())) if chosen else {}
             names = pc.unique(asked["device"].cast(pa.string()))
-            parts = [self._copies(group, names, times, places, clock_us) for group in _grouped(chosen)]
-            return pa.concat_tables([self._stream.table.layout.schema.empty_table(), *parts])
+            copies = [self._stream.table.layout.schema.empty_table()]
+            for group, part in self._parts(chosen, clock_us):
+                keys = {member.position: member.key for member in group}
+                for position, error in part.damaged.items():
+                    lost(keys[position], error)
+                copies.append(self._copies(part.rows, names, times, places))
+            return pa.concat_tables(copies)
 
         return search
 
     def _copies(
-        self, group: list[Member], names: pa.Array, times: NDArray[np.int64], places: Mapping[int, Place], clock_us: int
+        self, rows: pa.Table, names: pa.Array, times: NDArray[np.int64], places: Mapping[int, Place]
     ) -> pa.Table:
-        rows = self._group(group, clock_us).rows
         rows = rows.filter(pc.and_(pc.is_in(rows["device"], names), pc.is_in(rows["time"], pa.array(times))))
         where = [places[position] for position in rows["object"].to_pylist()]
         rows = rows.append_column("date", date_names(rows["time"].to_numpy()))
@@ -136,38 +174,53 @@ class Reader:
         schema = self._stream.table.layout.schema
         return rows.select(schema.names).cast(schema)
 
-    def _group(self, group: list[Member], clock_us: int) -> _Part:
-        with self._room.taken(sum(source.size for _, source in group)):
-            found: list[RawObject] = []
-            etags: list[str] = []
-            positions: list[int] = []
-            lost, grown = [], []
-            clocks = np.full(len(group), clock_us)
-            for number, (position, source) in enumerate(group):
-                try:
-                    fetched = self._store.fetch(source.key)
-                except MissingObjectError:
-                    sentence = "The object was gone before it was read."
-                    lost.append(Rejected(source.key, WHOLE, 0, b"", "unreadable", sentence, source.etag))
-                    continue
-                if fetched.entry.etag != source.etag:
-                    grown.append(position)
-                raw = RawObject(source.key, fetched.data, fetched.metadata, fetched.entry.modified_us)
-                clocks[number] = raw.received_us(clock_us)
-                found.append(raw)
-                etags.append(fetched.entry.etag)
-                positions.append(position)
-            rows, rejects = self._stream.read(found, clock_us) if found else (self._no_rows(), [])
+    def _parts(self, members: Sequence[_Member], clock_us: int) -> Iterator[tuple[list[_Member], _Part]]:
+        """Objects in groups that are decoded together, in order; waits to fetch where decoding cannot keep up."""
+        waiting: deque[tuple[list[_Member], Future[_Part]]] = deque()
+        with closing(fetched(self._store, members)) as arriving:
+            for group in split(members, _GROUP_BYTES, _GROUP_OBJECTS):
+                found = [each for _, each in islice(arriving, len(group))]
+                size = self._room.take(sum(len(each.data) for each in found if isinstance(each, Fetched)))
+                waiting.append((group, self._pool.submit(self._decoded, group, found, clock_us, size)))
+                while waiting and waiting[0][1].done():
+                    first, part = waiting.popleft()
+                    yield first, part.result()
+        for first, part in waiting:
+            yield first, part.result()
+
+    def _decoded(self, group: list[_Member], found: list[Found], clock_us: int, size: int) -> _Part:
+        try:
+            return self._part(group, found, clock_us)
+        finally:
+            self._room.give_back(size)
+
+    def _part(self, group: list[_Member], found: list[Found], clock_us: int) -> _Part:
+        clocks = np.full(len(group), clock_us)
+        read: list[RawObject] = []
+        etags: list[str] = []
+        positions: list[int] = []
+        lost, grown, damaged = [], [], {}
+        for number, ((position, source), each) in enumerate(zip(group, found, strict=True)):
+            if isinstance(each, MissingObjectError):
+                lost.append(_refused(source, "The object was gone before it was read."))
+                continue
+            if isinstance(each, DamagedObjectError) or each.entry.etag != source.etag:
+                grown.append(position)
+            if isinstance(each, DamagedObjectError):
+                damaged[position] = each
+                continue
+            raw = RawObject(source.key, each.data, each.metadata, each.entry.modified_us)
+            clocks[number] = raw.received_us(clock_us)
+            read.append(raw)
+            etags.append(each.entry.etag)
+            positions.append(position)
+        rows, rejects = self._stream.read(read, clock_us)
         if "object" in rows.column_names:
             places = np.array(positions, np.int32)[rows["object"].to_numpy()]
             rows = rows.set_column(rows.column_names.index("object"), "object", pa.array(places))
-        named = ((found[reject.source].key, etags[reject.source], reject) for reject in rejects)
+        named = ((read[reject.source].key, etags[reject.source], reject) for reject in rejects)
         kept = [quarantine.rejected(key, reject, etag) for key, etag, reject in named]
-        return _Part(rows, lost + kept, grown, clocks)
-
-    def _no_rows(self) -> pa.Table:
-        schema = self._stream.table.layout.schema
-        return schema.empty_table().select([name for name in schema.names if name not in ("date", "batch")])
+        return _Part(rows, lost + kept, grown, damaged, clocks)
 
 
 class _Room:
@@ -177,32 +230,27 @@ class _Room:
         self._size = self._left = size
         self._changed = threading.Condition()
 
-    @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
+    def take(self, size: int) -> int:
+        """Wait until there is so much; return what was taken."""
         size = min(size, self._size)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= size)
             self._left -= size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._left += size
-                self._changed.notify_all()
+        return size
+
+    def give_back(self, size: int) -> None:
+        """Let others have what was taken."""
+        with self._changed:
+            self._left += size
+            self._changed.notify_all()
 
 
-def _grouped(members: Sequence[Member]) -> Iterator[list[Member]]:
-    """Cut objects into groups that are read together."""
-    group: list[Member] = []
-    size = 0
-    for member in members:
-        if group and (size + member[1].size > _GROUP_BYTES or len(group) == _GROUP_OBJECTS):
-            yield group
-            group, size = [], 0
-        group.append(member)
-        size += member[1].size
-    if group:
-        yield group
+def _refused(source: Source, sentence: str) -> Rejected:
+    return Rejected(source.key, WHOLE, 0, b"", Reason.UNREADABLE.value, sentence, source.etag)
+
+
+def _too_large(source: Source) -> Rejected:
+    return _refused(source, f"The object is larger than {MOST_BYTES >> 20} MiB: {source.size} bytes.")
 
 
 def _any_within(times: NDArray[np.int64], low: int, high: int) -> bool:

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines import quarantine
+from pipelines.listing import note
 from pipelines.quarantine import Rejected
 from pipelines.records import WHOLE
 from serving.errors import MissingObjectError
-from serving.store import Store
+from serving.store import Remote, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +118,7 @@ def _put(store: Store, fleet: str, name: tuple[str, str], data: bytes, lines: Se
     key = f"{name[0]}-{content}{name[1]}"
     told = gzip.compress(json.dumps({"object": key, "records": sources}).encode(), mtime=0)
     store.put_if_absent(f"ledger/replays/{fleet}/{key.rpartition('/')[2]}.json.gz", told)
+    if isinstance(store, Remote):
+        note(store, key)  # the folder may be an old one
     store.put_if_absent(key, data)
     return key

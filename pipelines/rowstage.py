@@ -12,11 +12,12 @@ from features.featureset import FeatureSet
 from features.panetable import PaneTable
 from features.plan import Bounds
 from pipelines import panerows, tables
+from pipelines.changes import Changes
 from pipelines.growth import Growth
 from pipelines.happened import Happened
 from pipelines.lake import Snapshot
 from pipelines.reach import NEVER, Codes, Spans
-from pipelines.refresh import Changes, day_names, day_of, within
+from pipelines.refresh import day_names, day_of, within
 from pipelines.tables import DAY_US
 from pipelines.unique import date_names
 

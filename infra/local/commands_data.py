@@ -10,6 +10,7 @@ from infra.local.parameters import FLEET, MOMENT, SINGLE_WRITER, iso
 from infra.local.pumps.plan import Plan
 
 if TYPE_CHECKING:
+    from pipelines.ingest import IngestSummary
     from pipelines.notices import Heard
     from pipelines.witness import Testimony
 
@@ -70,13 +71,16 @@ simulate.add_command(pumps)
     example="tidemill ingest pumps",
     also="Each run that brings something leaves a data report in the store and counters for Prometheus in the work "
     "folder. What is out of the ordinary is told in lines that begin with WARNING. With --queue, objects that S3 has "
-    "told of are read first; what is read is decided by a listing all the same.",
+    "told of are read first; what is read is decided by a listing all the same. Most runs list only the latest "
+    "folders of an S3 service, and every 24th run everything: what is put into older folders is seen then, or at once "
+    "with --full-listing.",
 )
 @click.argument("fleet", type=FLEET)
 @click.option("--queue", metavar="URL", help="SQS queue with S3's notices of new objects.")
 @click.option("--wait", default=0.0, type=click.FloatRange(0, 3600), metavar="SECONDS", help="For a first notice.")
+@click.option("--full-listing", is_flag=True, help="List everything, also what lies in folders of long ago.")
 @SINGLE_WRITER
-def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_writer: bool) -> Outcome:
+def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, full_listing: bool, single_writer: bool) -> Outcome:
     """Ingest a fleet."""
     from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
     from pipelines.findings import headlines  # noqa: PLC0415 - see above
@@ -86,31 +90,60 @@ def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_write
 
     store, declared = run.open_store(), catalog.load(fleet).fleet
     run.admit_writers(store, single=single_writer)
-    heard, witness = _hear(run, queue, wait), ReportWitness(store, declared, run.now_us)
+    heard, witness, warnings = _hear(run, queue, wait), ReportWitness(store, declared, run.now_us), list[str]()
     summary = take_in(
-        store, Lake(store.uri), declared, run.now_us, run.console.progress, first=heard.keys, witness=witness
+        store,
+        Lake(store.uri),
+        declared,
+        run.now_us,
+        run.console.progress,
+        first=heard.keys,
+        witness=witness,
+        warn=warnings.append,
+        full_listing=full_listing,
     )
     seen = witness.testimony
     run.console.end_stage()
     for fault in filter(None, [*heard.faults, heard.forget()]):
         run.console.say(fault)
-    for warning in seen.warnings:
+    warnings = [*few(warnings), *seen.warnings]
+    for warning in warnings:
         run.console.say(f"WARNING {warning}")
     metrics = _write_metrics(run, fleet, seen)
+    told = [f"{len(heard.messages):,} messages told of {len(heard.keys):,} objects"] if queue else []
+    report = ["", f"report {store.uri}/{seen.page_key}", *headlines(seen.report)] if seen.report else []
+    notices = {"messages": len(heard.messages), "hints": len(heard.keys), "faults": len(heard.faults)} if queue else {}
+    payload = {"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary), **notices}
+    return Outcome(
+        {**payload, "report": seen.key, "metrics": metrics, "warnings": warnings},
+        [*told, *account(fleet, summary), *report],
+    )
+
+
+def few(sentences: list[str], most: int = 10) -> list[str]:
+    """The first of many sentences of one kind, and how many there are beyond.
+
+    Example:
+        >>> few(["a", "b", "c"], most=2)
+        ['a', 'b', '1 more like these']
+    """
+    left = len(sentences) - most
+    return [*sentences[:most], f"{left:,} more like these"] if left > 0 else sentences
+
+
+def account(fleet: str, summary: "IngestSummary") -> list[str]:
+    """A run in a few lines; what hardly ever happens is only told when it did."""
     rejected = summary.quarantined + summary.unreadable
-    lines = [
-        *([f"{len(heard.messages):,} messages told of {len(heard.keys):,} objects"] if queue else []),
+    return [
         f"{summary.objects:,} new objects in {summary.batches} batches",
         f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
         f"{summary.superseded:,} superseded; {summary.replaced:,} rows went, {summary.restored:,} came back",
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
-        *(["", f"report {store.uri}/{seen.page_key}", *headlines(seen.report)] if seen.report else []),
+        *([f"{summary.damaged:,} objects came damaged; the next run tries again"] if summary.damaged else []),
+        *([f"{summary.excluded:,} objects excluded by the mapping"] if summary.excluded else []),
     ]
-    notices = {"messages": len(heard.messages), "hints": len(heard.keys), "faults": len(heard.faults)} if queue else {}
-    payload = {"fleet": fleet, "store": store.uri, **dataclasses.asdict(summary), **notices}
-    return Outcome({**payload, "report": seen.key, "metrics": metrics, "warnings": list(seen.warnings)}, lines)
 
 
 def _hear(run: Run, queue: str | None, wait: float) -> "Heard":

@@ -12,7 +12,9 @@ stands in `pipelines.tables`.
 
     engine.py      the table engine's errors in our words
     view.py        reading one version of a table
-    table.py       a table, and committing on top of one version
+    actions.py     what the engine is told of files and rows
+    snapshot.py    committing on top of one version
+    table.py       a table, whether or not it has been written yet
     compaction.py  many small files become few
     stock.py       what a table holds
     upkeep.py      compaction, checkpoint and vacuum of a table, once a day
@@ -28,7 +30,8 @@ from features.schema import Fleet
 from pipelines import tables
 from pipelines.errors import SettingsError
 from pipelines.lake.compaction import CROWDED, compact
-from pipelines.lake.table import Snapshot, Table
+from pipelines.lake.snapshot import Snapshot
+from pipelines.lake.table import Table
 from pipelines.settings import storage_options
 
 __all__ = ["CROWDED", "Lake", "Snapshot", "Table", "compact"]

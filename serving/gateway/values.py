@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from features.mapping import NULL_TEXTS, offset_us
+from features.mapping import NULL_TEXTS
 from features.schema import Reason
+from features.zone import offset_us
 
 _FACTORS = {"ms": 1000, "us": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

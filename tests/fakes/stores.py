@@ -1,10 +1,11 @@
 """Stores for tests: small true implementations of the port, without a disk."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from serving.errors import MissingObjectError, StoreUnreachableError
-from serving.store import Entry, Fetched, Level, check_key
+from serving.errors import DamagedObjectError, MissingObjectError, StoreUnreachableError
+from serving.store import Entry, Fetched, FolderStore, Level, check_key
 
 
 class MemoryStore:
@@ -86,6 +87,43 @@ class MemoryStore:
 
 def _entry(key: str, data: bytes, write: int) -> Entry:
     return Entry(key, len(data), f"{write:x}", write)
+
+
+class Lying(MemoryStore):
+    """A store that has lost the true bytes of some objects, and notices when it is asked for them."""
+
+    def __init__(self, objects: dict[str, bytes] | None = None, lies: Iterable[str] = ()) -> None:
+        super().__init__(objects)
+        self.lies = set(lies)
+
+    def fetch(self, key: str) -> Fetched:
+        return _honest(self, key, super().fetch(key))
+
+
+class ServedFolder(FolderStore):
+    """A folder behind an address, so that it counts as remote; tells what it was asked, and may lie like `Lying`."""
+
+    endpoint = "http://plant.example"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.lies: set[str] = set()
+        self.fetched: list[str] = []
+        self.listed: list[str] = []
+
+    def fetch(self, key: str) -> Fetched:
+        self.fetched.append(key)
+        return _honest(self, key, super().fetch(key))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        self.listed.append(prefix + after.removeprefix(prefix))
+        return super().list(prefix, after)
+
+
+def _honest(store: Lying | ServedFolder, key: str, found: Fetched) -> Fetched:
+    if key in store.lies:
+        raise DamagedObjectError("an object arrived damaged", where=f"{key} in {store.uri}")
+    return found
 
 
 class RacyStore(MemoryStore):

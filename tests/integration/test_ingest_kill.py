@@ -23,11 +23,11 @@ from tests.fakes.s3 import BUCKET, s3_server
 PROGRAM = """
 import sys
 from features.errors import TidemillError
-from pipelines import ingest, materialize
+from pipelines import batches, ingest, materialize
 from pipelines.lake import Lake
 from serving.store import open_store
 from tests.fakes.fleets import FAN_FEATURES, FANS, NOON_US, DAY_US
-ingest._BATCH_OBJECTS = 4  # many commits, many places to be killed at
+batches._BATCH_OBJECTS = 4  # many commits, many places to be killed at
 store = open_store(sys.argv[1])
 lake = Lake(store.uri)
 tell = lambda *step: print(*step, flush=True)

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from features.errors import TidemillError
-from pipelines import ingest as module
+from pipelines import batches as module
 from pipelines.errors import IngestRunningError
 from pipelines.ingest import ingest
 from pipelines.lake import Lake

@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from pathlib import Path
 from botocore.retries import standard
 from features.errors import TidemillError
-from pipelines import ingest
+from pipelines import batches, ingest
 from pipelines.lake import Lake
 from serving.s3 import connection
 from serving.store import open_store
@@ -45,7 +45,7 @@ uri, server, rows, rejected = sys.argv[1:]
 connection.READ_S = 0.6
 standard.ExponentialBackoff._DEFAULT_BACKOFF_CONFIG = dict.fromkeys(
     standard.ExponentialBackoff._DEFAULT_BACKOFF_CONFIG, 0.02)  # nobody is helped by waiting here
-ingest._BATCH_OBJECTS = 16
+batches._BATCH_OBJECTS = 16
 store = open_store(uri)
 for run in range(1, 200):
     try:

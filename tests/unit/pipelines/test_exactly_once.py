@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import ingest as module
+from pipelines import batches as module
 from pipelines.ingest import IngestSummary
 from tests.fakes.copies import believed, stored
 from tests.fakes.fleets import DAY_US, FANS, HOUR_US, MINUTE_US, NOON_US, Plant, reading

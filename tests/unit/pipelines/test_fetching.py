@@ -3,17 +3,19 @@ import time
 
 import pytest
 
-from pipelines.fetching import fetched
-from serving.errors import StoreUnreachableError
+from pipelines.fetching import DISK, REMOTE, Manner, fetched
+from serving.errors import DamagedObjectError, MissingObjectError, StoreUnreachableError
 from serving.store import Entry, Fetched
-from tests.fakes.stores import MemoryStore
+from tests.fakes.stores import Lying, MemoryStore
 
 
 class Counting(MemoryStore):
     """Tells how many bytes were read that nobody took yet, and how many readers there were at once."""
 
-    def __init__(self, objects: dict[str, bytes]) -> None:
+    def __init__(self, objects: dict[str, bytes], *, endpoint: bool = False) -> None:
         super().__init__(objects)
+        if endpoint:
+            self.endpoint = "http://plant.example"
         self.guard = threading.Lock()
         self.ahead = self.most_ahead = self.reading = self.most_reading = 0
 
@@ -33,8 +35,8 @@ class Counting(MemoryStore):
 def test_objects_come_in_order_several_at_a_time_and_a_bounded_number_of_bytes_ahead():
     store = Counting({f"{number:03d}": b"x" * 1000 for number in range(100)})
     seen = []
-    for source, found in fetched(store, list(store.list("")), threads=8, most_bytes=10_000):
-        assert found is not None
+    for source, found in fetched(store, list(store.list("")), Manner(8, 10_000, 32)):
+        assert isinstance(found, Fetched)
         seen.append(source.key)
         with store.guard:
             store.ahead -= len(found.data)
@@ -45,14 +47,24 @@ def test_objects_come_in_order_several_at_a_time_and_a_bounded_number_of_bytes_a
 
 def test_an_object_larger_than_the_bound_is_read_alone():
     store = Counting({"a": b"x" * 10, "b": b"x" * 1000, "c": b"x" * 10})
-    sizes = [len(found.data) for _, found in fetched(store, list(store.list("")), most_bytes=100) if found]
+    read = fetched(store, list(store.list("")), Manner(4, 100, 32))
+    sizes = [len(found.data) for _, found in read if isinstance(found, Fetched)]
     assert sizes == [10, 1000, 10]
 
 
-def test_an_object_that_is_gone_is_none():
-    store = MemoryStore({"a": b"1"})
-    sources = [Entry("a", 1, "", 0), Entry("gone", 1, "", 0)]
-    assert [found and found.data for _, found in fetched(store, sources)] == [b"1", None]
+def test_an_error_that_concerns_one_object_alone_stands_in_its_place():
+    store = Lying({"a": b"1", "b": b"2", "c": b"3"}, lies={"b"})
+    sources = [Entry(key, 1, "", 0) for key in ("a", "b", "gone", "c")]
+    found = dict(fetched(store, sources))
+    assert [type(each) for each in found.values()] == [Fetched, DamagedObjectError, MissingObjectError, Fetched]
+
+
+def test_a_service_is_asked_for_many_single_objects_and_a_disk_for_a_few_runs_of_them():
+    objects = {f"{number:04d}": b"x" * 100 for number in range(300)}
+    disk, service = Counting(objects), Counting(objects, endpoint=True)
+    for store in (disk, service):
+        assert len(list(fetched(store, list(store.list(""))))) == 300
+    assert disk.most_reading <= DISK.threads < service.most_reading <= REMOTE.threads
 
 
 def test_a_store_that_fails_ends_it_with_its_error():

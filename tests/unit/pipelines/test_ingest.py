@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import ingest as module
+from pipelines import batches as module
 from pipelines.errors import IngestRunningError, LedgerError, NothingStoredError
 from pipelines.ingest import IngestSummary, ingest
 from pipelines.lake import Snapshot
@@ -27,7 +27,9 @@ def plant(tmp_path: Path) -> Plant:
 
 
 def test_a_store_without_raw_objects_says_what_to_do(plant):
-    with pytest.raises(NothingStoredError, match=r"nothing under raw/fans/.*tidemill simulate fans"):
+    with pytest.raises(
+        NothingStoredError, match=r"nothing under raw/fans/.*below raw/fans/telemetry/, or see tidemill import"
+    ):
         plant.ingest()
 
 

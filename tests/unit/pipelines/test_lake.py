@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from features.catalog import load
 from features.schema import Fleet, Signal
@@ -16,6 +17,7 @@ from pipelines import tables
 from pipelines.errors import CommitConflictError, LakeError, SettingsError, TableMissingError
 from pipelines.lake import Lake, Table, compact
 from pipelines.lake.compaction import Compacted
+from pipelines.lake.engine import translated
 
 HOUR = timedelta(hours=1)
 FLEET = Fleet("vans", "", (Signal("speed", "km/h", 0, 130),), HOUR, HOUR, HOUR, HOUR)
@@ -265,3 +267,13 @@ def test_panes_are_shared_by_feature_sets_only_when_they_are_the_same_panes():
     assert tables.panes(pumps).path == tables.panes(fewer).path
     assert tables.panes(pumps).path != tables.panes(longer).path
     assert tables.features(pumps).path != tables.features(fewer).path
+
+
+def test_what_the_engine_says_stands_on_one_line_without_colours():
+    painted = "\x1b[31mNo log entry\x1b[0m\n   for \x1b[1;33mversion 3\x1b[0m 0: <unknown> 1: <unknown>"
+    with pytest.raises(LakeError) as caught, translated("/nowhere"):
+        raise DeltaError(painted)
+    assert caught.value.why == "No log entry for version 3"
+    with pytest.raises(CommitConflictError) as refused, translated("/nowhere"):
+        raise CommitFailedError("\x1b[31mtaken\x1b[0m")
+    assert refused.value.why == "taken"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.listing import Listing, everything
+from pipelines.listing import Listing, everything, note
 from serving.store import Level, Store
 from tests.fakes.stores import MemoryStore
 
@@ -134,3 +134,68 @@ def test_what_looks_like_a_date_and_is_none_is_listed_whole(name):
     look(store)
     store.put(f"{ROOT}{name}/b", b"x")
     assert look(store) == {f"{name}/a", f"{name}/b"}
+
+
+def served(*keys: str) -> RemoteStore:
+    """A store that was listed as a whole when it held these objects."""
+    store = RemoteStore()
+    for key in keys:
+        store.put(ROOT + key, b"x")
+    look(store)
+    return store
+
+
+def test_objects_that_are_named_are_looked_at_wherever_they_lie():
+    store = served("2025/11/24/13/a")
+    for key in ("2015/03/01/00/late", "2015/03/01/00/late-too", "2015/03/01/00/unnamed"):
+        store.put(ROOT + key, b"x")
+    names = {f"{ROOT}2015/03/01/00/late", f"{ROOT}2015/03/01/00/gone", f"{ROOT}2025/11/24/13/a", "raw/others/a"}
+    keys = [entry.key.removeprefix(ROOT) for entry in Listing(store, ROOT, NOW_US).entries(also=names)]
+    assert sorted(set(keys)) == ["2015/03/01/00/late", "2025/11/24/13/a"]
+    assert keys == sorted(keys)
+
+
+def test_a_note_is_followed_until_its_object_was_seen_by_a_run_that_ended():
+    store = served("2025/11/24/13/a")
+    replayed = "2015/03/01/00/replay"
+    note(store, ROOT + replayed)
+    assert replayed not in look(store)  # the note comes before the object
+    store.put(ROOT + replayed, b"x")
+    assert replayed in {entry.key.removeprefix(ROOT) for entry in Listing(store, ROOT, NOW_US).entries()}
+    assert replayed in look(store)  # the run before did not end
+    assert replayed not in look(store)
+    assert list(store.list("ledger/listing/fans/telemetry/")) == []
+
+
+def test_a_full_listing_takes_up_notes_too():
+    store = RemoteStore()
+    note(store, f"{ROOT}2015/03/01/00/replay")
+    store.put(f"{ROOT}2015/03/01/00/replay", b"x")
+    assert look(store) == {"2015/03/01/00/replay"}
+    assert list(store.list("ledger/listing/fans/telemetry/")) == []
+
+
+@pytest.mark.parametrize("newest", ["2025/11/21/13", "dt=2025-11-21", "year=2025/month=09"])
+def test_what_no_clock_writes_to_is_listed_as_a_whole(newest):
+    store = served(f"{newest}/a")
+    store.put(f"{ROOT}2015/03/01/00/backfill", b"x")
+    store.put(f"{ROOT}year=2015/month=01/backfill", b"x")
+    assert look(store) >= {f"{newest}/a", "2015/03/01/00/backfill"}
+
+
+def test_a_folder_for_each_month_is_live_for_the_month():
+    store = served("year=2025/month=11/a", "year=2025/month=09/a")
+    assert look(store) == {"year=2025/month=11/a"}
+
+
+def test_a_note_that_another_run_has_just_followed_stops_nobody():
+    class Rival(RemoteStore):
+        def get(self, key: str) -> bytes:
+            if key.endswith(".txt"):
+                self.delete(key)
+            return super().get(key)
+
+    store = Rival()
+    store.put(f"{ROOT}2025/11/24/13/a", b"x")
+    note(store, f"{ROOT}2025/11/24/13/a")
+    assert look(store) == {"2025/11/24/13/a"}

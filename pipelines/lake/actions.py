@@ -1,0 +1,74 @@
+"""What the table engine is told of files and rows: how they are written, what is added, removed and counted."""
+
+import json
+from collections.abc import Collection, Sequence
+
+import pyarrow as pa
+from deltalake import ColumnProperties, Transaction, WriterProperties
+from deltalake.transaction import AddAction, RemoveAction
+
+from pipelines.datafile import DataFile
+from pipelines.tables import Layout
+
+# Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
+# threads read and sum up a day in two thirds of the memory that groups of a million take. Values of a sensor repeat,
+# and a quarter MiB of dictionary holds 32,768 of them; beyond that looking up costs more than it saves, in time and in
+# size. Times do not repeat, but the steps between them are small numbers.
+_MEASURED = WriterProperties(
+    compression="ZSTD",
+    compression_level=1,
+    max_row_group_size=2**18,
+    data_page_row_count_limit=2**16,
+    dictionary_page_size_limit=2**18,
+    column_properties={
+        name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
+        for name in ("time", "received", "known_at")
+    },
+)
+# Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.
+_COMPUTED = WriterProperties(
+    compression="LZ4_RAW",
+    default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
+    column_properties={
+        name: ColumnProperties(dictionary_enabled=True, statistics_enabled="CHUNK")
+        for name in ("device", "start", "end", "first", "last")
+    },
+)
+
+
+def writer_properties(layout: Layout) -> WriterProperties:
+    """How the files of a table are written."""
+    return _COMPUTED if layout.computed else _MEASURED
+
+
+def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows with the columns of a schema; a column that is left out is null."""
+    given = set(rows.column_names)
+    columns = [rows[f.name].cast(f.type) if f.name in given else pa.nulls(len(rows), f.type) for f in schema]
+    return pa.table(columns, schema=schema)
+
+
+def counted(named: Collection[tuple[str, int]]) -> list[Transaction]:
+    """Writers and their numbers."""
+    return [Transaction(*each) for each in named]
+
+
+def add_action(file: DataFile, *, data_change: bool = True) -> AddAction:
+    """A file comes into the table."""
+    lows, highs = ({n: v for n, v in ends.items() if v is not None} for ends in (file.lows, file.highs))
+    statistics = {"numRecords": file.rows, "minValues": lows, "maxValues": highs}
+    return AddAction(
+        file.path, file.size, _partition(file), file.modified_ms, data_change=data_change, stats=json.dumps(statistics)
+    )
+
+
+def remove_actions(files: Sequence[DataFile], now_us: int, *, data_change: bool) -> list[RemoveAction]:
+    """Files go out of the table."""
+    return [
+        RemoveAction(file.path, data_change, now_us // 1000, size=file.size, partition_values=_partition(file))
+        for file in files
+    ]
+
+
+def _partition(file: DataFile) -> dict[str, str | None]:
+    return {"date": file.date} if file.date else {}

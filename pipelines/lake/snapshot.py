@@ -1,0 +1,228 @@
+"""One version of a table, to read from or to commit on top of."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+
+from pipelines.datafile import DataFile
+from pipelines.durability import sync_commit
+from pipelines.errors import CommitConflictError
+from pipelines.lake.actions import add_action, completed, counted, remove_actions, writer_properties
+from pipelines.lake.engine import conflict, translated
+from pipelines.lake.view import View
+from pipelines.tables import Layout
+
+# `pipelines.lake.upkeep` alone removes entries, and first makes the checkpoint durable that stands in for them.
+KEEP_LOG = {"delta.enableExpiredLogCleanup": "false"}
+
+
+class Snapshot(View):
+    """One version of a table: read from it, or commit on top of it.
+
+    After a commit the snapshot is used up; open the table again, or go on with `renewed`.
+
+    Args:
+        uri: Where the table lies.
+        layout: Its columns and how its files are cut.
+        delta: The version, as the engine holds it.
+        reopen: Opens the table at its newest version.
+    """
+
+    def __init__(self, uri: str, layout: Layout, delta: DeltaTable, reopen: Callable[[], "Snapshot"]) -> None:
+        super().__init__(uri, layout, delta)
+        self._reopen = reopen
+
+    def renewed(self) -> "Snapshot":
+        """The table right after the latest commit of this snapshot, which the engine knows without looking again."""
+        return Snapshot(self._uri, self._layout, self._delta, self._reopen)
+
+    def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
+        """Add rows in one commit; without rows the commit still counts the transaction.
+
+        Args:
+            rows: The rows, columns as in the schema; a column that is left out is null.
+            transaction: The writer and its number, greater than that of its latest commit.
+            metadata: Kept with the commit and shown by `history`.
+
+        Returns:
+            The version this made.
+
+        Raises:
+            CommitConflictError: This writer's number is taken, or another commit got in the way.
+        """
+        return self._write(rows, (transaction,), metadata, mode="append")
+
+    def replace(
+        self,
+        rows: pa.Table,
+        dates: Collection[str] | None,
+        *,
+        transactions: Collection[tuple[str, int]] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put these rows in place of all rows of these dates, or of all rows there are, in one commit; see `append`."""
+        if dates is None:
+            return self._write(rows, transactions, metadata, mode="overwrite")
+        if not dates:
+            return self._write(rows.slice(0, 0), transactions, metadata, mode="append")
+        listed = ", ".join(f"'{date}'" for date in sorted(dates))
+        predicate = f"date IN ({listed})"
+        return self._write(rows, transactions, metadata, fenced=dates, mode="overwrite", predicate=predicate)
+
+    def adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], *, transactions: Collection[tuple[str, int]] = ()
+    ) -> int:
+        """Put files that lie in the table's folder in place of all files of these dates, in one commit.
+
+        Commits on other dates that come in between do not get in the way.
+
+        Args:
+            files: The new files, of these dates only.
+            dates: The dates.
+            transactions: Writers and their numbers, as in `append`.
+
+        Returns:
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Since this snapshot was opened, another commit changed one of these dates or took one
+                of the numbers.
+        """
+        snapshot = self
+        while True:
+            try:
+                return snapshot._adopt(files, dates, transactions)
+            except CommitConflictError:
+                newer = self._reopen()
+                same = newer.files(dates) == self.files(dates)
+                free = all(number > newer.transaction(writer) for writer, number in transactions)
+                if newer.version == snapshot.version or not (same and free):
+                    raise
+                snapshot = newer
+
+    def _adopt(
+        self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
+    ) -> int:
+        _refuse_taken(self, self._uri, transactions)
+        return self._take_over(
+            [add_action(file) for file in files],
+            mode="overwrite" if dates else "append",
+            partition_filters=[("date", "in", sorted(dates))] if dates else None,
+            transactions=[*self._fence(dates), *counted(transactions)],
+        )
+
+    def exchange(
+        self,
+        removed: Sequence[DataFile],
+        added: Sequence[DataFile],
+        now_us: int,
+        *,
+        transaction: tuple[str, int],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put files in place of others, in one commit; the rows are not the same ones. See `swap` and `append`."""
+        _refuse_taken(self, self._uri, [transaction])
+        return self._take_over(
+            [*(add_action(file) for file in added), *remove_actions(removed, now_us, data_change=True)],
+            mode="append",
+            transactions=[*self._fence({file.date for file in removed}), Transaction(*transaction)],
+            metadata=metadata,
+        )
+
+    def _take_over(
+        self,
+        actions: list[Any],
+        *,
+        transactions: list[Transaction],
+        metadata: Mapping[str, Any] | None = None,
+        **mode: Any,
+    ) -> int:
+        """Commit files that are there already; return the newest version, durable."""
+        with translated(self._uri):
+            self._delta.create_write_transaction(
+                actions,
+                schema=self._delta.schema(),
+                partition_by=["date"] if self._layout.partitioned else None,
+                commit_properties=CommitProperties(custom_metadata=dict(metadata or {}), app_transactions=transactions),
+                **mode,
+            )
+            self._delta.update_incremental()
+        newest: int = self._delta.version()
+        for version in range(self.version + 1, newest + 1):  # ours, and those the engine let pass before it
+            sync_commit(self._uri, version)
+        return newest
+
+    def _fence(self, dates: Collection[str]) -> list[Transaction]:
+        """Of two commits that replace a date, the engine refuses the second by these, even where the date was empty."""
+        return [Transaction(f"replace:{date}", self.version + 1) for date in sorted(dates)]
+
+    def add_columns(self, fields: Sequence[pa.Field]) -> None:
+        """Widen the table; older rows have no value there."""
+        added = Schema.from_arrow(pa.schema(fields)).fields
+        with translated(self._uri):
+            self._delta.alter.add_columns(added)
+        sync_commit(self._uri, self._delta.version())
+
+    def keep_log_entries(self) -> None:
+        """Have the engine remove no log entries by itself, see `removes_log_entries`."""
+        with translated(self._uri):
+            self._delta.alter.set_table_properties(dict(KEEP_LOG))
+        sync_commit(self._uri, self._delta.version())
+
+    def swap(self, removed: Sequence[DataFile], added: Sequence[DataFile], now_us: int) -> int:
+        """Put files in place of files that hold the same rows in another order or cut; see `pipelines.lake.compaction`.
+
+        Rows that others append in between stay. What replaces one of these dates as a whole does not go together with
+        this: of the two, the second is refused. The engine itself would take both and hold the rows twice.
+
+        Args:
+            removed: Files of this version.
+            added: Files that lie in the table's folder, of the same dates.
+            now_us: The clock, UTC microseconds: from now on the removed files wait for `pipelines.lake.upkeep`.
+
+        Returns:
+            The version of the table, with this commit in it.
+
+        Raises:
+            CommitConflictError: Another commit has put others in place of some of these files.
+        """
+        gone = remove_actions(removed, now_us, data_change=False)
+        return self._take_over(
+            [*(add_action(file, data_change=False) for file in added), *gone],
+            mode="append",
+            transactions=self._fence({file.date for file in removed}),
+        )
+
+    def _write(
+        self,
+        rows: pa.Table,
+        transactions: Collection[tuple[str, int]],
+        metadata: Mapping[str, Any] | None,
+        fenced: Collection[str] = (),
+        **mode: str,
+    ) -> int:
+        _refuse_taken(self, self._uri, transactions)
+        properties = CommitProperties(
+            custom_metadata=dict(metadata or {}),
+            app_transactions=[*self._fence(fenced), *counted(transactions)] or None,
+        )
+        with translated(self._uri):
+            write_deltalake(
+                self._delta,
+                completed(rows, self._layout.schema),
+                writer_properties=writer_properties(self._layout),
+                commit_properties=properties,
+                **mode,
+            )
+        version: int = self._delta.version()
+        sync_commit(self._uri, version)
+        return version
+
+
+def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[str, int]]) -> None:
+    """The engine itself refuses a number only when it is committed between opening and committing."""
+    for writer, number in transactions:
+        if number <= snapshot.transaction(writer):
+            raise conflict(uri, f"{writer} has already committed number {number}")
