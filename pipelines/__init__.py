@@ -24,7 +24,7 @@ Rooms, from the door inwards:
     probing                                         the first look at an object, and a draft of its mapping
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
     ingest reading streams ledger                   each object once
-    unique merge amend withdrawn                    each reading once, whatever is written again
+    unique compose merge former amend withdrawn     each reading once, whatever is written again, in one record or many
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them

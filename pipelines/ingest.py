@@ -36,8 +36,9 @@ import pyarrow as pa
 from features.schema import Fleet
 from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
+from pipelines.former import Former
 from pipelines.lake import CROWDED, Lake, Snapshot, compact
-from pipelines.ledger import Intent, Ledger, Outcome, Past, Place, Source
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
 from pipelines.listing import everything
 from pipelines.quarantine import Rejected
 from pipelines.reading import Reader
@@ -63,7 +64,7 @@ class IngestSummary:
 
     Attributes:
         objects: Raw objects that were read.
-        accepted: Readings that are rows of the table now.
+        accepted: Readings that are rows of the table now, or gave one a value that it lacked.
         duplicates: Readings and events that were there already, or came twice.
         late: Accepted readings that arrived later than the fleet expects.
         quarantined: Records that were rejected.
@@ -72,6 +73,7 @@ class IngestSummary:
         batches: Commits.
         records: Records that were read: those that are quarantined, accepted, duplicates, superseded or events.
         superseded: Readings that say something else than the one that is believed.
+        joined: Accepted readings that share a row with another one of their batch.
         replaced: Rows that went out of the table.
         restored: Rows that came into it from objects of earlier batches, because what was believed before them is gone.
     """
@@ -86,6 +88,7 @@ class IngestSummary:
     batches: int = 0
     records: int = 0
     superseded: int = 0
+    joined: int = 0
     replaced: int = 0
     restored: int = 0
 
@@ -246,10 +249,10 @@ class _Run:
             "reasons": dict(Counter(line.reason for line in found.rejects)),
             "planned_at_us": intent.planned_at_us,
         }
-        heirs = self._heirs(intent, found.refused)
+        former = self._former(intent, found.refused)
         search = reader.search(self._past, {source.key for source in intent.objects}, self._now_us)
         outcome = self._commit(
-            snapshot, Intake(intent.seq, found.rows, told, found.clocks, heirs, search, self._now_us)
+            snapshot, Intake(intent.seq, found.rows, told, found.clocks, former, search, self._now_us)
         )
         self._past.add(intent, found.grown, outcome.hidden)
         self._ledger.finish(intent.seq, Outcome({**told, **outcome.counts}, outcome.hidden), self._past)
@@ -259,19 +262,18 @@ class _Run:
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return IngestSummary(batches=1, **counts, **outcome.counts)
 
-    def _heirs(self, intent: Intent, refused: Collection[str]) -> dict[Place, int]:
-        """Where the rows come from that objects gave before they were written again.
+    def _former(self, intent: Intent, refused: Collection[str]) -> Former:
+        """What objects gave before they were written again.
 
         What an object gave that is gone now, or cannot be read any more, stays: it may be the only copy.
         """
         if not self._stream.replaces:
-            return {}
-        return {
-            place: position
-            for position, source in enumerate(intent.objects)
-            for place in self._past.places(source.key)
-            if source.key not in refused
-        }
+            return Former()
+        read = [(at, source.key) for at, source in enumerate(intent.objects) if source.key not in refused]
+        heirs = {place: position for position, key in read for place in self._past.places(key)}
+        known = (self._past.objects.get(key) for _, key in read)
+        spans = {each.hidden for each in known if each and each.hidden[0] <= each.hidden[1]}
+        return Former(heirs, sorted(spans))
 
     def _opened(self) -> Snapshot:
         """The table; opening it takes as long as a small commit, so what was opened to look is used once."""

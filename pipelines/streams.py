@@ -13,8 +13,9 @@ from pipelines import events
 from pipelines.amend import amend
 from pipelines.errors import CommitConflictError
 from pipelines.formats import decode_all
+from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.ledger import Outcome, Place
+from pipelines.ledger import Outcome
 from pipelines.merge import Batch, Merged, Search, merge
 from pipelines.records import UNSEQUENCED, RawObject, Reject
 from pipelines.unique import Rule, date_names
@@ -30,7 +31,7 @@ class Intake:
         rows: What `Stream.read` gave, ``object`` being the position in the intent.
         counts: What is known of it, kept with the commit.
         clocks: When records without a stamp were received, for each object of the intent, UTC microseconds.
-        heirs: Places of former versions of its objects, and the position of the object in the intent.
+        former: Former versions of its objects.
         search: Finds copies of readings in other objects.
         now_us: The clock, UTC microseconds.
     """
@@ -39,7 +40,7 @@ class Intake:
     rows: Sequence[pa.Table]
     counts: Mapping[str, object]
     clocks: NDArray[np.int64]
-    heirs: Mapping[Place, int]
+    former: Former
     search: Search
     now_us: int
 
@@ -112,7 +113,7 @@ class TelemetryStream:
         rows = rows.append_column("batch", pa.array(np.full(len(rows), intake.seq)))
         rows = rows.select(self.table.layout.schema.names).cast(self.table.layout.schema)
         rule = Rule.of(self._fleet)
-        merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.heirs), rule, intake.search)
+        merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.former), rule, intake.search)
         counts = merged.counts | {"late": self._late(merged.added, intake.seq)}
         number, metadata = (self.writer, intake.seq), {"ingest": {**intake.counts, **counts}}
         if not len(merged.removed):

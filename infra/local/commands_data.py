@@ -103,6 +103,7 @@ def ingest(run: Run, fleet: str, *, queue: str | None, wait: float, single_write
         f"{summary.objects:,} new objects in {summary.batches} batches",
         f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
         f"{summary.superseded:,} superseded; {summary.replaced:,} rows went, {summary.restored:,} came back",
+        *([f"{summary.joined:,} of the accepted share a row with another record"] if summary.joined else []),
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),
