@@ -38,7 +38,7 @@ from pipelines import quarantine
 from pipelines.errors import CommitConflictError, IngestRunningError, NothingStoredError
 from pipelines.former import Former
 from pipelines.lake import CROWDED, Lake, Snapshot, compact
-from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Source, spans_of
 from pipelines.listing import everything
 from pipelines.quarantine import Rejected
 from pipelines.reading import Reader
@@ -218,6 +218,7 @@ class _Run:
             counts = commit.get("ingest", {})
             if counts.get("seq") == reached:
                 self._ledger.finish_late(reached, counts)
+                self._past.hide(spans_of(counts.get("moved")) or {})
                 return
 
     def _fresh(self) -> Iterator[Source]:

@@ -15,7 +15,7 @@ from pipelines.errors import CommitConflictError
 from pipelines.formats import decode_all
 from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.ledger import Outcome
+from pipelines.ledger import Outcome, told_apart
 from pipelines.merge import Batch, Merged, Search, merge
 from pipelines.records import UNSEQUENCED, RawObject, Reject
 from pipelines.unique import Rule, date_names
@@ -115,7 +115,9 @@ class TelemetryStream:
         rule = Rule.of(self._fleet)
         merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.former), rule, intake.search)
         counts = merged.counts | {"late": self._late(merged.added, intake.seq)}
-        number, metadata = (self.writer, intake.seq), {"ingest": {**intake.counts, **counts}}
+        moved = told_apart(merged.hidden, intake.seq)
+        told = {**intake.counts, **counts, **({"moved": moved} if moved else {})}
+        number, metadata = (self.writer, intake.seq), {"ingest": told}
         if not len(merged.removed):
             snapshot.append(merged.added, transaction=number, metadata=metadata)
         else:

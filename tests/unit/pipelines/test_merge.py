@@ -126,3 +126,17 @@ def test_an_object_of_unstamped_parts_that_grows_leaves_their_rows_alone(tmp_pat
     os.utime(Path(plant.store.uri) / key, ns=(moment * 1000, moment * 1000))
     done = plant.ingest(moment + DAY_US)
     assert (done.accepted, done.replaced, done.duplicates) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("runs_between", [0, 1])
+def test_a_part_is_found_again_when_the_run_that_put_it_in_was_killed_behind_its_commit(tmp_path, runs_between):
+    plant = Plant(tmp_path)
+    for name, signal in (("x", "speed"), ("y", "current")):
+        measurements(plant, (signal, 7.0), name=name)
+        plant.ingest()
+    plant.store.delete("ledger/objects/fans/00000002.done.json")
+    for _ in range(runs_between):
+        plant.ingest()
+    plant.write([reading("b", NOON_US, received_us=NOON_US)], name="y")
+    plant.ingest()
+    assert [each["speed"] for each in plant.rows().to_pylist()] == [7.0, 1000.0]
