@@ -28,6 +28,8 @@ _CURES: Mapping[str, str] = {
     Reason.WRONG_TYPE: "correct the writer: a reading is a number; then purge",
     Reason.BURST_LENGTH: "correct the writer or the declared burst, then replay",
     Reason.BURST_GAPS: "correct the writer: a burst is whole; then purge",
+    Reason.UNKNOWN_DEVICE: "if the device belongs to the fleet, add it to devices in the catalog entry, then replay",
+    Reason.MISSING_SIGNAL: "if records may lack the signal, declare required=False in the catalog entry, then replay",
 }
 
 

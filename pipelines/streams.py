@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.schema import MICROSECOND, Fleet
+from features.schema import MICROSECOND, Fleet, Reason
 from pipelines import events
 from pipelines.amend import amend
 from pipelines.errors import CommitConflictError
@@ -95,6 +95,9 @@ class TelemetryStream:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
         decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
+        if self._fleet.keep is not None:  # what upkeep has removed does not come back, one reading without the others
+            outlived = decoded.times < clock_us - self._fleet.keep // MICROSECOND
+            decoded = decoded.reject(outlived * np.uint8(Reason.TOO_OLD.number))
         clocks = np.array([raw.received_us(clock_us) for raw in objects], np.int64)
         judged = believe(self._fleet, decoded, clocks[decoded.sources])
         sequence = pa.array(judged.sequence, mask=judged.sequence == UNSEQUENCED)
