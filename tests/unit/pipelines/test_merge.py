@@ -97,7 +97,7 @@ def test_a_stored_row_is_completed_and_belongs_to_the_batch_that_completed_it(tm
 def test_completing_a_row_reads_no_object_again(tmp_path, monkeypatch):
     plant = Plant(tmp_path)
     for signal in ("speed", "current"):
-        measurements(plant, (signal, 7.0))
+        measurements(plant, (signal, 7.0), (signal, 7.0))
         monkeypatch.setattr(Reader, "_copies", lambda *_: pytest.fail("an object is read again"))
         plant.ingest()
     assert row(plant)["ordinal"] is None
