@@ -75,6 +75,7 @@ class IngestSummary:
         superseded: Readings that say something else than the one that is believed.
         joined: Accepted readings that share a row with another one of their batch.
         replaced: Rows that went out of the table.
+        excluded: Objects that the mapping passes over, as far as there was something new beside them.
         restored: Rows that came into it from objects of earlier batches, because what was believed before them is gone.
     """
 
@@ -89,6 +90,7 @@ class IngestSummary:
     records: int = 0
     superseded: int = 0
     joined: int = 0
+    excluded: int = 0
     replaced: int = 0
     restored: int = 0
 
@@ -184,6 +186,7 @@ class _Run:
         self._most_bytes = _FIRST_BYTES
         self._done = 0
         self._total = 0
+        self._excluded = 0
         self.crowded = False
         """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
@@ -225,7 +228,11 @@ class _Run:
         """The objects that were not ingested as they are now, each key once however often it is listed."""
         last = ""
         for entry in everything(self._store, self._stream.prefix):
-            if entry.key != last and self._past.is_new(entry.key, entry.etag):
+            if entry.key == last:
+                continue
+            if not self._stream.selects(entry.key):
+                self._excluded += 1
+            elif self._past.is_new(entry.key, entry.etag):
                 yield Source(entry.key, entry.etag, entry.size, entry.modified_us)
             last = entry.key
 
@@ -243,7 +250,9 @@ class _Run:
             "records": sum(map(len, found.rows)) + quarantined,
             "quarantined": quarantined,
             "unreadable": whole,
+            "excluded": self._excluded,
         }
+        self._excluded = 0  # told with the first batch behind the listing
         told = {
             "seq": intent.seq,
             **counts,

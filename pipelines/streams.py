@@ -67,6 +67,9 @@ class Stream(Protocol):
     def batch_name(self, seq: int) -> str:
         """Name a batch in the quarantine."""
 
+    def selects(self, key: str) -> bool:
+        """Whether an object of this key is read at all."""
+
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Read objects as they are stored; ``clock_us`` is the time of receipt where nothing else is known of it."""
 
@@ -90,6 +93,10 @@ class TelemetryStream:
     def batch_name(self, seq: int) -> str:
         """``00000012``."""
         return f"{seq:08d}"
+
+    def selects(self, key: str) -> bool:
+        """As the fleet's mapping says."""
+        return self._fleet.lies.selects(key)
 
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
         """Decode and judge; the rows lack the date and the number of the batch."""
@@ -164,6 +171,10 @@ class EventStream:
     def batch_name(self, seq: int) -> str:
         """``events-00000012``."""
         return f"events-{seq:08d}"
+
+    def selects(self, key: str) -> bool:  # noqa: ARG002 - the port
+        """All of them."""
+        return True
 
     def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
         """Read the events; they carry their own time of becoming known."""
