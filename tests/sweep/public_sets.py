@@ -1,6 +1,6 @@
 """Every public set in ``$TIDEMILL_DATA``, whole: imported, damaged on its way, ingested, every record accounted for.
 
-Prints a table: what came in is what was accepted, quarantined or a duplicate. As the sets are, nothing is quarantined;
+Prints a table: what came in is what was accepted, quarantined, a duplicate or superseded. As the sets are, nothing is quarantined;
 with faults exactly what was spoilt is. An object without a sound record is one reject; it counts as its lines.
 """
 
@@ -30,7 +30,7 @@ ITEMS: Final[Mapping[str, Callable[[Path], Iterator[Reading | Report]]]] = {
 }
 SEED: Final = 20_261_126
 FAULTS: Final = Faults(late_share=0.02, duplicate_share=0.05, disorder_share=0.05, corrupt_share=0.01, seed=SEED)
-HEADER: Final = ("set", "records in", "accepted", "quarantined", "duplicates", "events", "seconds")
+HEADER: Final = ("set", "records in", "accepted", "quarantined", "duplicates", "superseded", "events", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,14 @@ class Account:
     accepted: int
     quarantined: int
     duplicates: int
+    superseded: int
     events: int
     seconds: float
 
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for."""
-        return self.records == self.accepted + self.quarantined + self.duplicates
+        return self.records == self.accepted + self.quarantined + self.duplicates + self.superseded
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ class Taken:
     def account(self, name: str) -> Account:
         """The row of the table."""
         done = self.ingested
+        copies = done.duplicates, done.superseded
         took = round(self.seconds, 1)
-        return Account(name, self.imported.messages, done.accepted, self.rejected, done.duplicates, done.events, took)
+        return Account(name, self.imported.messages, done.accepted, self.rejected, *copies, done.events, took)
 
 
 def take(
