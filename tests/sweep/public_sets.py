@@ -1,7 +1,8 @@
 """Every public set in ``$TIDEMILL_DATA``, whole: imported, damaged on its way, ingested, every record accounted for.
 
-Prints a table: what came in is what was accepted, quarantined, a duplicate or superseded. As the sets are, nothing is quarantined;
-with faults exactly what was spoilt is. An object without a sound record is one reject; it counts as its lines.
+Prints a table: what came in is what was accepted, quarantined, a duplicate or superseded. As the sets are, nothing is
+quarantined; with faults exactly what was spoilt is. An object without a sound record is one reject; it counts as its
+lines.
 """
 
 import gzip
