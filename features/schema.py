@@ -24,6 +24,7 @@ from features.reason import Reason
 from features.signal import LONGEST, MICROSECOND, WORD, Signal
 
 _FARTHEST_US = 2**62
+_DAY = timedelta(days=1)
 __all__ = [
     "KEYS",
     "MICROSECOND",
@@ -63,6 +64,8 @@ class Fleet:
             grows), or ``"add"`` to them (a writer that uses one key for ever).
         enrol: Whether devices that nobody knew become part of the fleet; otherwise their readings are rejected.
         devices: The devices that are known from the start; needed where ``enrol`` is off.
+        keep: For how long telemetry is kept, by event time; None means for ever. The daily upkeep removes whole dates
+            that are older, and an ingest takes nothing in that is.
 
     Raises:
         FleetError: Names are no words or not unique, a burst names a signal there is not, a duration is negative or
@@ -85,6 +88,7 @@ class Fleet:
     rewritten: Literal["replace", "add"] = "replace"
     enrol: bool = True
     devices: tuple[str, ...] = ()
+    keep: timedelta | None = None
 
     def __post_init__(self) -> None:
         where = f"fleet {self.name}"
@@ -102,6 +106,10 @@ class Fleet:
                     where=where,
                     fix=f"give at least {least} µs and at most a century",
                 )
+        if self.keep is not None and not _DAY <= self.keep <= LONGEST:
+            raise FleetError(
+                f"keep = {self.keep} is no usable duration", where=where, fix="give a day at least, a century at most"
+            )
         self._check_bursts(where)
         self._check_contract(where)
 
@@ -173,6 +181,7 @@ class Fleet:
             "rewritten": self.rewritten,
             "enrol": self.enrol,
             "devices": list(self.devices),
+            **({} if self.keep is None else {"keep_us": self.keep // MICROSECOND}),
         }
 
     @classmethod
@@ -200,6 +209,7 @@ class Fleet:
                 rewritten=document["rewritten"],
                 enrol=bool(document["enrol"]),
                 devices=tuple(str(device) for device in document["devices"]),
+                keep=int(document["keep_us"]) * MICROSECOND if "keep_us" in document else None,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error

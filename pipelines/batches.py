@@ -10,8 +10,9 @@ from pipelines import quarantine
 from pipelines.arrivals import Arrivals
 from pipelines.errors import CommitConflictError, IngestRunningError
 from pipelines.fetching import split
+from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
-from pipelines.ledger import Intent, Ledger, Outcome, Past, Place
+from pipelines.ledger import Intent, Ledger, Outcome, Past, spans_of
 from pipelines.quarantine import Rejected
 from pipelines.reading import Reader
 from pipelines.records import WHOLE
@@ -79,6 +80,7 @@ class Run:
         self._most_bytes = _FIRST_BYTES
         self._done = 0
         self._total = 0
+        self._excluded = 0
         self.crowded = False
         """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
@@ -98,6 +100,7 @@ class Run:
             for intent in left:
                 yield self._carry_out(intent, reader)
             fresh = arrivals.sources(self._past)
+            self._excluded = arrivals.excluded
             self._total += len(fresh)
             seq = max([reached, *self._past.left])
             while fresh:
@@ -118,6 +121,7 @@ class Run:
             counts = commit.get("ingest", {})
             if counts.get("seq") == reached:
                 self._ledger.finish_late(reached, counts)
+                self._past.hide(spans_of(counts.get("moved")) or {})
                 return
 
     def _carry_out(self, intent: Intent, reader: Reader) -> dict[str, int]:
@@ -145,18 +149,20 @@ class Run:
             "reasons": dict(Counter(line.reason for line in found.rejects)),
             "planned_at_us": intent.planned_at_us,
         }
-        heirs = self._heirs(intent, found.refused | {intent.objects[position].key for position in found.damaged})
+        former = self._former(intent, found.refused | {intent.objects[position].key for position in found.damaged})
         search = reader.search(
             self._past, {source.key for source in intent.objects}, self._now_us, self._noting(intent.seq, lost)
         )
         outcome = self._commit(
-            snapshot, Intake(intent.seq, found.rows, told, found.clocks, heirs, search, self._now_us)
+            snapshot, Intake(intent.seq, found.rows, told, found.clocks, former, search, self._now_us)
         )
         counts["damaged"] = told["damaged"] = len(found.damaged) + len(lost)
         self._past.add(intent, [*found.grown, *lost], outcome.hidden)
         self._ledger.finish(intent.seq, Outcome({**told, **outcome.counts}, outcome.hidden), self._past)
         if self._witness:
-            self._witness.batch(self._stream.name, found.rows, found.rejects, {**counts, **outcome.counts})
+            passed, self._excluded = self._excluded, 0  # told with the first batch behind the listing
+            seen = {**counts, **outcome.counts, "excluded": passed}
+            self._witness.batch(self._stream.name, found.rows, found.rejects, seen)
         self._learn(intent, counts["records"])
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return {**counts, **outcome.counts}
@@ -172,19 +178,18 @@ class Run:
 
         return note
 
-    def _heirs(self, intent: Intent, refused: Collection[str]) -> dict[Place, int]:
-        """Where the rows come from that objects gave before they were written again.
+    def _former(self, intent: Intent, refused: Collection[str]) -> Former:
+        """What objects gave before they were written again.
 
         What an object gave that is gone now, or cannot be read any more, stays: it may be the only copy.
         """
         if not self._stream.replaces:
-            return {}
-        return {
-            place: position
-            for position, source in enumerate(intent.objects)
-            for place in self._past.places(source.key)
-            if source.key not in refused
-        }
+            return Former()
+        read = [(at, source.key) for at, source in enumerate(intent.objects) if source.key not in refused]
+        heirs = {place: position for position, key in read for place in self._past.places(key)}
+        known = (self._past.objects.get(key) for _, key in read)
+        spans = {each.hidden for each in known if each and each.hidden[0] <= each.hidden[1]}
+        return Former(heirs, sorted(spans))
 
     def _opened(self) -> Snapshot:
         """The table; opening it takes as long as a small commit, so what was opened to look is used once."""

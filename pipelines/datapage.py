@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from features.schema import Fleet
 from pipelines.findings import COUNTED, headlines, spoken
 from pipelines.pages import render
+
+_CHANGES: Final = {
+    "joined": "Records that share a row with another one",
+    "replaced": "Rows replaced or taken out",
+    "restored": "Rows that came back from objects read before",
+    "excluded": "Objects passed over, as the mapping says",
+}
 
 
 def page(fleet: Fleet, report: Mapping[str, Any]) -> str:
@@ -22,6 +29,8 @@ def page(fleet: Fleet, report: Mapping[str, Any]) -> str:
         "fleet": fleet,
         "signals": {signal.name: signal for signal in fleet.signals},
         "counted": COUNTED,
+        "changed": [(words, report["changed"][name]) for name, words in _CHANGES.items() if report["changed"][name]],
+        "commonest": max((each["share"] for each in report["reasons"]), default=1.0),
         "headlines": headlines(report),
         "slowest": max(report["lateness"]["up_to"].values()),
         "longest": max((each["missing_s"] for each in report["gaps"]["worst"]), default=0.0),

@@ -61,6 +61,22 @@ class Stretches:
         return Stretches(device[fresh], start[fresh], latest[last], pause_us)
 
 
+_NEVER: Final = Stretches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """When devices reported a signal that has an interval of its own.
+
+    Attributes:
+        readings: Values of each device, shape ``(devices,)``.
+        stretches: When each device reported it.
+    """
+
+    readings: NDArray[np.int64]
+    stretches: Stretches
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrivals:
     """Sums over what came in.
@@ -69,11 +85,13 @@ class Arrivals:
         devices: Names, sorted, shape ``(devices,)``.
         readings: Readings of each device, a repeated one of the same batch once.
         stretches: When each device spoke.
+        spoken: The same of each signal that declares its own interval.
         lateness: Readings by how late they came, see ``LATENESS_EDGES_S``; those that came before their time first.
         reasons: Rejects by reason.
         violations: Values below and above the range of each signal, ``(below, above)`` by signal.
         examined: Rejects with a value out of range that ``violations`` were counted in.
         off_grid: Values that are no multiple of the declared step, by signal.
+        stepped: Values of these signals.
         counts: What the ingest counted: accepted, duplicates, late, quarantined and so on.
         first_us: The earliest event time; None without readings.
         last_us: The latest.
@@ -87,6 +105,8 @@ class Arrivals:
     violations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     examined: int = 0
     off_grid: Counter[str] = field(default_factory=Counter)
+    stepped: Counter[str] = field(default_factory=Counter)
+    spoken: Mapping[str, Spoken] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     first_us: int | None = None
     last_us: int | None = None
@@ -103,9 +123,9 @@ def nothing(fleet: Fleet) -> Arrivals:
     return Arrivals(np.zeros(0, np.str_), none, stretches, np.zeros(len(LATENESS_EDGES_S) + 1, np.int64))
 
 
-def pause_us(fleet: Fleet) -> int:
-    """The longest pause between two readings of a device that is no gap."""
-    return int(PAUSE_INTERVALS * (fleet.sampling // MICROSECOND))
+def pause_us(declared: Fleet | Signal) -> int:
+    """The longest pause between two readings of a device that is no gap; 0 where no interval is declared."""
+    return 0 if declared.sampling is None else int(PAUSE_INTERVALS * (declared.sampling // MICROSECOND))
 
 
 def of_batch(
@@ -124,14 +144,17 @@ def of_batch(
     if table is not None and len(table):
         times, received = table["time"].to_numpy(), table["received"].to_numpy()
         names, codes = _coded(table["device"])
-        speaking, stretches = _spoken(codes, times, len(names), pause_us(fleet))
+        speaking = _spoken(codes, times, len(names), pause_us(fleet))
+        off_grid, stepped = _off_grid(fleet, rows)
         found = replace(
             found,
             devices=names,
-            readings=speaking,
-            stretches=stretches,
+            readings=speaking.readings,
+            stretches=speaking.stretches,
+            spoken=_own_rhythms(fleet, rows, codes, times, len(names)),
             lateness=_by_lateness(received - times),
-            off_grid=_off_grid(fleet, rows),
+            off_grid=off_grid,
+            stepped=stepped,
             first_us=int(times.min()),
             last_us=int(times.max()),
         )
@@ -143,23 +166,23 @@ def of_batch(
 def merged(left: Arrivals, right: Arrivals) -> Arrivals:
     """Sum up two."""
     devices = np.unique(np.concatenate([left.devices, right.devices]))
-    readings = np.zeros(len(devices), np.int64)
     places = [np.searchsorted(devices, each.devices).astype(np.int64) for each in (left, right)]
-    for each, place in zip((left, right), places, strict=True):
-        readings[place] += each.readings
+    whole = _added(Spoken(left.readings, left.stretches), Spoken(right.readings, right.stretches), places, len(devices))
     signals = [*left.violations, *(name for name in right.violations if name not in left.violations)]
     firsts, lasts = ([v for v in pair if v is not None] for pair in (
         (left.first_us, right.first_us), (left.last_us, right.last_us)
     ))  # fmt: skip
     return Arrivals(
         devices=devices,
-        readings=readings,
-        stretches=_joined(left.stretches, right.stretches, places),
+        readings=whole.readings,
+        stretches=whole.stretches,
+        spoken=_added_up(left, right, places, len(devices)),
         lateness=left.lateness + right.lateness,
         reasons=left.reasons + right.reasons,
         violations={name: _pair(left.violations.get(name), right.violations.get(name)) for name in signals},
         examined=left.examined + right.examined,
         off_grid=left.off_grid + right.off_grid,
+        stepped=left.stepped + right.stepped,
         counts=left.counts + right.counts,
         first_us=min(firsts, default=None),
         last_us=max(lasts, default=None),
@@ -186,9 +209,35 @@ def _coded(column: pa.ChunkedArray) -> tuple[NDArray[np.str_], NDArray[np.int64]
     return np.asarray(names.to_numpy(zero_copy_only=False), np.str_), codes
 
 
-def _spoken(
-    codes: NDArray[np.int64], times: NDArray[np.int64], devices: int, pause: int
-) -> tuple[NDArray[np.int64], Stretches]:
+def _added(left: Spoken, right: Spoken, places: Sequence[NDArray[np.int64]], devices: int) -> Spoken:
+    readings = np.zeros(devices, np.int64)
+    for each, place in zip((left, right), places, strict=True):
+        readings[place] += each.readings
+    return Spoken(readings, _joined(left.stretches, right.stretches, places))
+
+
+def _added_up(left: Arrivals, right: Arrivals, places: Sequence[NDArray[np.int64]], devices: int) -> dict[str, Spoken]:
+    found = {}
+    for name in [*left.spoken, *(name for name in right.spoken if name not in left.spoken)]:
+        pair = [each.spoken.get(name, Spoken(np.zeros(len(each.devices), np.int64), _NEVER)) for each in (left, right)]
+        found[name] = _added(pair[0], pair[1], places, devices)
+    return found
+
+
+def _own_rhythms(
+    fleet: Fleet, rows: Sequence[pa.Table], codes: NDArray[np.int64], times: NDArray[np.int64], devices: int
+) -> dict[str, Spoken]:
+    """What is said of signals that declare their own interval: only records that have a value count."""
+    found = {}
+    for signal in fleet.signals:
+        if signal.sampling is not None:
+            has = np.concatenate([~np.isnan(pc.fill_null(part[signal.name], np.nan).to_numpy()) for part in rows])
+            if has.any():
+                found[signal.name] = _spoken(codes[has], times[has], devices, pause_us(signal))
+    return found
+
+
+def _spoken(codes: NDArray[np.int64], times: NDArray[np.int64], devices: int, pause: int) -> Spoken:
     """Different moments of each device, and its stretches."""
     order = np.lexsort((times, codes))
     codes, times = codes[order], times[order]
@@ -200,7 +249,7 @@ def _spoken(
     first = np.flatnonzero(begins)
     last = np.append(first[1:], len(codes)) - 1
     readings = np.bincount(codes[distinct], minlength=devices).astype(np.int64)
-    return readings, Stretches(codes[first], times[first], times[last], pause)
+    return Spoken(readings, Stretches(codes[first], times[first], times[last], pause))
 
 
 def _joined(left: Stretches, right: Stretches, places: Sequence[NDArray[np.int64]]) -> Stretches:
@@ -235,18 +284,14 @@ def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tu
     return found, len(outside)
 
 
-def _off_grid(fleet: Fleet, rows: Sequence[pa.Table]) -> Counter[str]:
-    """Values of quantised signals that lie between two steps, by more than rounding explains."""
+def _off_grid(fleet: Fleet, rows: Sequence[pa.Table]) -> tuple[Counter[str], Counter[str]]:
+    """Values of quantised signals that lie between two steps by more than rounding explains, and all their values."""
     found: Counter[str] = Counter()
+    values: Counter[str] = Counter()
     for signal in fleet.signals:
-        if step := _step(signal):
+        if signal.quantised is not None:
             for part in rows:
-                steps = part[signal.name].to_numpy() / step
+                steps = pc.fill_null(part[signal.name], np.nan).to_numpy() / signal.quantised
                 found[signal.name] += int((np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(np.abs(steps), 1)).sum())
-    return found
-
-
-def _step(signal: Signal) -> float | None:
-    """The step of a quantised signal, for catalogs that declare one."""
-    step: float | None = getattr(signal, "quantised", None)
-    return step
+                values[signal.name] += int((~np.isnan(steps)).sum())
+    return found, values

@@ -28,8 +28,8 @@ _CURES: Mapping[str, str] = {
     Reason.WRONG_TYPE: "correct the writer: a reading is a number; then purge",
     Reason.BURST_LENGTH: "correct the writer or the declared burst, then replay",
     Reason.BURST_GAPS: "correct the writer: a burst is whole; then purge",
-    Reason.MISSING_SIGNAL: "look at the sensor, or declare the signal as not required, then replay",
-    Reason.UNKNOWN_DEVICE: "enter the device in the fleet's catalog entry, or let devices enrol, then replay",
+    Reason.UNKNOWN_DEVICE: "if the device belongs to the fleet, add it to devices in the catalog entry, then replay",
+    Reason.MISSING_SIGNAL: "if records may lack the signal, declare required=False in the catalog entry, then replay",
 }
 
 

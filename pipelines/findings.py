@@ -9,13 +9,14 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.schema import MICROSECOND, Fleet
-from pipelines.datareport import LATENESS_EDGES_S, SECOND_US, Arrivals, lateness_quantile, pause_us
+from pipelines.datareport import LATENESS_EDGES_S, SECOND_US, Arrivals, Spoken, lateness_quantile, pause_us
 
 FORMAT: Final = 1
 QUANTILES: Final = (0.5, 0.9, 0.99)
@@ -28,6 +29,8 @@ _COARSE_S: Final = (1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86_400.0, 7 * 86
 _COARSE: Final = ("1 s", "10 s", "1 min", "10 min", "1 h", "6 h", "1 d", "7 d", "30 d")
 COUNTED: Final = ("accepted", "duplicates", "superseded", "quarantined")
 """What becomes of a record of telemetry: each is one of these."""
+CHANGED: Final = ("replaced", "restored", "joined", "excluded")
+"""What else the ingest counts: rows that went or came back, records that share a row, objects passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def document(fleet: Fleet, arrivals: Arrivals, before: Memory, run: int, now_us:
         "run": run,
         "at_us": now_us,
         "counts": {"objects": counts["objects"], "records": records, **{n: counts[n] for n in COUNTED}},
+        "changed": {name: counts[name] for name in CHANGED},
         "late": counts["late"],
         "events": counts["events"],
         "unreadable_objects": counts["unreadable"],
@@ -101,12 +105,20 @@ def document(fleet: Fleet, arrivals: Arrivals, before: Memory, run: int, now_us:
             "silent": _listed(silent),
         },
         "gaps": gaps,
-        "rhythm": _rhythm(fleet, arrivals),
+        "rhythm": _rhythm(fleet.sampling, arrivals.devices, Spoken(arrivals.readings, arrivals.stretches)),
+        "signal_rhythms": {
+            signal.name: _rhythm(signal.sampling, arrivals.devices, arrivals.spoken[signal.name])
+            for signal in fleet.signals
+            if signal.sampling is not None and signal.name in arrivals.spoken
+        },
         "violations": [
             {"signal": name, "below": below, "above": above} for name, (below, above) in arrivals.violations.items()
         ],
         "violations_examined": arrivals.examined,
-        "off_grid": dict(arrivals.off_grid),
+        "off_grid": [
+            {"signal": name, "count": arrivals.off_grid[name], "share": arrivals.off_grid[name] / values}
+            for name, values in arrivals.stepped.items()
+        ],
         "freshness_s": None if after.newest_us is None else (now_us - after.newest_us) / SECOND_US,
         "volume": {"accepted": counts["accepted"], "usual": usual(before)},
     }
@@ -222,30 +234,29 @@ def _gaps(arrivals: Arrivals) -> dict[str, Any]:
     }
 
 
-def _rhythm(fleet: Fleet, arrivals: Arrivals) -> dict[str, Any]:
+def _rhythm(declared: timedelta, heard: NDArray[np.str_], spoken: Spoken) -> dict[str, Any]:
     """How far the mean interval between readings is from the declared one, by device.
 
     Pauses do not count, unless a device hardly ever speaks without one: then it keeps another rhythm than declared.
     """
-    stretches, devices = arrivals.stretches, len(arrivals.devices)
+    readings, stretches, devices = spoken.readings, spoken.stretches, len(heard)
     spoken_us, pieces = np.zeros(devices), np.zeros(devices)
     np.add.at(spoken_us, stretches.device, stretches.end - stretches.start)
     np.add.at(pieces, stretches.device, 1)
     first, last = np.full(devices, np.inf), np.full(devices, -np.inf)
     np.minimum.at(first, stretches.device, stretches.start)
     np.maximum.at(last, stretches.device, stretches.end)
-    within, between = arrivals.readings - pieces, np.maximum(pieces - 1, 0)
-    known = arrivals.readings > 1
+    within, between = readings - pieces, np.maximum(pieces - 1, 0)
+    known = readings > 1
     with np.errstate(invalid="ignore", divide="ignore"):
         steady = spoken_us / within
-        whole = (last - first) / (arrivals.readings - 1)
+        whole = (last - first) / (readings - 1)
     interval_s = np.where(within >= between, steady, whole)[known] / SECOND_US
-    declared = fleet.sampling.total_seconds()
-    drift = interval_s / declared - 1
-    names = arrivals.devices[known]
+    drift = interval_s / declared.total_seconds() - 1
+    names = heard[known]
     worst = np.argsort(-np.abs(drift), kind="stable")[:MOST_LISTED]
     return {
-        "declared_s": declared,
+        "declared_s": declared.total_seconds(),
         "median_s": float(np.median(interval_s)) if len(interval_s) else None,
         "off": int((np.abs(drift) > 0.1).sum()),  # noqa: PLR2004 - a tenth is what people call another rhythm
         "worst": [

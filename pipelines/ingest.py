@@ -45,7 +45,7 @@ class IngestSummary:
 
     Attributes:
         objects: Raw objects that were read.
-        accepted: Readings that are rows of the table now.
+        accepted: Readings that are rows of the table now, or gave one a value that it lacked.
         duplicates: Readings and events that were there already, or came twice.
         late: Accepted readings that arrived later than the fleet expects.
         quarantined: Records that were rejected.
@@ -54,6 +54,7 @@ class IngestSummary:
         batches: Commits.
         records: Records that were read: those that are quarantined, accepted, duplicates, superseded or events.
         superseded: Readings that say something else than the one that is believed.
+        joined: Accepted readings that share a row with another one of their batch.
         replaced: Rows that went out of the table.
         restored: Rows that came into it from objects of earlier batches, because what was believed before them is gone.
         damaged: Objects of which the store gave bytes that are not theirs; the next run tries again.
@@ -70,6 +71,7 @@ class IngestSummary:
     batches: int = 0
     records: int = 0
     superseded: int = 0
+    joined: int = 0
     replaced: int = 0
     restored: int = 0
     damaged: int = 0

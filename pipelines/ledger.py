@@ -7,7 +7,7 @@ table cannot disagree: after a kill at any point, either the number is in the ta
     00000012.json           the intent: {"seq", "objects": [{"key", "etag", "size", "written_us"}], "planned_at_us"}
     00000012.grew-<d>.json  what is to be read again: positions of objects that were no longer as planned, or damaged,
                             when they were read; keys of others in which copies were looked for in vain
-    00000012.done.json      what came of it, and where copies of readings lie that are not in the table
+    00000012.done.json      what came of it, and where copies of readings lie that are no rows of their own
     00000064.known.json.gz  all objects up to here, so that a run reads at most 64 intents, however long the history is
 
 These lie in ``ledger/objects/<fleet>/`` for telemetry and in ``ledger/events/<fleet>/`` for events.
@@ -147,9 +147,9 @@ class Past:
                 self.objects[key] = self.objects[key]._replace(etag=_UNSETTLED)
         elsewhere = {place: span for place, span in (hidden or {}).items() if place[0] != intent.seq}
         if elsewhere:
-            self._hide(elsewhere)
+            self.hide(elsewhere)
 
-    def _hide(self, spans: Mapping[Place, Span]) -> None:
+    def hide(self, spans: Mapping[Place, Span]) -> None:
         """Note that readings of objects of earlier batches went out of the table."""
         found = {place: key for key, known in self.objects.items() for place in known.places if place in spans}
         for place, key in found.items():
@@ -200,10 +200,11 @@ class Ledger:
         told = [number for number in numbers if summed_up < number <= reached]
         past.undone = summed_up < reached and reached not in done
         with ThreadPoolExecutor(_THREADS) as pool:
-            hidden = pool.map(lambda number: self._hidden(number) if number in done else None, told)
+            outcomes = pool.map(lambda number: self._outcome(number) if number in done else {}, told)
             grown = pool.map(lambda number: self._grown(number, grew), told)
-            for each in zip(pool.map(self.intent, told), grown, hidden, strict=True):
-                past.add(*each)
+            for intent, changed, outcome in zip(pool.map(self.intent, told), grown, outcomes, strict=True):
+                past.add(intent, changed, spans_of(outcome.get("hidden")))
+                past.hide(spans_of(outcome.get("moved")) or {})
         return past
 
     def numbers(self) -> list[int]:
@@ -279,13 +280,13 @@ class Ledger:
         noted = (self._store.get(f"{self._prefix}/{name}") for name in names if int(name[:8]) == seq)
         return {each if isinstance(each, str) else int(each) for data in noted for each in json.loads(data)}
 
-    def _hidden(self, seq: int) -> dict[Place, Span] | None:
-        """What the outcome of an intent says; None where nobody wrote it down."""
+    def _outcome(self, seq: int) -> dict[str, Any]:
+        """What the outcome of an intent says; nothing where it cannot be read."""
         try:
-            listed = json.loads(self._store.get(self._done(seq)))["hidden"]
-            return {(batch, position): (low, high) for batch, position, low, high in listed}
-        except (MissingObjectError, ValueError, KeyError, TypeError):
-            return None
+            found = json.loads(self._store.get(self._done(seq)))
+        except (MissingObjectError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _key(self, seq: int) -> str:
         return f"{self._prefix}/{seq:08d}.json"
@@ -295,3 +296,16 @@ class Ledger:
 
     def _summed_up(self, seq: int) -> str:
         return f"{self._prefix}/{seq:08d}.known.json.gz"
+
+
+def told_apart(hidden: Mapping[Place, Span], seq: int) -> list[list[int]]:
+    """Of spans those of objects of other batches, as a commit keeps them: its own may be lost, see `Past.add`."""
+    return [[*place, *span] for place, span in sorted(hidden.items()) if place[0] != seq]
+
+
+def spans_of(listed: object) -> dict[Place, Span] | None:
+    """Back from a list of spans; None where there is none, or something else."""
+    try:
+        return {(batch, position): (low, high) for batch, position, low, high in listed}  # type: ignore[attr-defined]
+    except (ValueError, TypeError):
+        return None

@@ -1,14 +1,16 @@
 """What a batch of readings changes in the table: rows that come, and rows that go.
 
-Of each key the table holds the copy that `pipelines.unique` believes of all copies in all objects as they are now. Most
-copies leave no trace in the table, because they say what is there already. So three times the table alone cannot tell:
+Of each key the table holds the copy that `pipelines.unique` believes of all copies in all objects as they are now, with
+what it lacks from the next ones that have it (`pipelines.compose`). Most copies leave no trace in the table, because
+they say what is there already. So four times the table alone cannot tell:
 
     * An object was written again and lacks a reading: perhaps another object has it, too.
     * It has the reading with other values, or another stamp: the same.
     * A copy beats the stored one: perhaps the stored one was received even earlier, with another object.
+    * An object was written again that may have given a part of a row that was put together.
 
-Then the objects with such copies are read once more (`Search`). The ledger keeps the times of all readings that are not
-in the table (`Merged.hidden`), so these are few.
+Then the objects with such copies are read once more (`Search`). The ledger keeps the times of all readings that are no
+rows of their own (`Merged.hidden`), so these are few. A row that only gets longer needs no search.
 
 A reading that an object still gives after it was written again keeps its row, the number of its batch, and the time of
 receipt it had where no hub stamped it: an object that grows only adds rows. So what is believed of unstamped copies in
@@ -23,6 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.compose import Composed, Copies, compose
+from pipelines.former import Former, put_together
 from pipelines.lake import Snapshot
 from pipelines.ledger import Place, Span
 from pipelines.unique import Rows, Rule
@@ -43,13 +47,13 @@ class Batch:
         seq: Its number.
         rows: All columns of the table; ``object`` is the position in the intent.
         clocks: What stands in for a missing stamp, for each object, UTC microseconds.
-        heirs: Places of former versions of objects, and the position of the object in the intent.
+        former: Former versions of its objects.
     """
 
     seq: int
     rows: pa.Table
     clocks: NDArray[np.int64]
-    heirs: Mapping[Place, int]
+    former: Former
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +64,10 @@ class Merged:
         added: Rows to add, sorted by device and time.
         removed: Stored rows to take out: date, device, time, sequence.
         withdrawn: Those of them that no reading of this batch takes the place of.
-        counts: ``accepted`` readings of the batch are rows now, ``duplicates`` say what a row says, ``superseded`` say
-            something else; ``replaced`` rows were taken out, ``restored`` rows come from objects read before.
-        hidden: Readings that are not in the table, from now on: their object, and their times.
+        counts: ``accepted`` readings of the batch gave a row, or a value that it lacked; ``duplicates`` say what a row
+            says, ``superseded`` say something else; ``joined`` of the accepted share a row with another one of them;
+            ``replaced`` rows were taken out, ``restored`` rows come from objects read before.
+        hidden: Readings that are no rows of their own, from now on: their object, and their times.
     """
 
     added: pa.Table
@@ -81,7 +86,7 @@ def merge(snapshot: Snapshot, batch: Batch, rule: Rule, search: Search) -> Merge
         rule: Which of them are copies, and which is believed.
         search: Looks for further copies.
     """
-    void = _void_dates(snapshot, batch.heirs)
+    void = batch.former.dates(snapshot)
     names = batch.rows["date"].combine_chunks().dictionary_encode()
     dates = sorted({*names.dictionary.to_pylist(), *void})
     merger = _Merger(snapshot, batch, rule, search)
@@ -102,6 +107,8 @@ class _Pool:
         stored: How many are rows of the table.
         mine: How many are of the batch.
         void: Which of the stored ones come from a former version of an object of the batch.
+        doubtful: Which of the stored ones may have a part from there.
+        own: The rows of the batch.
     """
 
     rows: pa.Table
@@ -109,7 +116,31 @@ class _Pool:
     stored: int
     mine: int
     void: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
     own: pa.Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Settled:
+    """What is believed of a pool.
+
+    Attributes:
+        rows: Those of the pool, then those that were put together.
+        keys: Numbers of their keys.
+        final: The row that each copy of the pool stands behind; -1: none.
+        kept: Which stored rows stay as they are.
+        gone: Which stored rows count no more: their record is gone, or may be.
+        disputed: The stored rows that other copies may be needed for.
+        composed: What was put together.
+    """
+
+    rows: pa.Table
+    keys: NDArray[np.int64]
+    final: Rows
+    kept: NDArray[np.bool_]
+    gone: NDArray[np.bool_]
+    disputed: Rows
+    composed: Composed
 
 
 class _Merger:
@@ -120,26 +151,25 @@ class _Merger:
     def merge(self, mine: pa.Table, dates: Sequence[str]) -> Merged:
         """What the readings of some dates change."""
         pool = self._pool(self._touched(mine, dates), mine)
-        final, kept = self._settle(pool)
-        disputed = np.flatnonzero(~kept)
-        if len(disputed):
-            asked = pool.rows.select(_KEY).take(pa.array(disputed))
+        settled = self._settle(pool)
+        if len(settled.disputed):
+            asked = pool.rows.select(_KEY).take(pa.array(settled.disputed))
             found = self._search(asked).select(self._columns)
             ours, theirs = self._rule.keys(asked, found)
             found = found.filter(pa.array(np.isin(theirs, ours)))
             if len(found):
                 pool = self._pool(pool.rows.slice(0, pool.stored), mine, found)
-                final, kept = self._settle(pool)
-        return self._merged(pool, final, kept)
+                settled = self._settle(pool)
+        return self._merged(pool, settled)
 
     def _touched(self, mine: pa.Table, dates: Sequence[str]) -> pa.Table:
         """The stored rows that are copies of the readings, or come from former versions of their objects; whole."""
-        lineage = ["batch", "object"] if self._batch.heirs else []
-        stored = self._snapshot.read([*_KEY, *lineage], dates=dates, coded=True)
+        former = self._batch.former
+        stored = self._snapshot.read([*_KEY, *(["batch", "object"] if former else [])], dates=dates, coded=True)
         ours, theirs = self._rule.keys(mine, stored)
         wanted = _among(theirs, ours)
-        if lineage:
-            wanted |= _heirs(stored, self._batch.heirs) >= 0
+        if former:
+            wanted |= (former.positions(stored) >= 0) | former.doubtful(stored)
         if not wanted.any():
             return mine.slice(0, 0)
         few = stored.filter(pa.array(wanted)).select(_KEY)
@@ -156,32 +186,56 @@ class _Merger:
 
     def _pool(self, stored: pa.Table, mine: pa.Table, found: pa.Table | None = None) -> _Pool:
         parts = [part.cast(mine.schema) for part in (stored, mine, found) if part is not None]
-        rows = pa.concat_tables(parts)
-        void = _heirs(stored, self._batch.heirs) >= 0
-        return _Pool(rows, self._rule.keys(rows)[0], len(stored), len(mine), void, mine)
+        rows, former = pa.concat_tables(parts), self._batch.former
+        void, doubtful = former.positions(stored) >= 0, former.doubtful(stored)
+        return _Pool(rows, self._rule.keys(rows)[0], len(stored), len(mine), void, doubtful, mine)
 
-    def _settle(self, pool: _Pool) -> tuple[Rows, NDArray[np.bool_]]:
-        """Which copy of its key each copy stands behind (-1: none), and which stored rows stay as they are."""
-        live = np.append(np.flatnonzero(~pool.void), np.arange(pool.stored, len(pool.rows)))
+    def _settle(self, pool: _Pool) -> _Settled:
+        keys, place = np.unique(pool.keys, return_inverse=True)
+        stored = np.arange(pool.stored)
+        gone = (pool.void & ~self._still_given(pool, place)) | pool.doubtful
+        live = np.append(np.flatnonzero(~gone), np.arange(pool.stored, len(pool.rows)))
         rows = pool.rows if len(live) == len(pool.rows) else pool.rows.take(pa.array(live))
         best = live[self._rule.believed(rows, pool.keys[live])]
-        keys, place = np.unique(pool.keys, return_inverse=True)
         believed = np.full(len(keys), -1)
         believed[np.searchsorted(keys, pool.keys[best])] = best
-        stored = np.arange(pool.stored)
+        composed = compose(self._rule, self._copies(pool, place, live), believed, self._batch.seq)
+        believed[place[composed.alone]] = composed.alone
+        believed[composed.places] = len(pool.rows) + np.arange(len(composed.rows))
+        rows = pa.concat_tables([pool.rows, composed.rows]) if len(composed.rows) else pool.rows
         kept = believed[place[stored]] >= 0
         rivals = stored[kept]
-        kept[rivals] = self._agree(pool, rivals, believed[place[rivals]])
-        kept &= ~pool.void | self._still_given(pool, place)
+        kept[rivals] = self._agree(rows, rivals, believed[place[rivals]])
+        kept &= ~gone | self._as_before(pool, composed, believed[place[stored]] - len(pool.rows))
+        changed = stored[~kept]
+        open_ = changed[~gone[changed]]
+        certain = open_[self._agree(rows, open_, believed[place[open_]], partly=True)]  # it only became longer
+        disputed = np.union1d(np.setdiff1d(changed, certain), np.flatnonzero(pool.doubtful))
         believed[place[stored[kept]]] = stored[kept]
-        return believed[place], kept
+        keys_of_all = np.append(pool.keys, keys[composed.places])
+        return _Settled(rows, keys_of_all, believed[place], kept, gone, disputed, composed)
+
+    def _copies(self, pool: _Pool, place: NDArray[np.intp], live: Rows) -> Copies:
+        together, unstamped = np.zeros(len(pool.rows), bool), np.zeros(len(pool.rows), bool)
+        together[: pool.stored] = put_together(pool.rows.slice(0, pool.stored))
+        clocks = self._batch.clocks[pool.own["object"].to_numpy()]
+        unstamped[pool.stored : pool.stored + pool.mine] = pool.own["received"].to_numpy() == clocks
+        return Copies(pool.rows, place, live, together, unstamped)
+
+    def _as_before(self, pool: _Pool, composed: Composed, at: Rows) -> NDArray[np.bool_]:
+        """Which doubtful rows would be put together again with no worse a stamp; ``at``: as which row."""
+        again = pool.doubtful & (at >= 0)
+        if again.any():
+            ranks = self._rule.stamps(pool.rows.slice(0, pool.stored))
+            again[again] = composed.bounds[at[again]] <= ranks[again]
+        return again
 
     def _still_given(self, pool: _Pool, place: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which stored rows their object gives again, as it is now: the same values, with no worse a stamp."""
         given = np.zeros(pool.stored, bool)
         if not pool.void.any():
             return given
-        heirs = _heirs(pool.rows.slice(0, pool.stored), self._batch.heirs)
+        heirs = self._batch.former.positions(pool.rows.slice(0, pool.stored))
         row_of = np.full(int(place.max()) + 1, -1)
         row_of[place[: pool.stored]] = np.arange(pool.stored)
         mine = np.arange(pool.stored, pool.stored + pool.mine)
@@ -189,37 +243,60 @@ class _Merger:
         former = row_of[place[mine]]
         own = (former >= 0) & (heirs[former] == objects)
         mine, former, objects = mine[own], former[own], objects[own]
-        stamps = pool.rows["received"].to_numpy()
-        no_worse = stamps[mine] >= stamps[former] if self._rule.last else stamps[mine] <= stamps[former]
-        unstamped = stamps[mine] == self._batch.clocks[objects]
-        same = (no_worse | unstamped) & self._agree(pool, mine, former)
+        ranks = self._rule.stamps(pool.rows)
+        unstamped = pool.rows["received"].to_numpy()[mine] == self._batch.clocks[objects]
+        same = ((ranks[mine] <= ranks[former]) | unstamped) & self._agree(pool.rows, mine, former)
         given[former[same]] = True
         return given
 
-    def _agree(self, pool: _Pool, left: Rows, right: Rows) -> NDArray[np.bool_]:
-        return self._rule.agree(pool.rows.take(pa.array(left)), pool.rows.take(pa.array(right)))
+    def _agree(self, rows: pa.Table, left: Rows, right: Rows, *, partly: bool = False) -> NDArray[np.bool_]:
+        return self._rule.agree(rows.take(pa.array(left)), rows.take(pa.array(right)), partly=partly)
 
-    def _merged(self, pool: _Pool, final: Rows, kept: NDArray[np.bool_]) -> Merged:
-        gone = np.flatnonzero(~kept)
+    def _merged(self, pool: _Pool, settled: _Settled) -> Merged:
+        final, whole = settled.final, len(pool.rows)
+        lost = np.flatnonzero(~settled.kept)
         added = np.unique(final[final >= pool.stored])
-        restored = added >= pool.stored + pool.mine
         mine = np.arange(pool.stored, pool.stored + pool.mine)
+        givers, shared = self._givers(pool, settled)
         dropped = mine[final[mine] != mine]
-        duplicates = int(self._agree(pool, dropped, final[dropped]).sum())
-        abandoned = gone[(final[gone] < 0) | (final[gone] >= pool.stored + pool.mine)]
-        rows = pool.rows.take(pa.array(added[np.argsort(pool.keys[added], kind="stable")]))
+        idle = np.setdiff1d(dropped, givers, assume_unique=True)
+        duplicates = int(self._agree(settled.rows, idle, final[idle], partly=True).sum())
+        found = (added >= pool.stored + pool.mine) & (added < whole)
+        own = int((added < pool.stored + pool.mine).sum())
+        composed = int((added >= whole).sum())
         counts = {
-            "accepted": int((~restored).sum()),
+            "accepted": own + len(givers),
             "duplicates": duplicates,
-            "superseded": len(dropped) - duplicates,
-            "replaced": len(gone),
-            "restored": int(restored.sum()),
+            "superseded": len(idle) - duplicates,
+            "joined": len(givers) - shared,
+            "replaced": len(lost),
+            "restored": int(found.sum()) + composed - shared,
         }
+        behind = final[lost]
+        abandoned = lost[(behind < 0) | ((behind >= pool.stored + pool.mine) & (behind < whole))]
+        rows = settled.rows.take(pa.array(added[np.argsort(settled.keys[added], kind="stable")]))
         named = pool.rows.select(["date", *_KEY])
         origins = pool.rows.select(["batch", "object", "time"])
-        hidden = _spans(origins.take(pa.array(np.append(dropped, gone[~pool.void[gone]]))))
-        removed, withdrawn = (named.take(pa.array(each)) for each in (gone, abandoned))
+        hidden = _spans(origins.take(pa.array(np.append(dropped, lost[~pool.void[lost]]))))
+        removed, withdrawn = (named.take(pa.array(each)) for each in (lost, abandoned))
         return Merged(rows, removed, withdrawn, counts, hidden)
+
+    def _givers(self, pool: _Pool, settled: _Settled) -> tuple[Rows, int]:
+        """The readings of the batch that gave a value to a row put together, and how many rows they gave to."""
+        composed, whole = settled.composed, len(pool.rows)
+        if not len(composed.rows):
+            return np.zeros(0, np.intp), 0
+        used = np.zeros(len(composed.rows), bool)
+        used[settled.final[settled.final >= whole] - whole] = True
+        sources = np.where(used[:, None], composed.sources, -1)
+        before = np.flatnonzero(~settled.gone & (settled.final[: pool.stored] >= whole))
+        at = settled.final[before] - whole
+        for signal, name in enumerate(self._rule.signals):
+            had, has = pool.rows[name].take(pa.array(before)), composed.rows[name].take(pa.array(at))
+            same = pc.fill_null(pc.equal(had, has), fill_value=False).to_numpy()
+            sources[at[same], signal] = -1
+        row, _ = np.nonzero(given := (sources >= pool.stored) & (sources < pool.stored + pool.mine))
+        return np.unique(sources[given]), len(np.unique(row))
 
 
 def _joined(parts: Sequence[Merged]) -> Merged:
@@ -249,27 +326,6 @@ def _runs(dates: Sequence[str], counts: Mapping[str, int]) -> Iterator[list[str]
         yield run
 
 
-def _void_dates(snapshot: Snapshot, heirs: Mapping[Place, int]) -> set[str]:
-    """The dates of the rows that come from former versions of objects."""
-    if not heirs:
-        return set()
-    batches = sorted({batch for batch, _ in heirs})
-    after, before = {"batch": batches[0] - 1}, {"batch": batches[-1] + 1}
-    rows = snapshot.read(["date", "batch", "object"], after=after, before=before)
-    return set(rows.filter(pa.array(_heirs(rows, heirs) >= 0))["date"].unique().to_pylist())
-
-
-def _heirs(rows: pa.Table, heirs: Mapping[Place, int]) -> NDArray[np.int64]:
-    """The position in the intent of the object that each row comes from a former version of; -1 where there is none."""
-    found = np.full(len(rows), -1, np.int64)
-    if not heirs or not len(rows):
-        return found
-    known = np.array(sorted((batch << 32 | place, heir) for (batch, place), heir in heirs.items()))
-    places = rows["batch"].to_numpy() << 32 | rows["object"].fill_null(2**31 - 1).to_numpy().astype(np.int64)
-    at = np.minimum(np.searchsorted(known[:, 0], places), len(known) - 1)
-    return np.where(known[at, 0] == places, known[at, 1], -1)
-
-
 def _among(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which keys are among some others; quicker than ``isin`` where many are asked and few are wanted."""
     if not len(wanted):
@@ -280,7 +336,7 @@ def _among(keys: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.boo
 
 def _spans(rows: pa.Table) -> dict[Place, Span]:
     """The earliest and the latest time of the rows of each object."""
-    known = rows.filter(pc.is_valid(rows["object"]))
+    known = rows.filter(pc.greater_equal(rows["object"], 0))
     found = known.group_by(["batch", "object"]).aggregate([("time", "min"), ("time", "max")])
     columns = (found[name].to_pylist() for name in ("batch", "object", "time_min", "time_max"))
     return {(batch, place): (low, high) for batch, place, low, high in zip(*columns, strict=True)}

@@ -3,10 +3,10 @@ r"""Reading JSON record by record: slower than columns, but nothing stops it.
 It takes what `pipelines.columns` refuses: arrays of records, records with a field of the wrong type, objects that were
 cut off or mixed with other text. Good records are kept; everything else is handed back with its place and its bytes.
 After text that is no JSON, reading goes on at the next line, or the next ``}{``, that could begin a record: text glued
-to the front of a record takes that record with it.
+to the front of a record takes that record with it. Each line of such text counts as a record that was spoilt.
 
-    >>> [(piece.offset, piece.value) for piece in pieces(b'{"a": 1}{"a": 2}\nrubbish\n{"a": 3}')]
-    [(0, {'a': 1}), (8, {'a': 2}), (17, UNREADABLE), (25, {'a': 3})]
+    >>> [(piece.offset, piece.value) for piece in pieces(b'{"a": 1}{"a": 2}\nrub\nbish\n{"a": 3}')]
+    [(0, {'a': 1}), (8, {'a': 2}), (17, UNREADABLE), (21, UNREADABLE), (26, {'a': 3})]
 """
 
 import functools
@@ -119,7 +119,6 @@ def _scan(text: str, counts: list[int], *, last: bool) -> _Found:
     found: _Found = []
     position = _skip(text, 0)
     while position < len(text):
-        value: object
         try:
             value, end = _parse(text, position)
             counts[0] += 1
@@ -127,12 +126,27 @@ def _scan(text: str, counts: list[int], *, last: bool) -> _Found:
             if found and not last and _cut_off(error, len(text)):
                 break
             restart = _RESTART.search(text, position + 1)
-            value, end = UNREADABLE, restart.start() if restart else len(text)
+            end = restart.start() if restart else len(text)
             counts[1] += 1
             if counts[1] > max(counts[0], _MOST_UNREADABLE):
                 raise HopelessError from None
-        found.append((position, end, value))
+            lines = _lines(text[position:end], position)
+            if len(lines) > 1 and not last and not restart:
+                return found + lines[:-1]  # the next window has more of the last one
+            found += lines
+        else:
+            found.append((position, end, value))
         position = _skip(text, end)
+    return found
+
+
+def _lines(text: str, start: int) -> _Found:
+    """The lines of unreadable text that begins at ``start``; beyond very many the rest stays together."""
+    found: _Found = []
+    for line in text.split("\n", _MOST_UNREADABLE - 1):
+        if not _BETWEEN.fullmatch(line):
+            found.append((start, start + len(line), UNREADABLE))
+        start += len(line) + 1
     return found
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.schema import MICROSECOND, Fleet
+from features.schema import MICROSECOND, Fleet, Reason
 from pipelines import events
 from pipelines.amend import amend
 from pipelines.errors import CommitConflictError
 from pipelines.formats import decode_all
+from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.ledger import Outcome, Place
+from pipelines.ledger import Outcome, told_apart
 from pipelines.merge import Batch, Merged, Search, merge
 from pipelines.records import UNSEQUENCED, RawObject, Reject
 from pipelines.unique import Rule, date_names
@@ -30,7 +31,7 @@ class Intake:
         rows: What `Stream.read` gave, ``object`` being the position in the intent.
         counts: What is known of it, kept with the commit.
         clocks: When records without a stamp were received, for each object of the intent, UTC microseconds.
-        heirs: Places of former versions of its objects, and the position of the object in the intent.
+        former: Former versions of its objects.
         search: Finds copies of readings in other objects.
         now_us: The clock, UTC microseconds.
     """
@@ -39,7 +40,7 @@ class Intake:
     rows: Sequence[pa.Table]
     counts: Mapping[str, object]
     clocks: NDArray[np.int64]
-    heirs: Mapping[Place, int]
+    former: Former
     search: Search
     now_us: int
 
@@ -101,6 +102,9 @@ class TelemetryStream:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
         decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
+        if self._fleet.keep is not None:  # what upkeep has removed does not come back, one reading without the others
+            outlived = decoded.times < clock_us - self._fleet.keep // MICROSECOND
+            decoded = decoded.reject(outlived * np.uint8(Reason.TOO_OLD.number))
         clocks = np.array([raw.received_us(clock_us) for raw in objects], np.int64)
         judged = believe(self._fleet, decoded, clocks[decoded.sources])
         sequence = pa.array(judged.sequence, mask=judged.sequence == UNSEQUENCED)
@@ -119,9 +123,11 @@ class TelemetryStream:
         rows = rows.append_column("batch", pa.array(np.full(len(rows), intake.seq)))
         rows = rows.select(self.table.layout.schema.names).cast(self.table.layout.schema)
         rule = Rule.of(self._fleet)
-        merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.heirs), rule, intake.search)
+        merged = merge(snapshot, Batch(intake.seq, rows, intake.clocks, intake.former), rule, intake.search)
         counts = merged.counts | {"late": self._late(merged.added, intake.seq)}
-        number, metadata = (self.writer, intake.seq), {"ingest": {**intake.counts, **counts}}
+        moved = told_apart(merged.hidden, intake.seq)
+        told = {**intake.counts, **counts, **({"moved": moved} if moved else {})}
+        number, metadata = (self.writer, intake.seq), {"ingest": told}
         if not len(merged.removed):
             snapshot.append(merged.added, transaction=number, metadata=metadata)
         else:

@@ -43,7 +43,8 @@ def telemetry(fleet: Fleet) -> Layout:
     """Accepted readings: date, device, time, received, batch, sequence, object, ordinal, a column per signal.
 
     ``batch`` is the number of the ingest batch, ``object`` a position in its intent (`pipelines.ledger`), ``ordinal``
-    the position of the record in that object: together they name the record a row was read from. ``sequence`` is null
+    the position of the record in that object: together they name the record a row was read from. A row that was put
+    together from several records has an ``object`` of -1 and no ``ordinal`` (`pipelines.compose`). ``sequence`` is null
     where the record has none; these three are null in rows that an older version of this program wrote.
     """
     columns = [("date", _TEXT), ("device", _TEXT), ("time", _NUMBER), ("received", _NUMBER), ("batch", _NUMBER)]

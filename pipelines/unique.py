@@ -3,8 +3,9 @@
 Telemetry arrives at least once, and sometimes corrected. Copies have the same key: device and time, and the sequence
 number where the fleet says so. Of copies that say different things, the one that was received first is believed, or the
 last where the fleet says that corrections supersede; of copies received in the same microsecond, the one with the
-smaller values, signal by signal, a missing value before all others. So one of them is believed for what it says and
-when it was received, never for when or with which others it was read. Of copies that say the same, any will do.
+smaller values, signal by signal, a missing value before all others. What that copy lacks the next one says that has it
+(`pipelines.compose`). So copies are believed for what they say and when they were received, never for when or with
+which others they were read. Of copies that say the same, any will do.
 """
 
 from dataclasses import dataclass
@@ -73,8 +74,7 @@ class Rule:
         order: Rows = np.argsort(keys, kind="stable")
         if not (np.diff(keys[order]) == 0).any():
             return order
-        stamps = rows["received"].to_numpy()
-        stamps = ~stamps if self.last else stamps  # unlike minus, this has no number it cannot turn around
+        stamps = self.stamps(rows)
         order = np.lexsort((stamps, keys))
         begins = np.flatnonzero(np.diff(keys[order], prepend=keys[order[0]] - 1))
         first = order[begins]
@@ -91,17 +91,29 @@ class Rule:
         first[np.searchsorted(keys[first], keys[leads])] = leads
         return first
 
-    def agree(self, left: pa.Table, right: pa.Table) -> NDArray[np.bool_]:
+    def stamps(self, rows: pa.Table) -> NDArray[np.int64]:
+        """The rank of rows by their time of receipt: of copies that with the lowest is believed."""
+        stamps: NDArray[np.int64] = rows["received"].to_numpy()
+        return ~stamps if self.last else stamps  # unlike minus, this has no number it cannot turn around
+
+    def agree(self, left: pa.Table, right: pa.Table, *, partly: bool = False) -> NDArray[np.bool_]:
         """Tell which rows of two tables of one length say the same.
 
+        Args:
+            left: One table.
+            right: The other.
+            partly: Whether the left row may say less.
+
         Example:
-            >>> one, other = pa.table({"flow": [1.0, None, 2.0]}), pa.table({"flow": [1.0, None, None]})
-            >>> Rule(signals=("flow",)).agree(one, other)
-            array([ True,  True, False])
+            >>> one, other = pa.table({"flow": [1.0, None, 2.0, None]}), pa.table({"flow": [1.0, None, None, 3.0]})
+            >>> Rule(signals=("flow",)).agree(one, other), Rule(signals=("flow",)).agree(one, other, partly=True)
+            (array([ True,  True, False, False]), array([ True,  True, False,  True]))
         """
         same = np.ones(len(left), bool)
         for name in self.signals:
-            same &= _comparable(left[name]) == _comparable(right[name])
+            ours = _comparable(left[name])
+            alike = ours == _comparable(right[name])
+            same &= alike | np.isneginf(ours) if partly else alike
         return same
 
 

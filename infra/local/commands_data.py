@@ -138,6 +138,7 @@ def account(fleet: str, summary: "IngestSummary") -> list[str]:
         f"{summary.objects:,} new objects in {summary.batches} batches",
         f"{summary.accepted:,} readings accepted, {summary.late:,} of them late; {summary.duplicates:,} duplicates",
         f"{summary.superseded:,} superseded; {summary.replaced:,} rows went, {summary.restored:,} came back",
+        *([f"{summary.joined:,} of the accepted share a row with another record"] if summary.joined else []),
         f"{summary.events:,} events",
         f"{summary.quarantined:,} records and {summary.unreadable:,} objects quarantined",
         *([f"look at them: tidemill quarantine list {fleet}"] if rejected else []),

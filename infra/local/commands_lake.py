@@ -59,8 +59,9 @@ def show(run: Run, fleet: str | None) -> Outcome:
 @command(
     "Merge small files, write checkpoints, and remove files that no version needs any more.",
     example="tidemill lake upkeep pumps --vacuum-older-than 30d --dry-run",
-    also="Raw objects, the ledger and the quarantine are never touched. Versions that a registered training names stay "
-    "readable; while MLflow does not answer, tables that trainings name are not vacuumed.",
+    also="Telemetry goes by age only where the fleet's catalog entry says keep=, in whole dates; what was computed "
+    "from it stays. Raw objects, the ledger and the quarantine are never touched. Versions that a registered training "
+    "names stay readable; while MLflow does not answer, tables that trainings name are not vacuumed.",
 )
 @click.argument("fleet", type=FLEET)
 @click.option(
@@ -69,8 +70,10 @@ def show(run: Run, fleet: str | None) -> Outcome:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def upkeep(run: Run, fleet: str, vacuum_older_than: timedelta, dry_run: bool) -> Outcome:  # noqa: FBT001 - click
     """Look after the tables of a fleet."""
-    from pipelines.lake.upkeep import upkeep as look_after  # noqa: PLC0415 - `--help` must not pay for it
+    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.lake.upkeep import upkeep as look_after  # noqa: PLC0415 - see above
 
+    kept = {"telemetry": catalog.load(fleet).fleet.keep}
     tables = dict(_tables(run.open_store().uri, fleet))
     named = _named(run, fleet)
     done: dict[str, Upkeep] = {}
@@ -78,7 +81,14 @@ def upkeep(run: Run, fleet: str, vacuum_older_than: timedelta, dry_run: bool) ->
         run.console.progress(f"upkeep {fleet}", number, len(tables))
         if each.exists():
             versions = named.get(name, ()) if named is not None else None if name in _NAMEABLE else ()
-            done[name] = look_after(each, run.now_us, older_than=vacuum_older_than, named=versions, dry_run=dry_run)
+            done[name] = look_after(
+                each,
+                run.now_us,
+                older_than=vacuum_older_than,
+                named=versions,
+                keep=kept.get(name),
+                dry_run=dry_run,
+            )
     run.console.progress(f"upkeep {fleet}", len(tables), len(tables))
     payload = {"fleet": fleet, "dry_run": dry_run, "tables": {n: dataclasses.asdict(each) for n, each in done.items()}}
     lines = [f"{name}: {_told(each, dry_run=dry_run)}" for name, each in done.items()]
@@ -166,6 +176,9 @@ def _row(fleet: str, name: str, held: "Stock") -> tuple[object, ...]:
 def _told(done: "Upkeep", *, dry_run: bool) -> str:
     """What was done to a table, in one sentence."""
     merged, words = done.compacted, []
+    if done.outlived:
+        dates = done.outlived[0] if len(done.outlived) == 1 else f"{done.outlived[0]} to {done.outlived[-1]}"
+        words.append(f"{done.rows:,} rows of {dates} {'would be' if dry_run else 'were'} removed: older than kept")
     if merged.removed:
         words.append(f"{merged.removed:,} small files became {merged.added:,}")
     if merged.refused:

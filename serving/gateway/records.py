@@ -42,6 +42,7 @@ _REASONS = list(Reason)
 _UNREADABLE: Final = object()
 _BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
 _RESTART = re.compile(r"\n(?=\s*[{\[])|(?<=})(?={)")
+_MOST_LINES = 1000  # of unreadable text that are told apart
 _MOST_DIGITS = 400  # beyond, Python refuses integers, and a float is infinite long before
 
 Getter = Callable[[dict[str, object]], object]
@@ -116,7 +117,10 @@ def portions(body: bytes) -> Iterator[list[object]]:
 
 
 def _pieces(body: bytes) -> Iterator[list[object]]:
-    """The same one by one, in whatever framing; text that is no JSON counts up to where a record could begin again."""
+    """The same one by one, in whatever framing.
+
+    Text that is no JSON reaches up to where a record could begin again; each of its lines counts.
+    """
     text = body.decode("utf-8", "surrogateescape")
     decode = json.JSONDecoder(parse_int=_integer).raw_decode
     position = _skip(text, 0)
@@ -124,11 +128,13 @@ def _pieces(body: bytes) -> Iterator[list[object]]:
     while position < len(text):
         try:
             record, position = decode(text, position)
+            portion.append(record)
         except (ValueError, RecursionError):
             restart = _RESTART.search(text, position + 1)
-            record, position = _UNREADABLE, restart.start() if restart else len(text)
-        portion.append(record)
-        if len(portion) == PORTION:
+            begin, position = position, restart.start() if restart else len(text)
+            lines = text[begin:position].split("\n", _MOST_LINES - 1)
+            portion += [_UNREADABLE for line in lines if not _BETWEEN.fullmatch(line)]
+        if len(portion) >= PORTION:
             yield portion
             portion = []
         position = _skip(text, position)

@@ -9,8 +9,11 @@ Row = tuple[Any, ...]
 
 
 def believed(fleet: Fleet, objects: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Row]:
-    """Key and values of each believed reading, sorted; messages as `tests.fakes.fleets.reading` makes them."""
-    best: dict[Row, tuple[Row, Row]] = {}
+    """Key and values of each believed reading, sorted; messages as `tests.fakes.fleets.reading` makes them.
+
+    Of each signal the first copy is believed that has it.
+    """
+    copies: dict[Row, list[tuple[Row, Row]]] = {}
     for message in (message for messages in objects.values() for message in messages):
         key: Row = (message["device"], message["ts"] * 1000)
         if "sequence" in fleet.key:
@@ -18,12 +21,16 @@ def believed(fleet: Fleet, objects: Mapping[str, Iterable[Mapping[str, Any]]]) -
         said = tuple(message["values"].get(name) for name in fleet.signal_names)
         received = -message["received"] if fleet.believe == "last" else message["received"]
         rank = (received, tuple((value is not None, value) for value in said))
-        if key not in best or rank < best[key][0]:
-            best[key] = rank, said
-    return sorted((key + said for key, (_, said) in best.items()), key=repr)
+        copies.setdefault(key, []).append((rank, said))
+    return sorted((key + _composed(said for _, said in sorted(ranked)) for key, ranked in copies.items()), key=repr)
+
+
+def _composed(ranked: Iterable[Row]) -> Row:
+    return tuple(next((value for value in each if value is not None), None) for each in zip(*ranked, strict=True))
 
 
 def stored(fleet: Fleet, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """The same of the rows of a table."""
+    """The same of the rows of a table, where a missing value may be NaN."""
     columns = [*fleet.key, *fleet.signal_names]
-    return sorted((tuple(row[name] for name in columns) for row in rows), key=repr)
+    found = (tuple(None if row[name] != row[name] else row[name] for name in columns) for row in rows)
+    return sorted(found, key=repr)

@@ -114,7 +114,8 @@ def test_both_believe_the_same_records_and_give_the_same_reasons(fleet, found):
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from([
     '{"device":"v-1","ts":1764000000000,"speed":1}', '{"device":"v-2","ts":1764000000000,"speed":2}', "{oops",
-    "rubbish", "\n", " ", ",", "[", "]", "null", "17", '"text"', "}", "{", '{"device":"v-3","ts":1764000000000,',
+    "rubbish", "\nrubbish", "\r\n]\n", "\n", " ", ",", "[", "]", "null", "17", '"text"', "}", "{",
+    '{"device":"v-3","ts":1764000000000,',
 ]), max_size=8))  # fmt: skip
 def test_both_find_the_same_records_in_any_framing(parts):
     fleet = FLEETS[0]

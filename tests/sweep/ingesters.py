@@ -151,9 +151,10 @@ def report(root: Path, answer: Any, work: Callable[[Path], None]) -> None:
 
 
 def rows(root: Path, columns: tuple[str, ...] = ("device", "time", *FANS.signal_names)) -> list[tuple[Any, ...]]:
-    """The telemetry, sorted."""
+    """The telemetry, sorted; None where there is no value."""
     found = Lake(str(root)).telemetry(FANS).open().read(list(columns))
-    return sorted(zip(*(column.to_pylist() for column in found.columns), strict=True))
+    read = zip(*(column.to_pylist() for column in found.columns), strict=True)
+    return sorted(tuple(None if value != value else value for value in row) for row in read)  # noqa: PLR0124 - NaN
 
 
 def computed(root: Path) -> dict[str, list[str]]:

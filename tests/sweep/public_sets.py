@@ -1,8 +1,8 @@
 """Every public set in ``$TIDEMILL_DATA``, whole: imported, damaged on its way, ingested, every record accounted for.
 
-Prints a table: what came in is what was accepted, quarantined or a duplicate. As the sets are, nothing is quarantined;
-with faults exactly what was spoilt is. What is in quarantine is counted by the lines that are kept there: two broken
-neighbours are one reject there, and an object without a sound record is one, too.
+Prints a table: what came in is what was accepted, quarantined, a duplicate or superseded. As the sets are, nothing is
+quarantined; with faults exactly what was spoilt is. An object without a sound record is one reject; it counts as its
+lines.
 """
 
 import gzip
@@ -55,7 +55,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One set imported and ingested: what was written, what the ingest made of it, lines in quarantine, seconds."""
+    """One set imported and ingested: what was written, what the ingest made of it, records in quarantine, seconds."""
 
     imported: Imported
     ingested: IngestSummary
@@ -87,12 +87,11 @@ def take(
 
 
 def _quarantined(store: Store, fleet: str) -> int:
-    """Lines of the raw objects that lie in quarantine."""
+    """Records that lie in quarantine."""
     rejects = (
         reject for batch in quarantine.batches(store, fleet) for reject in quarantine.read(store, fleet, batch.name)
     )
-    bodies = (gzip.decompress(each.data) if each.ordinal == WHOLE else each.data for each in rejects)
-    return sum(len(body.splitlines()) for body in bodies)
+    return sum(len(gzip.decompress(each.data).splitlines()) if each.ordinal == WHOLE else 1 for each in rejects)
 
 
 def lines(accounts: Sequence[Account]) -> list[str]:

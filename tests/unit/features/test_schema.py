@@ -72,6 +72,8 @@ def test_a_fleet_survives_json_with_its_digest() -> None:
     assert again == FLEET
     assert again.digest == FLEET.digest
     assert FLEET.digest.startswith("sha256:")
+    kept = replace(FLEET, keep=timedelta(days=400))
+    assert Fleet.from_json(json.loads(json.dumps(kept.to_json()))) == kept
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,7 @@ def test_a_fleet_survives_json_with_its_digest() -> None:
         {"max_age": 25 * HOUR},
         {"mapping": Mapping()},
         {"mapping": Mapping(signals="values", received=None)},
+        {"keep": timedelta(days=400)},
     ],
 )
 def test_every_parameter_is_in_the_digest(change: dict[str, Any]) -> None:
@@ -109,6 +112,7 @@ def test_prose_is_not_in_the_digest() -> None:
         ({"max_age": timedelta.max}, "max_age"),
         ({"late_after": -HOUR}, "late_after"),
         ({"max_future": -HOUR}, "max_future"),
+        ({"keep": HOUR}, "keep"),
     ],
 )
 def test_a_fleet_that_contradicts_itself_is_refused(change: dict[str, Any], message: str) -> None:

@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from features import catalog
 from infra.local import cli
 from pipelines.importers.hub import RawWriter
 from pipelines.lake import Lake
@@ -61,6 +64,19 @@ def test_versions_that_trainings_name_are_kept(store, capsys, monkeypatch):
     capsys.readouterr()
     assert cli.run(["lake", "upkeep", "pumps", "--store", store, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"]["events"]["kept"] == [0]
+
+
+def test_telemetry_goes_by_age_where_the_catalog_entry_says_so(store, capsys, monkeypatch):
+    pumps = catalog.load("pumps")
+    fleet = replace(pumps.fleet, keep=timedelta(days=30))
+    kept = catalog.Entry(fleet, replace(pumps.features, fleet=fleet))
+    monkeypatch.setattr(catalog, "load", lambda _: kept)
+    words = ["lake", "upkeep", "pumps", "--store", store, "--tracking", NOWHERE, "--quiet"]
+    capsys.readouterr()
+    assert cli.run([*words, "--dry-run"]) == 0
+    assert "telemetry: 12 rows of 2025-11-24 would be removed: older than kept" in capsys.readouterr().out
+    assert cli.run(words) == 0
+    assert "12 rows of 2025-11-24 were removed" in capsys.readouterr().out
 
 
 def test_an_age_that_is_none_is_said_so(store, capsys):

@@ -211,6 +211,22 @@ def test_a_record_over_the_end_of_a_window_is_read_once_and_whole(monkeypatch):
     assert all(body[piece.offset : piece.offset + len(piece.data)] == piece.data for piece in found)
 
 
+@pytest.mark.parametrize("window", [16, 40, 1 << 20])
+def test_each_line_of_unreadable_text_is_a_reject_of_its_own_with_its_very_bytes(monkeypatch, window):
+    monkeypatch.setattr(salvage, "_WINDOW", window)
+    body = b'{"a": 1}\nmodem  \nchatter\r\n\n ]\n"and more\n{"a": 2}\nthe rest'
+    found = list(salvage.pieces(body))
+    assert [piece.data for piece in found] == [
+        b'{"a": 1}', b"modem  ", b"chatter\r", b'"and more', b'{"a": 2}', b"the rest",
+    ]  # fmt: skip
+    assert all(body[piece.offset :].startswith(piece.data) for piece in found)
+
+
+def test_very_many_lines_of_unreadable_text_are_told_apart_up_to_a_limit():
+    *apart, rest = salvage.pieces(b"{}\n" + b"x\n" * 5000 + b"{}")
+    assert (len(apart), apart[-1].data[:4], rest.value) == (1001, b"x\nx\n", {})
+
+
 def test_columns_refuse_what_they_cannot_do():
     with pytest.raises(Refused):
         decode(lines([message()]), Mapping(rows="{d}[]"), SIGNALS, by="columns")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.schema import Signal
 from pipelines import datareport
 from pipelines.datareport import Arrivals, lateness_quantile, merged, nothing, of_batch
+from pipelines.findings import Memory, document
 from pipelines.quarantine import Rejected
 from tests.fakes.arrivals import batch
 from tests.fakes.fleets import FANS, MINUTE_US, NOON_US
@@ -99,13 +99,32 @@ def test_values_out_of_range_are_counted_by_signal_and_side():
 
 
 def test_values_between_the_steps_of_a_quantised_signal_are_counted():
-    stepped = dataclasses.make_dataclass(
-        "Stepped", [("quantised", float, 0.0)], bases=(Signal,), frozen=True, slots=True
-    )("speed", "rpm", 0, 3000, quantised=0.1)
+    stepped = dataclasses.replace(FANS.signals[0], quantised=0.1)
     fleet = dataclasses.replace(FANS, signals=(stepped, FANS.signals[1]))
     columns = {"device": ["a"] * 5, "time": range(5), "received": range(5), "speed": [0.3, 0.7, 0.75, None, 2999.9]}
     found = of_batch(fleet, [pa.table(columns)], [], {})
-    assert found.off_grid == Counter(speed=1)
+    assert (found.off_grid, found.stepped) == (Counter(speed=1), Counter(speed=4))
+    (told,) = document(fleet, merged(found, found), Memory(), 1, NOON_US)["off_grid"]
+    assert told == {"signal": "speed", "count": 2, "share": 0.25}
+
+
+def test_a_signal_with_an_interval_of_its_own_is_measured_by_it():
+    slow = dataclasses.replace(FANS.signals[1], sampling=timedelta(minutes=10))
+    fleet = dataclasses.replace(FANS, signals=(FANS.signals[0], slow))
+
+    def part(minutes: range) -> Arrivals:
+        columns = {"device": ["a"] * len(minutes), "time": [NOON_US + n * MINUTE_US for n in minutes]}
+        columns |= {"received": columns["time"], "speed": [1.0] * len(minutes)}
+        columns |= {"current": [1.0 if n % 20 == 0 else None for n in minutes]}
+        return of_batch(fleet, [pa.table(columns)], [], {})
+
+    whole = merged(part(range(100, 200)), merged(part(range(100)), batch([("b", 0, 0)])))
+    report = document(fleet, whole, Memory(), 1, NOON_US)
+    own = report["signal_rhythms"]["current"]
+    assert (own["declared_s"], own["median_s"], own["off"]) == (600.0, 1200.0, 1)
+    assert [each["device"] for each in own["worst"]] == ["a"]
+    assert report["rhythm"]["median_s"] == 60.0
+    assert document(FANS, batch([("b", 0, 0)]), Memory(), 1, NOON_US)["signal_rhythms"] == {}
 
 
 def test_what_the_ingest_counted_is_added_up():

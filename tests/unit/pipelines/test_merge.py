@@ -1,14 +1,19 @@
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.compose import TOGETHER
+from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot
 from pipelines.merge import Batch, Merged, merge
+from pipelines.reading import Reader
 from pipelines.unique import Rule
-from tests.fakes.fleets import FANS, NOON_US
+from tests.fakes.fleets import DAY_US, FANS, MINUTE_US, NOON_US, Plant, reading
 
 SEQUENCED = replace(FANS, key=("device", "time", "sequence"), mapping=replace(FANS.mapping, sequence="seq"))
 DATE = "2025-11-24"
@@ -27,7 +32,7 @@ def batch(snapshot: Snapshot, *said: tuple[int | None, float]) -> Batch:
         for n, (sequence, speed) in enumerate(said)
     ]
     table = pa.Table.from_pylist(rows, snapshot.layout.schema)
-    return Batch(1, table, np.array([0]), {})
+    return Batch(1, table, np.array([0]), Former())
 
 
 def merged(snapshot: Snapshot, given: Batch, fleet: Any) -> Merged:
@@ -51,3 +56,87 @@ def test_what_is_not_in_the_table_is_remembered_by_object_and_time(snapshot):
 def test_no_readings_change_nothing(snapshot):
     found = merged(snapshot, batch(snapshot), FANS)
     assert (len(found.added), len(found.removed), set(found.counts.values())) == (0, 0, {0})
+
+
+def measurements(plant: Plant, *parts: tuple[str, float], received: int = 0, name: str = "") -> None:
+    """One device and moment, each measurement in a record of its own."""
+    stamp = NOON_US + received * MINUTE_US
+    plant.write([reading("a", NOON_US, received_us=stamp, values={signal: value}) for signal, value in parts], name)
+
+
+def row(plant: Plant) -> dict[str, Any]:
+    """The only row."""
+    (found,) = plant.lake.telemetry(FANS).open().read().to_pylist()
+    return dict(found)
+
+
+def test_records_that_carry_one_signal_each_become_one_row_that_names_none_of_them(tmp_path):
+    plant = Plant(tmp_path)
+    measurements(plant, ("speed", 7.0), ("current", 2.0), ("current", 2.0), received=1)
+    done = plant.ingest()
+    assert (done.records, done.accepted, done.joined, done.duplicates, done.superseded) == (3, 2, 1, 1, 0)
+    found = row(plant)
+    assert (found["speed"], found["current"], found["object"], found["ordinal"]) == (7.0, 2.0, TOGETHER, None)
+
+
+def test_a_stored_row_is_completed_and_belongs_to_the_batch_that_completed_it(tmp_path):
+    plant = Plant(tmp_path)
+    measurements(plant, ("speed", 7.0))
+    plant.ingest()
+    assert (row(plant)["batch"], row(plant)["ordinal"]) == (1, 0)
+    measurements(plant, ("speed", 8.0), ("current", 2.0), received=5)
+    done = plant.ingest()
+    assert (done.accepted, done.superseded, done.replaced, done.joined) == (1, 1, 1, 0)
+    found = row(plant)
+    assert (found["speed"], found["current"], found["batch"]) == (7.0, 2.0, 2)
+    assert found["received"] == NOON_US + 5 * MINUTE_US  # with the part that is believed least
+    measurements(plant, ("current", 3.0), received=3)  # outranks a part of a row that was put together
+    assert (plant.ingest().accepted, row(plant)["speed"], row(plant)["current"]) == (1, 7.0, 3.0)
+
+
+def test_completing_a_row_reads_no_object_again(tmp_path, monkeypatch):
+    plant = Plant(tmp_path)
+    for signal in ("speed", "current"):
+        measurements(plant, (signal, 7.0), (signal, 7.0))
+        monkeypatch.setattr(Reader, "_copies", lambda *_: pytest.fail("an object is read again"))
+        plant.ingest()
+    assert row(plant)["ordinal"] is None
+
+
+def test_what_a_vanished_record_gave_goes_while_what_others_gave_stays(tmp_path):
+    plant = Plant(tmp_path)
+    for name, signal in (("x", "speed"), ("y", "current")):
+        measurements(plant, (signal, 7.0), name=name)
+        plant.ingest()
+    plant.write([reading("b", NOON_US, received_us=NOON_US)], name="x")
+    done = plant.ingest()
+    assert (done.replaced, done.restored, done.accepted) == (1, 1, 1)
+    found = plant.rows().to_pylist()
+    assert [(each["device"], each["current"]) for each in found] == [("a", 7.0), ("b", 10.0)]
+    assert np.isnan(found[0]["speed"])
+
+
+def test_an_object_of_unstamped_parts_that_grows_leaves_their_rows_alone(tmp_path):
+    plant = Plant(tmp_path)
+    parts = [reading("a", NOON_US, values={signal: 7.0}) for signal in ("speed", "current")]
+    key = plant.write(parts, name="x")
+    plant.ingest()
+    plant.write([*parts, reading("b", NOON_US)], name="x")
+    moment = NOON_US + DAY_US
+    os.utime(Path(plant.store.uri) / key, ns=(moment * 1000, moment * 1000))
+    done = plant.ingest(moment + DAY_US)
+    assert (done.accepted, done.replaced, done.duplicates) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("runs_between", [0, 1])
+def test_a_part_is_found_again_when_the_run_that_put_it_in_was_killed_behind_its_commit(tmp_path, runs_between):
+    plant = Plant(tmp_path)
+    for name, signal in (("x", "speed"), ("y", "current")):
+        measurements(plant, (signal, 7.0), name=name)
+        plant.ingest()
+    plant.store.delete("ledger/objects/fans/00000002.done.json")
+    for _ in range(runs_between):
+        plant.ingest()
+    plant.write([reading("b", NOON_US, received_us=NOON_US)], name="y")
+    plant.ingest()
+    assert [each["speed"] for each in plant.rows().to_pylist()] == [7.0, 1000.0]

@@ -1,17 +1,20 @@
 import os
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipelines.errors import HorizonError, LakeError, TableMissingError
-from pipelines.lake import Lake, Table
+from pipelines.lake import Lake, Snapshot, Table
 from pipelines.lake.stock import stock
 from pipelines.lake.upkeep import Upkeep, upkeep
+from pipelines.materialize import materialize
 from tests.fakes.aged import age
-from tests.fakes.fleets import FANS
+from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, HOUR_US, NOON_US, Plant, reading
 from tests.fakes.small_tables import append, contents, now_us, rows
 
 DAYS = timedelta(days=1)
@@ -180,3 +183,77 @@ def test_the_stock_of_an_empty_table_has_no_times(tmp_path):
     found = stock(table)
     assert found is not None
     assert (found.rows, found.first_us, found.small) == (0, None, 0.0)
+
+
+NOON_OF_27TH = 1_764_244_800_000_000
+
+
+def dates(table: Table) -> list[str]:
+    return sorted(set(table.open().read(["date"])["date"].to_pylist()))
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Table:
+    """Four dates, two files each, written forty days ago."""
+    table = Lake(str(tmp_path)).telemetry(FANS)
+    for date in ("2025-11-24", "2025-11-25", "2025-11-26", "2025-11-27"):
+        for moment in (1, 2):
+            append(table, rows(["a"], moment, date))
+    age(table, 40)
+    return table
+
+
+def test_rows_go_by_age_in_whole_dates_and_only_where_that_is_declared(lasting):
+    assert upkeep(lasting, NOON_OF_27TH).rows == 0
+    promised = upkeep(lasting, NOON_OF_27TH, keep=2 * DAYS, dry_run=True)
+    assert (promised.outlived, promised.rows, len(dates(lasting))) == (("2025-11-24",), 2, 4)
+    done = upkeep(lasting, NOON_OF_27TH, keep=2 * DAYS)
+    assert (done.outlived, done.rows) == (promised.outlived, promised.rows)
+    assert dates(lasting) == ["2025-11-25", "2025-11-26", "2025-11-27"]  # noon of the 25th is young enough
+    assert upkeep(lasting, NOON_OF_27TH, keep=2 * DAYS).outlived == ()
+    assert upkeep(lasting, NOON_OF_27TH, keep=1 * DAYS).outlived == ("2025-11-25",)
+
+
+def test_versions_that_trainings_name_keep_the_rows_that_outlived(lasting):
+    version = lasting.version()
+    upkeep(lasting, now_us(), keep=DAYS, named=[version])
+    age(lasting, 40)
+    done = upkeep(lasting, now_us(), keep=DAYS, named=[version])
+    assert (done.kept, done.files, contents(lasting)) == ((version,), 0, [])
+    assert len(lasting.open(version).read()) == 8
+    assert upkeep(lasting, now_us(), keep=DAYS).files == 8
+
+
+def test_rows_go_by_age_although_others_commit_in_between(lasting, monkeypatch):
+    exchange, rivals = Snapshot.exchange, iter([True])
+
+    def overtaken(self: Snapshot, *args: Any, **named: Any) -> int:
+        if next(rivals, None):
+            lasting.open().replace(rows(["b"], 5, "2025-11-24"), ["2025-11-24"])
+        return exchange(self, *args, **named)
+
+    monkeypatch.setattr(Snapshot, "exchange", overtaken)
+    assert upkeep(lasting, NOON_OF_27TH, keep=2 * DAYS).rows == 1
+    assert dates(lasting) == ["2025-11-25", "2025-11-26", "2025-11-27"]
+
+
+def test_what_was_computed_stays_and_what_is_too_old_does_not_come_in_again(tmp_path):
+    fleet = replace(FANS, max_age=400 * DAYS, keep=3 * DAYS)
+    features = replace(FAN_FEATURES, fleet=fleet)
+    plants = [Plant(folder, fleet=fleet) for folder in (tmp_path / "kept", tmp_path / "cut")]
+    for plant in plants:
+        Path(plant.store.uri).mkdir()
+        plant.write([reading("a", NOON_US + hours * HOUR_US, 7.0, NOON_US + hours * HOUR_US) for hours in range(48)])
+        plant.ingest(NOON_US + 2 * DAY_US)
+        materialize(plant.lake, features)
+        if plant is plants[1]:
+            done = upkeep(plant.lake.telemetry(fleet), NOON_US + 4 * DAY_US, keep=fleet.keep)
+            assert (done.outlived, done.rows) == (("2025-11-24",), 12)
+        plant.write([reading("a", NOON_US + 60 * HOUR_US, 7.0), reading("a", NOON_US + HOUR_US + 1000, 9.0)])
+        assert plant.ingest(NOON_US + 4 * DAY_US).quarantined == 1
+        materialize(plant.lake, features)
+    for name in ("panes", "features"):
+        kept, cut = (
+            sorted(map(repr, getattr(plant.lake, name)(features).open().read().to_pylist())) for plant in plants
+        )
+        assert kept == cut

@@ -1,6 +1,7 @@
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,22 @@ def test_before_the_first_reading_there_are_counters_and_no_times():
     found = samples(metrics("fans", witness.testimony, NOW_US).decode())
     assert found['tidemill_ingest_runs_total{fleet="fans"}'] == 0
     assert not any("newest" in name or "lateness" in name for name in found)
+
+
+def test_rows_that_changed_and_objects_that_were_passed_over_are_told(tmp_path):
+    fleet = replace(FANS, believe="last", mapping=replace(FANS.mapping, exclude=(".tmp",)))
+    plant = Plant(tmp_path, fleet=fleet)
+    plant.write([reading("a", NOON_US, 1.0, NOON_US)], name="x")
+    plant.ingest(NOW_US)
+    later = NOON_US + MINUTE_US
+    plant.write([reading("a", NOON_US, 2.0, later)], name="y")
+    plant.write([reading("b", NOON_US, received_us=later, values={name: 1.0}) for name in ("speed", "current")])
+    plant.write([reading("c", NOON_US)], name="z.tmp")
+    witness = ReportWitness(plant.store, fleet, NOW_US)
+    done = ingest(plant.store, plant.lake, fleet, NOW_US, witness=witness)
+    assert (done.excluded, done.objects, plant.ingest(NOW_US)) == (1, 2, IngestSummary())
+    _, report = read_report(plant.store, "fans")
+    assert report["changed"] == {"replaced": 1, "restored": 0, "joined": 1, "excluded": 1}
+    html = plant.store.get(witness.testimony.page_key).decode()
+    assert "Rows replaced or taken out: 1. Objects passed over, as the mapping says: 1." in html
+    assert "Records that share a row with another one: 1." in html
