@@ -87,7 +87,7 @@ class _Reading:
         if mapping.long:
             return self._long(device, clock, received, sequence, sources)
         times, timed = self._microseconds(clock, None)
-        values = np.empty((len(clock), len(plan.signals)))
+        values = np.empty((len(clock), len(plan.signals)), order="F")  # signals are judged and stored one by one
         for number, place in enumerate(plan.values):
             values[:, number] = self._first([place]).fill_null(np.nan).to_numpy()
         ordinals = places_in_object(sources)
