@@ -55,6 +55,17 @@ class DataFile:
     lows: Mapping[str, Any] = field(default_factory=dict)
     highs: Mapping[str, Any] = field(default_factory=dict)
 
+    def may_hold(self, low: int, high: int) -> bool:
+        """Tell whether it may hold rows of these times, both ends included.
+
+        Example:
+            >>> file = DataFile("part-1.parquet", "", 900, 2, 0, {"time": 5}, {"time": 9})
+            >>> file.may_hold(1, 5), file.may_hold(1, 4), DataFile("part-2.parquet", "", 900, 2).may_hold(1, 4)
+            (True, False, True)
+        """
+        least, most = self.lows.get("time"), self.highs.get("time")
+        return least is None or most is None or (least <= high and most >= low)
+
     def to_json(self) -> str:
         """As text, to travel between processes.
 

@@ -15,6 +15,7 @@ receipt it had where no hub stamped it: an object that grows only adds rows. So 
 objects that are written again depends on when they were first read; of all others it depends on nothing but them.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ from pipelines.unique import Rows, Rule
 Search = Callable[[pa.Table], pa.Table]
 """Finds copies of readings in objects that are not in the batch, given device, time and sequence; columns as stored."""
 
+_Bounds = dict[str, dict[str, int]]
+"""Which times `Snapshot.read` reads."""
 _KEY = ("device", "time", "sequence")
 _MOST_ROWS = 4_000_000  # stored keys that are compared at a time
 _MOST_DEVICES = 1000
@@ -149,8 +152,31 @@ class _Merger:
 
     def _touched(self, mine: pa.Table, dates: Sequence[str]) -> pa.Table:
         """The stored rows that are copies of the readings, or come from former versions of their objects; whole."""
+        parts = [self._touched_within(mine, dates, bounds) for bounds in self._slices(mine, dates)]
+        return pa.concat_tables([mine.slice(0, 0), *(part.cast(mine.schema) for part in parts if len(part))])
+
+    def _slices(self, mine: pa.Table, dates: Sequence[str]) -> list[_Bounds]:
+        """Spans of time in which so many stored rows are to be compared at most, were they spread evenly."""
+        counts = self._snapshot.row_counts()
+        stored = sum(counts.get(date, 0) for date in dates)
+        reach = pc.min_max(mine["time"]).as_py()
+        low, high = reach["min"], reach["max"]
+        if self._batch.heirs or low is None:  # what former versions gave may lie anywhere on these dates
+            if stored <= _MOST_ROWS:
+                return [{}]
+            ranges = self._snapshot.ranges("time")
+            low = min(ranges[date][0] for date in dates if date in ranges)
+            high = max(ranges[date][1] for date in dates if date in ranges)
+        elif stored > _MOST_ROWS:
+            near = (file for file in self._snapshot.files(dates) if file.may_hold(low, high))
+            stored = sum(file.rows for file in near)
+        cuts = np.linspace(low - 1, high, 1 + max(-(-stored // _MOST_ROWS), 1)).astype(np.int64).tolist()
+        cuts[0], cuts[-1] = low - 1, high  # floats have not all digits
+        return [{"after": {"time": a}, "before": {"time": b + 1}} for a, b in itertools.pairwise(cuts) if a < b]
+
+    def _touched_within(self, mine: pa.Table, dates: Sequence[str], bounds: _Bounds) -> pa.Table:
         lineage = ["batch", "object"] if self._batch.heirs else []
-        stored = self._snapshot.read([*_KEY, *lineage], dates=dates, coded=True)
+        stored = self._snapshot.read([*_KEY, *lineage], dates=dates, coded=True, **bounds)
         ours, theirs = self._rule.keys(mine, stored)
         wanted = _among(theirs, ours)
         if lineage:
@@ -158,6 +184,7 @@ class _Merger:
         if not wanted.any():
             return mine.slice(0, 0)
         few = stored.filter(pa.array(wanted)).select(_KEY)
+        del stored
         reach, devices = pc.min_max(few["time"]).as_py(), pc.unique(few["device"].cast(pa.string()))
         whole = self._snapshot.read(
             self._columns,

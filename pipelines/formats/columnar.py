@@ -199,6 +199,8 @@ class _Reading:
 
 def places_in_object(sources: NDArray[np.int32]) -> NDArray[np.int64]:
     """The position of each record or row in its object; ``sources`` must not decrease."""
+    if len(sources) and sources[0] == sources[-1]:
+        return np.arange(len(sources))
     starts = np.flatnonzero(np.diff(sources, prepend=-1))
     places: NDArray[np.int64] = np.arange(len(sources)) - np.repeat(starts, np.diff(starts, append=len(sources)))
     return places
