@@ -31,6 +31,7 @@ DICTIONARY_BYTES: Final = 2**18
 STEADY: Final = ("time", "received", "known_at")
 """Columns of times."""
 _MOST_STATED: Final = 256  # characters; a bound is kept in the table's log, for good
+_LAST: Final = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ class _OpenFile:
         self.writer.close()
         self.sink.close()
         info = self.folder.filesystem().get_file_info(self.path)
-        lows, highs = ({name: _stated(found[end]) for name, found in self.ranges.items()} for end in (0, 1))
+        lows = {name: _shortened(low, "") for name, (low, _) in self.ranges.items()}
+        highs = {name: _shortened(high, _LAST) for name, (_, high) in self.ranges.items()}
         return DataFile(self.path, self.date, info.size, self.rows, info.mtime_ns // 1_000_000, lows, highs)
 
 
@@ -244,9 +246,14 @@ def _form(layout: Layout, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _stated(bound: Any) -> Any:
-    """A bound as the table's log keeps it; none where that would be a long text."""
-    return None if isinstance(bound, str) and len(bound) > _MOST_STATED else bound
+def _shortened(bound: Any, ending: str) -> Any:
+    """A bound as the table's log keeps it: of a long text the beginning, and behind it what keeps it a bound.
+
+    Without a bound the engine would leave the file out whenever somebody asks for the column.
+    """
+    if not isinstance(bound, str) or len(bound) <= _MOST_STATED or bound[_MOST_STATED:] >= _LAST:
+        return bound
+    return bound[:_MOST_STATED] + ending
 
 
 def _known(choose: Callable[..., Any], *values: Any) -> Any:

@@ -20,7 +20,5 @@ def sanitized() -> bool:
             print(f"   seed {seed}: {done.stdout}{done.stderr[-4000:]}")
             return False
         records, refused = records + int(found[1]), refused + int(found[2])
-    print(
-        f"   {SEEDS} seeds of {ROUNDS:,} texts: {records:,} records read, {refused:,} texts refused, nothing touched that was not given"
-    )
+    print(f"   {SEEDS} seeds of {ROUNDS:,} texts: {records:,} records read, {refused:,} texts refused")
     return True
