@@ -54,7 +54,7 @@ def amend(
         keys = removed.filter(pc.equal(removed["date"], date))
         reach = pc.min_max(keys["time"]).as_py()
         for file in snapshot.files([date]):
-            may_hold = _within(file, reach["min"], reach["max"])
+            may_hold = file.may_hold(reach["min"], reach["max"])
             if may_hold and any(
                 mask.any() for _, mask in _marked(folder, file, rule, keys, ["device", "time", "sequence"])
             ):
@@ -68,11 +68,6 @@ def amend(
     except CommitConflictError:
         folder.remove(written)
         raise
-
-
-def _within(file: DataFile, low: int, high: int) -> bool:
-    least, most = file.lows.get("time"), file.highs.get("time")
-    return least is None or most is None or (least <= high and most >= low)
 
 
 def _rest(folder: Folder, file: DataFile, rule: Rule, keys: pa.Table) -> Iterator[pa.Table]:

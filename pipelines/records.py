@@ -208,6 +208,8 @@ class Decoded:
 
     def keep(self, kept: NDArray[np.bool_]) -> "Decoded":
         """Drop rows where ``kept`` is false, without making them rejects."""
+        if kept.all():
+            return self
         return replace(
             self,
             device=self.device.filter(pa.array(kept)),

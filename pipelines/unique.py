@@ -124,9 +124,12 @@ def date_names(times: NDArray[np.int64]) -> pa.Array:
         >>> date_names(np.array([0, 86_400_000_000])).to_pylist()
         ['1970-01-01', '1970-01-02']
     """
-    days, inverse = np.unique(times // DAY_US, return_inverse=True)
-    names = np.datetime_as_string(days.astype("datetime64[D]"))
-    return pa.array(names.tolist(), pa.string()).take(pa.array(inverse))
+    days = times // DAY_US
+    changes = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))  # times mostly come in runs of one day
+    distinct, inverse = np.unique(days[changes], return_inverse=True)
+    names = np.datetime_as_string(distinct.astype("datetime64[D]"))
+    codes = np.repeat(inverse, np.diff(changes, append=len(days)))
+    return pa.array(names.tolist(), pa.string()).take(pa.array(codes))
 
 
 def pair_keys(*parts: tuple[pa.ChunkedArray, NDArray[np.int64]]) -> list[NDArray[np.int64]]:

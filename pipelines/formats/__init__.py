@@ -121,6 +121,8 @@ def _judged(
 def _foreign(frame: Frame, bare: NDArray[np.bool_], rejects: list[Reject]) -> NDArray[np.bool_]:
     """Which objects hold records of which none has any field of the mapping."""
     objects = len(frame.counts)
+    if not bare.any():
+        return np.zeros(objects, np.bool_)
     records = np.bincount(frame.sources, minlength=objects)
     foreign: NDArray[np.bool_] = (records > 0) & (np.bincount(frame.sources, bare, objects) == records)
     foreign[[reject.source for reject in rejects]] = False  # parts of it were judged one by one

@@ -87,7 +87,7 @@ class _Reading:
         if mapping.long:
             return self._long(device, clock, received, sequence, sources)
         times, timed = self._microseconds(clock, None)
-        values = np.empty((len(clock), len(plan.signals)))
+        values = np.empty((len(clock), len(plan.signals)), order="F")  # signals are judged and stored one by one
         for number, place in enumerate(plan.values):
             values[:, number] = self._first([place]).fill_null(np.nan).to_numpy()
         ordinals = places_in_object(sources)
@@ -199,6 +199,8 @@ class _Reading:
 
 def places_in_object(sources: NDArray[np.int32]) -> NDArray[np.int64]:
     """The position of each record or row in its object; ``sources`` must not decrease."""
+    if len(sources) and sources[0] == sources[-1]:
+        return np.arange(len(sources))
     starts = np.flatnonzero(np.diff(sources, prepend=-1))
     places: NDArray[np.int64] = np.arange(len(sources)) - np.repeat(starts, np.diff(starts, append=len(sources)))
     return places

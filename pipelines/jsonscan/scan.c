@@ -8,6 +8,7 @@ typedef struct {
     const char *at, *end, *data;
     int32_t expected[TM_SCAN_FIELDS]; /* of each field, the one within it that is likely next: devices keep their order */
     uint64_t seen;                    /* fields of this record */
+    uint64_t plain;                   /* fields whose names may stand in a text as they are */
 } reader;
 
 /* 1: a byte that may stand in a text as it is; all but quote, backslash and control characters. */
@@ -131,7 +132,7 @@ static int take_exponent(reader *read, number *found)
     return 1;
 }
 
-static int take_number(reader *read, number *found)
+static int take_long_number(reader *read, number *found)
 {
     int count = 0;
     memset(found, 0, sizeof *found);
@@ -161,6 +162,42 @@ static int take_number(reader *read, number *found)
         read->at++;
         return take_exponent(read, found);
     }
+    return 1;
+}
+
+/* Digits from `at` on, added to those before; where they end. More than 19 in all are not told apart from fewer. */
+static const char *add_digits(const reader *read, const char *at, uint64_t *digits)
+{
+    uint64_t sum = *digits;
+    for (; at < read->end && *at >= '0' && *at <= '9'; at++)
+        sum = sum * 10 + (uint64_t)(*at - '0');
+    *digits = sum;
+    return at;
+}
+
+/* A number of at most 19 digits without an exponent in one go, others digit by digit. */
+static int take_number(reader *read, number *found)
+{
+    const int negative = read->at < read->end && *read->at == '-';
+    const char *const first = read->at + negative;
+    uint64_t digits = 0;
+    const char *at = add_digits(read, first, &digits);
+    const ptrdiff_t before = at - first;
+    ptrdiff_t behind = 0;
+    if (before == 0 || (before > 1 && *first == '0'))
+        return 0;
+    if (at < read->end && *at == '.') {
+        const char *const point = at + 1;
+        at = add_digits(read, point, &digits);
+        behind = at - point;
+        if (behind == 0)
+            return 0;
+    }
+    if (before + behind > MOST_DIGITS || (at < read->end && (*at == 'e' || *at == 'E')))
+        return take_long_number(read, found);
+    const number plain_one = {digits, -(int32_t)behind, negative, 1, behind == 0};
+    *found = plain_one;
+    read->at = at;
     return 1;
 }
 
@@ -312,12 +349,37 @@ static int32_t find(reader *read, int32_t within, const char *name, size_t lengt
     return -1;
 }
 
+/* Reads a name from behind its first quote to behind its last: the likely one is compared where it stands, others are
+ * looked for. -1 for a name that was not asked for; 0 when there is none. */
+static int take_name(reader *read, int32_t within, int32_t *field)
+{
+    const char *text;
+    size_t length;
+    const int32_t expected = read->expected[within];
+    if (expected >= 0 && read->plain >> expected & 1) {
+        const tm_scan_field *likely = read->scan->fields + expected;
+        size_t same = 0;
+        if ((size_t)(read->end - read->at) > likely->length)
+            while (same < likely->length && read->at[same] == likely->name[same])
+                same++;
+        if (same == likely->length && read->end - read->at > (ptrdiff_t)same && read->at[same] == '"') {
+            read->expected[within] = likely->next >= 0 ? likely->next : read->scan->fields[within].child;
+            read->at += same + 1;
+            *field = expected;
+            return 1;
+        }
+    }
+    if (!take_text(read, &text, &length))
+        return 0;
+    *field = find(read, within, text, length);
+    return 1;
+}
+
 static int read_object(reader *read, int32_t within);
 
-/* What stands behind a name. */
-static int read_member(reader *read, int32_t within, const char *name, size_t length)
+/* What stands behind the name of a field, or behind one that was not asked for. */
+static int read_member(reader *read, int32_t field)
 {
-    const int32_t field = find(read, within, name, length);
     if (field < 0)
         return skip_value(read, TM_SCAN_DEPTH);
     if (read->seen >> field & 1)
@@ -337,13 +399,12 @@ static int read_object(reader *read, int32_t within)
     if (take(read, '}'))
         return 1;
     do {
-        const char *name;
-        size_t length;
+        int32_t field;
         skip_space(read);
-        if (!take(read, '"') || !take_text(read, &name, &length))
+        if (!take(read, '"') || !take_name(read, within, &field))
             return 0;
         skip_space(read);
-        if (!take(read, ':') || !read_member(read, within, name, length))
+        if (!take(read, ':') || !read_member(read, field))
             return 0;
     } while (take(read, ','));
     return take(read, '}');
@@ -370,8 +431,14 @@ static void clear_row(tm_scan *scan)
 tm_scan_end tm_scan_records(tm_scan *scan, const char *data, size_t size, size_t *offset)
 {
     reader read = {.scan = scan, .at = data + *offset, .end = data + size, .data = data};
-    for (size_t field = 0; field < scan->field_count; field++)
-        read.expected[field] = scan->fields[field].child;
+    for (size_t field = 0; field < scan->field_count; field++) {
+        const tm_scan_field *named = scan->fields + field;
+        size_t good = 0;
+        while (good < named->length && plain((unsigned char)named->name[good]))
+            good++;
+        read.expected[field] = named->child;
+        read.plain |= (uint64_t)(good == named->length) << field;
+    }
     for (;;) {
         /* The brackets and commas of arrays hold records apart, as space does. */
         while (read.at < read.end && *read.at != '\0' && strchr(" \n\r\t,[]", *read.at) != NULL)

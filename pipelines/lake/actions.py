@@ -7,22 +7,17 @@ import pyarrow as pa
 from deltalake import ColumnProperties, Transaction, WriterProperties
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.datafile import DataFile
+from pipelines.datafile import DICTIONARY_BYTES, GROUP_ROWS, PAGE_ROWS, STEADY, DataFile
 from pipelines.tables import Layout
 
-# Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
-# threads read and sum up a day in two thirds of the memory that groups of a million take. Values of a sensor repeat,
-# and a quarter MiB of dictionary holds 32,768 of them; beyond that looking up costs more than it saves, in time and in
-# size. Times do not repeat, but the steps between them are small numbers.
 _MEASURED = WriterProperties(
     compression="ZSTD",
     compression_level=1,
-    max_row_group_size=2**18,
-    data_page_row_count_limit=2**16,
-    dictionary_page_size_limit=2**18,
+    max_row_group_size=GROUP_ROWS,
+    data_page_row_count_limit=PAGE_ROWS,
+    dictionary_page_size_limit=DICTIONARY_BYTES,
     column_properties={
-        name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-        for name in ("time", "received", "known_at")
+        name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED") for name in STEADY
     },
 )
 # Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.

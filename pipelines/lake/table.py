@@ -59,7 +59,7 @@ class Table:
         try:
             with translated(self.uri):
                 delta = DeltaTable(self.uri, version=version, storage_options=self._options())
-                return Snapshot(self.uri, self.layout, delta, self.open)
+                return Snapshot(self.folder, delta, self.open)
         except TableNotFoundError as error:
             raise self._missing() from error
         except LakeError as error:

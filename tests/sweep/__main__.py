@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import faults, hostile, kernel, public_sets, store_faults
+from tests.sweep import faults, hostile, kernel, public_sets, scanner, store_faults
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
     "kernel laws": kernel.laws,
     "kernel mutants": kernel.mutants,
+    "scanner under sanitizers": scanner.sanitized,
     "hostile objects": lambda: hostile.main([]) == 0,
     "public sets": public_sets.main,
     "ingest faults": faults.run,

@@ -53,6 +53,31 @@ def test_appended_rows_are_read_back_with_their_transaction(table):
     assert opened.history(1)[0]["objects"] == 3
 
 
+def test_appended_rows_lie_in_a_file_for_each_date_in_the_encodings_of_what_was_measured(table):
+    given = pa.concat_tables([rows(1, 2), rows(3, date="2025-11-25")])
+    table.create().append(given, transaction=(WRITER, 1))
+    files = table.open().files()
+    assert [(file.date, file.rows, file.lows["time"], file.highs["time"]) for file in files] == [
+        ("2025-11-24", 2, 1, 2),
+        ("2025-11-25", 1, 3, 3),
+    ]
+    group = pq.ParquetFile(Path(table.uri) / files[0].path).metadata.row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in columns["time"].encodings
+    assert "RLE_DICTIONARY" in columns["speed"].encodings
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+
+
+def test_the_log_does_not_keep_long_names_and_their_rows_are_found(table):
+    long = rows(1).set_column(1, "device", pa.array(["v" * 1000]))
+    table.create().append(pa.concat_tables([rows(2), long]), transaction=(WRITER, 1))
+    (file,) = table.open().files()
+    assert file.lows["device"] == "van-1"
+    assert "v" * 1000 < file.highs["device"] < "v" * 255 + "w"
+    assert table.open().read(["time"], devices=["v" * 1000])["time"].to_pylist() == [1]
+    assert table.open().read(["time"], devices=["van-1"])["time"].to_pylist() == [2]
+
+
 def test_an_append_without_rows_still_counts(table):
     table.create().append(rows(), transaction=(WRITER, 1))
     assert table.open().transaction(WRITER) == 1

@@ -53,6 +53,15 @@ def test_what_is_not_in_the_table_is_remembered_by_object_and_time(snapshot):
     assert merged(snapshot, batch(snapshot, (1, 5.0), (1, 6.0)), FANS).hidden == {(1, 0): (NOON_US, NOON_US)}
 
 
+def test_copies_are_found_in_slices_of_a_large_date_too(snapshot, monkeypatch):
+    monkeypatch.setattr("pipelines.merge._MOST_ROWS", 2)
+    one = batch(snapshot, *((None, float(n)) for n in range(7)))
+    spread = one.rows.set_column(2, "time", pa.array([NOON_US + 1000 * n for n in range(7)]))
+    snapshot.append(spread, transaction=("test", 1))
+    again = merged(snapshot.renewed(), replace(one, seq=2, rows=spread.slice(1, 5)), FANS)
+    assert (again.counts["accepted"], again.counts["duplicates"], len(again.removed)) == (0, 5, 0)
+
+
 def test_no_readings_change_nothing(snapshot):
     found = merged(snapshot, batch(snapshot), FANS)
     assert (len(found.added), len(found.removed), set(found.counts.values())) == (0, 0, {0})

@@ -154,3 +154,14 @@ def test_a_path_that_leads_through_another_is_refused():
         Scanner({("a", "b"): REAL, ("a",): REAL})
     with pytest.raises(ValueError, match="more than 64"):
         Scanner({(f"s{number}",): REAL for number in range(64)})
+
+
+@pytest.mark.parametrize("digits", [18, 19, 20, 40])
+def test_numbers_of_many_digits_are_exact(digits):
+    for text in ("1" * digits, "0." + "7" * digits, "-" + "9" * (digits - 2) + ".25", "0." + "0" * digits + "5"):
+        assert read(f'{{"values":{{"flow":{text}}}}}') == ([[None, None, float(text), None, None]], [1])
+
+
+def test_a_name_that_would_need_an_escape_is_none_that_stands_there():
+    odd = Scanner({('a"b',): REAL, ("c",): REAL})
+    assert odd.read([b'{"a"b":1}', b'{"c":2}']).counts.tolist() == [-1, 1]
