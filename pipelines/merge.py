@@ -249,6 +249,7 @@ class _Merger:
         kept = believed[place[stored]] >= 0
         rivals = stored[kept]
         kept[rivals] = self._agree(rows, rivals, believed[place[rivals]])
+        kept[self._on_loan(rows, place, live, believed, stored[kept])] = False
         kept &= ~gone | self._as_before(pool, composed, believed[place[stored]] - len(pool.rows))
         changed = stored[~kept]
         open_ = changed[~gone[changed]]
@@ -257,6 +258,23 @@ class _Merger:
         believed[place[stored[kept]]] = stored[kept]
         keys_of_all = np.append(pool.keys, keys[composed.places])
         return _Settled(rows, keys_of_all, believed[place], kept, gone, disputed, composed)
+
+    def _on_loan(
+        self, rows: pa.Table, place: NDArray[np.intp], live: Rows, believed: Rows, stored: Rows
+    ) -> Rows:
+        """Stored rows that others contradict, and that a copy saying the same outranks: they stand as long as it does.
+
+        The row must then name the record of that copy, so that it goes when that record goes.
+        """
+        backed: Rows = stored[believed[place[stored]] != stored]
+        if not len(backed):
+            return backed
+        asked = np.zeros(len(believed), bool)
+        asked[place[backed]] = True
+        copies = live[asked[place[live]]]
+        against = copies[~self._agree(rows, copies, believed[place[copies]], partly=True)]
+        still: Rows = backed[np.isin(place[backed], place[against])]
+        return still
 
     def _copies(self, pool: _Pool, place: NDArray[np.intp], live: Rows) -> Copies:
         together, unstamped = np.zeros(len(pool.rows), bool), np.zeros(len(pool.rows), bool)

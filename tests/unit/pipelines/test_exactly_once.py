@@ -80,6 +80,24 @@ def test_objects_that_are_written_again_leave_what_they_say_now(tmp_path_factory
             assert held(plant) == believed(plant.fleet, objects)
 
 
+def test_a_row_goes_with_the_record_that_made_it_believed(tmp_path):
+    plant = Plant(tmp_path, fleet=replace(FANS, believe="last"))
+    objects: dict[str, list[Any]] = {}
+    first, later = {"speed": 2.0}, {"speed": 1.0}
+    for number, (name, said) in enumerate(
+        [
+            ("r", [message("b", 1, first, 0, None)]),
+            ("p", [message("b", 1, first, 1, None)]),  # says what r says, and is believed more
+            ("q", [message("b", 1, later, 0, None)]),  # outranks r, but not p
+            ("p", []),
+        ]
+    ):
+        objects[name] = said
+        plant.write(said or b"[]", name=name)
+        plant.ingest(NOON_US + (number + 2) * DAY_US)
+        assert held(plant) == believed(plant.fleet, objects), name
+
+
 @quickly
 @given(st.lists(messages, max_size=12), fleets, st.randoms(use_true_random=False))
 def test_neither_order_nor_batches_decide_what_is_believed(tmp_path_factory, said, fleet, random):
