@@ -25,7 +25,8 @@ Rooms, from the door inwards:
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
     ingest alone arrivals batches                   each object once, in batches
     reading streams ledger                          what is read of them, and written down before and after
-    unique compose merge former amend withdrawn     each reading once, whatever is written again, in one record or many
+    unique compose standing settling merge          each reading once, in one record or many
+    former amend withdrawn                          whatever is written again
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them

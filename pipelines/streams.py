@@ -16,8 +16,9 @@ from pipelines.formats import decode_all
 from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.ledger import Outcome, told_apart
-from pipelines.merge import Batch, Merged, Search, merge
+from pipelines.merge import Merged, Search, merge
 from pipelines.records import UNSEQUENCED, RawObject, Reject
+from pipelines.settling import Batch
 from pipelines.unique import Rule, date_names
 from pipelines.validate import believe
 

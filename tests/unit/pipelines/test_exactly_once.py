@@ -69,7 +69,7 @@ def test_objects_that_are_written_again_leave_what_they_say_now(tmp_path_factory
     rows = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BATCH_OBJECTS", cut)
-        patch.setattr("pipelines.merge._MOST_ROWS", most)
+        patch.setattr("pipelines.standing._MOST_ROWS", most)
         patch.setattr("pipelines.compose._MOST_CELLS", 4)
         for number, delivery in enumerate(given_objects):
             for name, said in delivery.items():

@@ -10,8 +10,9 @@ import pytest
 from pipelines.compose import TOGETHER
 from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot
-from pipelines.merge import Batch, Merged, merge
+from pipelines.merge import Merged, merge
 from pipelines.reading import Reader
+from pipelines.settling import Batch
 from pipelines.unique import Rule
 from tests.fakes.fleets import DAY_US, FANS, MINUTE_US, NOON_US, Plant, reading
 
@@ -54,7 +55,7 @@ def test_what_is_not_in_the_table_is_remembered_by_object_and_time(snapshot):
 
 
 def test_copies_are_found_in_slices_of_a_large_date_too(snapshot, monkeypatch):
-    monkeypatch.setattr("pipelines.merge._MOST_ROWS", 2)
+    monkeypatch.setattr("pipelines.standing._MOST_ROWS", 2)
     one = batch(snapshot, *((None, float(n)) for n in range(7)))
     spread = one.rows.set_column(2, "time", pa.array([NOON_US + 1000 * n for n in range(7)]))
     snapshot.append(spread, transaction=("test", 1))
