@@ -66,7 +66,7 @@ def amend(
     try:
         return snapshot.exchange(gone, written, now_us, transaction=transaction, metadata=metadata)
     except CommitConflictError:
-        folder.remove(written)
+        table.discard(written)
         raise
 
 

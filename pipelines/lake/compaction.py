@@ -66,7 +66,7 @@ def compact(table: Table, now_us: int, crowded: int = CROWDED, at_once: int = _A
         try:
             snapshot.swap(files, written, now_us)
         except CommitConflictError:
-            folder.remove(written)
+            table.discard(written)
             done = replace(done, refused=done.refused + 1)
         else:
             done = Compacted(done.dates + 1, done.removed + len(files), done.added + len(written), done.refused)

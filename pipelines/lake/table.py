@@ -1,13 +1,13 @@
 """A table, whether or not it has been written yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from pipelines import tables
-from pipelines.datafile import Folder
+from pipelines.datafile import DataFile, Folder
 from pipelines.durability import sync_commit
 from pipelines.errors import LakeError, PipelineError, TableMissingError
 from pipelines.lake.engine import translated
@@ -66,6 +66,14 @@ class Table:
             if version is not None and version > self.open().version:
                 raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
             raise
+
+    def discard(self, files: Iterable[DataFile]) -> None:
+        """Remove files that were written for a commit that was refused.
+
+        A service whose answer got lost may refuse a commit that it has taken: files that the table names stay.
+        """
+        named = {file.path for file in self.open().files()}
+        self.folder.remove(file for file in files if file.path not in named)
 
     def version(self) -> int:
         """The number of the newest version; see `open`."""

@@ -113,6 +113,21 @@ def test_a_refused_compaction_leaves_no_files_behind_and_other_dates_go_on(table
     assert len(list((Path(table.uri) / f"date={DATE}").iterdir())) == 7  # the six that were replaced, and the new one
 
 
+def test_a_commit_that_was_taken_though_it_seems_refused_keeps_its_files(table, monkeypatch):
+    """The answer of a service got lost, and the engine's second try met its own commit."""
+    before = contents(table)
+    swap = type(table.open()).swap
+
+    def unheard(snapshot, removed, added, now_us):
+        swap(snapshot, removed, added, now_us)
+        raise CommitConflictError("another writer changed the table first")
+
+    monkeypatch.setattr(type(table.open()), "swap", unheard)
+    assert compact(table, 1, crowded=5).refused == 1
+    assert contents(table) == before
+    assert len(table.open().files()) == 1
+
+
 def test_a_column_that_the_catalog_no_longer_has_is_kept(table, tmp_path):
     fewer = dataclasses.replace(FANS, signals=(Signal("speed", "rpm", 0, 3000),))
     compact(Lake(str(tmp_path)).telemetry(fewer), 1, crowded=5)
