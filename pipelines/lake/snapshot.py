@@ -39,7 +39,8 @@ class Snapshot(View):
     def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
         """Add rows in one commit; without rows the commit still counts the transaction.
 
-        The files are written here and not by the engine, which takes twice the time for larger files.
+        On a local disk the files are written here and not by the engine, which takes twice the time for larger files.
+        To a service the engine writes: it repeats requests and gives up in time.
 
         Args:
             rows: The rows, columns as in the schema; a column that is left out is null.
@@ -52,6 +53,8 @@ class Snapshot(View):
         Raises:
             CommitConflictError: This writer's number is taken, or another commit got in the way.
         """
+        if "://" in self._uri:
+            return self._write(rows, [transaction], metadata, mode="append")
         _refuse_taken(self, self._uri, [transaction])
         with translated(self._uri):
             files = self._folder.write(completed(rows, self._layout.schema))
