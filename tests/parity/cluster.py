@@ -1,6 +1,7 @@
 """Features by way of the tables of a lake, computed by Spark: two threads of this machine stand for a cluster."""
 
 import contextlib
+import logging
 import re
 import shutil
 import subprocess
@@ -46,6 +47,8 @@ def crew() -> Crew:
     if reason := missing():
         pytest.skip(reason)
     from pipelines.spark import SparkCrew  # noqa: PLC0415 - only where it can run
+
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it tells of its end when nobody can hear it any more
 
     return STARTED.enter_context(SparkCrew.started("local[2]"))
 

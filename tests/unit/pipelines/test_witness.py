@@ -131,7 +131,7 @@ def test_rows_that_changed_and_objects_that_were_passed_over_are_told(tmp_path):
     plant.write([reading("c", NOON_US)], name="z.tmp")
     witness = ReportWitness(plant.store, fleet, NOW_US)
     done = ingest(plant.store, plant.lake, fleet, NOW_US, witness=witness)
-    assert (done.excluded, done.objects, plant.ingest(NOW_US)) == (1, 2, IngestSummary())
+    assert (done.excluded, done.objects, plant.ingest(NOW_US)) == (1, 2, IngestSummary(excluded=1))
     _, report = read_report(plant.store, "fans")
     assert report["changed"] == {"replaced": 1, "restored": 0, "joined": 1, "excluded": 1}
     html = plant.store.get(witness.testimony.page_key).decode()
