@@ -131,6 +131,8 @@ def _answered(error: ClientError, where: str, why: str, service: str) -> StoreEr
         )
     if code in _MISSING:
         return MissingObjectError("no such object", where=where)
+    if code == "BadDigest":
+        return damaged(where, why)
     if code in _DENIED:
         return StoreDeniedError(
             f"{service} refuses this", where=where, why=why, fix="check the credentials and their rights"

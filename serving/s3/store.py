@@ -10,6 +10,7 @@ twice before any ETag fitted. Of a part-wise object without checksum only the le
 ones S3 demands are not sent, because many look-alikes refuse them.
 """
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -67,8 +68,13 @@ class S3Store:
         self._tags_are_digests: bool | None = None  # not known before one fitted
 
     @classmethod
-    def open(cls, uri: str) -> Self:
+    def open(cls, uri: str, endpoint: str | None = None, region: str | None = None) -> Self:
         """Open ``s3://bucket/prefix``; the bucket is looked at with the first call.
+
+        Args:
+            uri: The bucket, and a prefix in it.
+            endpoint: The address of the service; what boto3 finds when left out.
+            region: Its region; likewise.
 
         Raises:
             InvalidStoreUriError: No bucket in it, or a prefix that is no key.
@@ -81,7 +87,8 @@ class S3Store:
         if prefix:
             check_key(prefix)
         session = connection.session(uri)
-        client = connection.connect(session, "s3", uri, patience=connection.READ_S)
+        patience = connection.READ_S
+        client = connection.connect(session, "s3", uri, patience=patience, endpoint_url=endpoint, region_name=region)
         return cls(client, bucket, prefix, Bulk(session, client, bucket))
 
     @property
@@ -129,15 +136,24 @@ class S3Store:
         """Write the object unless the key exists; see ``serving.store.Store``.
 
         Rests on S3's conditional write (``If-None-Match: *``). A service that ignores the condition lets both of two
-        writers win; ``serving.probe`` finds that out.
+        writers win; ``serving.probe`` finds that out. The MD5 goes with it, which every service compares.
+
+        Raises:
+            DamagedObjectError: Other bytes arrived than were sent; nothing was written.
         """
         name = self._folder + check_key(key)
         mark = secrets.token_hex(8)
+        digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
         def write() -> bool | None:
             try:
                 self._client.put_object(
-                    Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", Metadata={_MARK: mark}
+                    Bucket=self._bucket,
+                    Key=name,
+                    Body=data,
+                    ContentMD5=digest,
+                    IfNoneMatch="*",
+                    Metadata={_MARK: mark},
                 )
             except ClientError as error:
                 answer = error.response.get("ResponseMetadata", {})
