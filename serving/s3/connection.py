@@ -97,6 +97,8 @@ def connect(session: Session, service: str, where: str, *, patience: float, **mo
 def raise_for(error: Exception, where: str, service: str = "S3") -> NoReturn:
     """Raise what an error of boto3 means, with the error as its cause."""
     why = str(error)[:500]
+    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "BadDigest":
+        raise damaged(where, why) from error
     if isinstance(error, ClientError):
         raise _answered(error, where, why, service) from error
     if isinstance(error, (UnreachableError, HTTPClientError, IncompleteReadError)):
@@ -131,8 +133,6 @@ def _answered(error: ClientError, where: str, why: str, service: str) -> StoreEr
         )
     if code in _MISSING:
         return MissingObjectError("no such object", where=where)
-    if code == "BadDigest":
-        return damaged(where, why)
     if code in _DENIED:
         return StoreDeniedError(
             f"{service} refuses this", where=where, why=why, fix="check the credentials and their rights"

@@ -116,8 +116,11 @@ class S3Store:
             return found
         seen: set[tuple[str, str]] = set()
         for left in reversed(range(connection.ATTEMPTS)):  # boto3 repeats requests, but not a body that breaks off
+            answer = self._call(
+                lambda: self._client.get_object(Bucket=self._bucket, Key=name, ChecksumMode="ENABLED"), key
+            )
             try:
-                return self._reading(name, key, seen)
+                return self._reading(answer, key, seen)
             except (StoreUnreachableError, DamagedObjectError) as error:
                 if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
                     raise
@@ -238,8 +241,7 @@ class S3Store:
         arguments = {"StartAfter": self._folder + after} if after else {}
         return (entry for page in self._pages(prefix, **arguments) for entry in self._entries(page))
 
-    def _reading(self, name: str, key: str, seen: set[tuple[str, str]]) -> Fetched:
-        answer = self._call(lambda: self._client.get_object(Bucket=self._bucket, Key=name, ChecksumMode="ENABLED"), key)
+    def _reading(self, answer: dict[str, Any], key: str, seen: set[tuple[str, str]]) -> Fetched:
         data: bytes = self._call(answer["Body"].read, key)
         etag = answer["ETag"].strip('"')
         if not isinstance(answer["Body"], StreamingChecksumBody) and not self._fits(answer, etag, data, seen):
