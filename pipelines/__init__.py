@@ -30,7 +30,7 @@ Rooms, from the door inwards:
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
-    datafile depot                                  the files of a table, and where they lie
+    datafile depot excerpt                          the files of a table, where they lie, and parts of them
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth changes                  how far devices reach, what happened, came before, and is new
     touched                                         what a change touched, from panes to predictions

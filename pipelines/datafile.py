@@ -110,15 +110,15 @@ class Folder:
         Args:
             files: Files of the table.
             columns: Names of the columns, all by default. A column that a file lacks, because it is older, is null.
-            condition: Only rows for which it holds.
+            condition: Only rows for which it holds; about these columns.
             coded: Give the column ``device`` dictionary-encoded, as the files have it.
         """
         schema = _coded(self.layout.schema) if coded else self.layout.schema
         wanted = list(columns) if columns is not None else schema.names
-        form = ds.ParquetFileFormat(dictionary_columns={"device"} if coded else set())
+        form = _read_form(coded=coded)
         found = [
             ds.FileSystemDataset(group, schema, form).to_table(columns=wanted, filter=condition)
-            for group in self._depot.groups(_parts(files), form)
+            for group in self._depot.groups(_parts(files), form, schema, wanted)
         ]
         if not found:
             return schema.empty_table().select(wanted)
@@ -203,6 +203,12 @@ def _coded(schema: pa.Schema) -> pa.Schema:
     return schema.set(place, schema.field(place).with_type(coded))
 
 
+def _read_form(*, coded: bool) -> ds.ParquetFileFormat:
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    columns = {"device"} if coded else set()
+    return ds.ParquetFileFormat(dictionary_columns=columns, default_fragment_scan_options=options)
+
+
 def _parts(files: Iterable[DataFile]) -> list[Part]:
     return [Part(file.path, file.size, file.date) for file in files]
 
@@ -257,7 +263,7 @@ def _form(layout: Layout, names: Sequence[str]) -> dict[str, Any]:
     """How the columns of a file are written."""
     if layout.computed:  # such numbers hardly ever repeat, and nobody asks for their range
         keys = list(layout.statistics)
-        return {"compression": "lz4", "use_dictionary": keys, "write_statistics": keys}
+        return {"compression": "lz4", "use_dictionary": keys, "write_statistics": keys, "write_page_checksum": True}
     steady = [name for name in names if name in STEADY]
     return {
         "compression": "zstd",
@@ -266,6 +272,7 @@ def _form(layout: Layout, names: Sequence[str]) -> dict[str, Any]:
         "column_encoding": dict.fromkeys(steady, "DELTA_BINARY_PACKED"),
         "dictionary_pagesize_limit": DICTIONARY_BYTES,
         "max_rows_per_page": PAGE_ROWS,
+        "write_page_checksum": True,
     }
 
 

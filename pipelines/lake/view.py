@@ -128,7 +128,12 @@ class View:
         with translated(self._uri):
             self._require_plain()
             files = self._holding(dates, devices, after or {}, before or {})
-            return replace(self._folder, layout=self.layout).read(files, columns, condition, coded=coded)
+            folder = replace(self._folder, layout=self.layout)
+            if columns is None:
+                return folder.read(files, None, condition, coded=coded)
+            asked = [*(["device"] if devices is not None else []), *(["date"] if dates is not None else [])]
+            needed = dict.fromkeys([*columns, *asked, *(after or {}), *(before or {})])
+            return folder.read(files, list(needed), condition, coded=coded).select(list(columns))
 
     def _holding(
         self,

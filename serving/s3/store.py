@@ -115,16 +115,26 @@ class S3Store:
         if self._bulk and (found := self._in_bulk(self._bulk, name, key)):
             return found
         seen: set[tuple[str, str]] = set()
-        for left in reversed(range(connection.ATTEMPTS)):  # boto3 repeats requests, but not a body that breaks off
-            answer = self._call(
-                lambda: self._client.get_object(Bucket=self._bucket, Key=name, ChecksumMode="ENABLED"), key
-            )
-            try:
-                return self._reading(answer, key, seen)
-            except (StoreUnreachableError, DamagedObjectError) as error:
-                if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
-                    raise
-        raise AssertionError  # the last attempt returns or raises
+        return self._repeated(name, key, lambda answer: self._reading(answer, key, seen), ChecksumMode="ENABLED")
+
+    def part(self, key: str, start: int, length: int) -> bytes:
+        """A part of the object; see ``serving.store.Ranged``.
+
+        Raises:
+            DamagedObjectError: However often it was read, it had another length.
+        """
+        name = self._folder + check_readable(key)
+        if self._bulk:
+            with contextlib.suppress(BulkError):
+                return self._bulk.part(name, start, length)
+
+        def reading(answer: dict[str, Any]) -> bytes:
+            data: bytes = self._call(answer["Body"].read, key)
+            if len(data) != length:
+                raise damaged(self._where(key), f"{len(data)} instead of {length} bytes from {start} on")
+            return data
+
+        return self._repeated(name, key, reading, Range=f"bytes={start}-{start + length - 1}")
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace the object, a large one in parts; see ``serving.store.Store``."""
@@ -240,6 +250,17 @@ class S3Store:
     def _list(self, prefix: str, after: str) -> Iterator[Entry]:
         arguments = {"StartAfter": self._folder + after} if after else {}
         return (entry for page in self._pages(prefix, **arguments) for entry in self._entries(page))
+
+    def _repeated(self, name: str, key: str, read: Callable[[dict[str, Any]], _Answer], **more: str) -> _Answer:
+        """Get an object and read it: boto3 repeats requests, but not a body that breaks off."""
+        for left in reversed(range(connection.ATTEMPTS)):
+            answer = self._call(lambda: self._client.get_object(Bucket=self._bucket, Key=name, **more), key)
+            try:
+                return read(answer)
+            except (StoreUnreachableError, DamagedObjectError) as error:
+                if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
+                    raise
+        raise AssertionError  # the last attempt returns or raises
 
     def _reading(self, answer: dict[str, Any], key: str, seen: set[tuple[str, str]]) -> Fetched:
         data: bytes = self._call(answer["Body"].read, key)
