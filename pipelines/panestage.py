@@ -61,8 +61,8 @@ def panes_of_files(
     """Sum up the readings of Parquet files.
 
     Args:
-        files: Paths on the local disk. Columns ``device`` (text), ``time`` (int64, UTC microseconds) and one float64 for
-            each signal. No two rows of all files share device and time.
+        files: Paths on the local disk. Columns ``device`` (text), ``time`` (int64, UTC microseconds) and one float64
+            for each signal. No two rows of all files share device and time.
         features: Says how long a pane is, and which signals there are.
         devices: Gives the codes of the devices, and learns new names as they appear.
         threads: How many row groups are worked on at a time.
