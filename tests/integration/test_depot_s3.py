@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from botocore.retries import standard
 
@@ -23,13 +24,18 @@ from serving.store import open_store
 from tests.fakes.flaky_proxy import StallingProxy
 from tests.fakes.fleets import FAN_FEATURES, FANS, NOON_US, Plant, reading
 from tests.fakes.s3 import BUCKET, s3_server
+from tests.fakes.small_tables import append, rows
 
 URI = f"s3://{BUCKET}/stalling"
 DELIVERIES = 3
+MANY = 30
+"""So many tiny files that threads are still busy with the last ones when all rows are there."""
 READ = f"""
+import sys
 from pipelines.lake import Lake
 from tests.fakes.fleets import FANS
-print(Lake({URI!r}).telemetry(FANS).open().read().num_rows)
+table = Lake("{URI}/many").telemetry(FANS).open()
+sys.exit(table.read().num_rows - {MANY})
 """
 
 
@@ -50,7 +56,7 @@ def run(environ: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess
 def test_processes_that_end_as_soon_as_they_have_read_do_not_crash(server):
     with ThreadPoolExecutor(3) as pool:
         ends = list(pool.map(lambda _: run(server, "-c", READ), range(3)))
-    assert [(end.stdout.strip(), end.returncode) for end in ends] == [(str(6 * DELIVERIES), 0)] * len(ends)
+    assert [(end.returncode, end.stderr) for end in ends] == [(0, "")] * len(ends)
 
 
 def test_compaction_and_panes_outlast_one_stalled_answer_and_give_up_on_more(server):
@@ -73,12 +79,14 @@ def test_compaction_and_panes_outlast_one_stalled_answer_and_give_up_on_more(ser
 
 
 def fill() -> None:
-    """Telemetry of one date, in a file for each delivery."""
+    """Telemetry of one date, in a file for each delivery; and one of many dates."""
     plant = Plant(Path(), open_store(URI))
     for number in range(DELIVERIES):
         begin = NOON_US + number * 600_000_000
         plant.write([reading("a", begin + minute * 60_000_000) for minute in range(6)])
         plant.ingest()
+    days = [rows(["a"], number, f"2025-11-{1 + number:02d}") for number in range(MANY)]
+    append(Lake(f"{URI}/many").telemetry(FANS), pa.concat_tables(days))
 
 
 def client(once: str, always: str) -> dict[str, object]:
