@@ -258,7 +258,7 @@ def depot(uri: str, options: Mapping[str, str]) -> Depot:
 
 @functools.lru_cache(maxsize=8)
 def _opened(uri: str, endpoint: str | None, region: str | None) -> Store:
-    """One client for all tables of a bucket: another takes 30 ms, and connections of its own."""
+    """One client for all tables of a bucket: another takes 70 ms, and connections of its own."""
     return open_store(uri, endpoint=endpoint, region=region)
 
 
