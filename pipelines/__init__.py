@@ -30,10 +30,11 @@ Rooms, from the door inwards:
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired
     datareport findings witness datapage ingestmetrics  what came in, told as figures, a page and counters
     lake tables durability probe                    Delta tables in the object store, and whether it can carry them
+    datafile depot excerpt                          the files of a table, where they lie, and parts of them
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth changes                  how far devices reach, what happened, came before, and is new
     touched                                         what a change touched, from panes to predictions
-    partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark
+    partitions piecework partial spark              the same in parts: by many processes, or by the executors of Spark
     label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
     estimator tuning export candidate reference     fit, and build the very bundle that will serve
     regimes                                         what is usual under which operating condition, from training data

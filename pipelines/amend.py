@@ -54,12 +54,13 @@ def amend(
         keys = removed.filter(pc.equal(removed["date"], date))
         reach = pc.min_max(keys["time"]).as_py()
         for file in snapshot.files([date]):
-            may_hold = file.may_hold(reach["min"], reach["max"])
-            if may_hold and any(
-                mask.any() for _, mask in _marked(folder, file, rule, keys, ["device", "time", "sequence"])
-            ):
-                gone.append(file)
-                written += folder.write_parts(date, _rest(folder, file, rule, keys), _GROUP_ROWS, _LARGE_BYTES)
+            if not file.may_hold(reach["min"], reach["max"]):
+                continue
+            with folder.nearby([file]) as found:
+                if any(mask.any() for _, mask in _marked(found, rule, keys, ["device", "time", "sequence"])):
+                    gone.append(file)
+                    rest = _rest(found, rule, keys, _columns(folder))
+                    written += folder.write_parts(date, rest, _GROUP_ROWS, _LARGE_BYTES)
     for date in sorted(added["date"].unique().to_pylist()):
         rows = added.filter(pc.equal(added["date"], date)).drop_columns("date")
         written += folder.write_parts(date, [rows.select(_columns(folder))], _GROUP_ROWS, _LARGE_BYTES)
@@ -70,20 +71,17 @@ def amend(
         raise
 
 
-def _rest(folder: Folder, file: DataFile, rule: Rule, keys: pa.Table) -> Iterator[pa.Table]:
-    for batch, mask in _marked(folder, file, rule, keys, _columns(folder)):
+def _rest(found: ds.Dataset, rule: Rule, keys: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+    for batch, mask in _marked(found, rule, keys, columns):
         rest = batch.filter(pa.array(~mask))
         if len(rest):
             yield rest
 
 
 def _marked(
-    folder: Folder, file: DataFile, rule: Rule, keys: pa.Table, columns: Sequence[str]
+    found: ds.Dataset, rule: Rule, keys: pa.Table, columns: Sequence[str]
 ) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """The rows of a file, some at a time, and which of them have one of the keys."""
-    found = ds.FileSystemDataset.from_paths(
-        [file.path], schema=folder.layout.schema, format=ds.ParquetFileFormat(), filesystem=folder.filesystem()
-    )
     scanner = found.scanner(columns=list(columns), batch_readahead=2, fragment_readahead=1)
     for batch in scanner.to_batches():
         rows = pa.Table.from_batches([batch])

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from pipelines.depot import Depot, Part, depot
 from pipelines.tables import Layout
 
 # Row groups of a quarter million rows keep what is decoded at a time near the cache, and let readers skip more: two
@@ -98,24 +98,43 @@ class Folder:
     options: Mapping[str, str]
 
     def read(
-        self, paths: Sequence[str], columns: Sequence[str] | None = None, condition: pc.Expression | None = None
+        self,
+        files: Sequence[DataFile],
+        columns: Sequence[str] | None = None,
+        condition: pc.Expression | None = None,
+        *,
+        coded: bool = False,
     ) -> pa.Table:
         """Read rows of some files; without files there are none.
 
         Args:
-            paths: Paths below the table.
-            columns: Names of the columns, all by default. ``date`` is not in the files and comes as null. A column
-                that a file lacks, because it is older, is null.
-            condition: Only rows for which it holds.
+            files: Files of the table.
+            columns: Names of the columns, all by default. A column that a file lacks, because it is older, is null.
+            condition: Only rows for which it holds; about these columns.
+            coded: Give the column ``device`` dictionary-encoded, as the files have it.
         """
-        wanted = list(columns) if columns is not None else self.layout.schema.names
-        if not paths:
-            return self.layout.schema.empty_table().select(wanted)
-        form = ds.ParquetFileFormat()
-        found = ds.FileSystemDataset.from_paths(
-            list(paths), schema=self.layout.schema, format=form, filesystem=self.filesystem()
-        )
-        return found.to_table(columns=wanted, filter=condition)
+        schema = _coded(self.layout.schema) if coded else self.layout.schema
+        wanted = list(columns) if columns is not None else schema.names
+        form = _read_form(coded=coded)
+        found = [
+            ds.FileSystemDataset(group, schema, form).to_table(columns=wanted, filter=condition)
+            for group in self._depot.groups(_parts(files), form, schema, wanted)
+        ]
+        if not found:
+            return schema.empty_table().select(wanted)
+        return found[0] if len(found) == 1 else pa.concat_tables(found)
+
+    @contextlib.contextmanager
+    def nearby(self, files: Sequence[DataFile]) -> Iterator[ds.Dataset]:
+        """Have some files at hand, to scan them more than once; ``date`` is not in them.
+
+        Args:
+            files: Files of the table.
+        """
+        with self._depot.nearby(_parts(files)) as root:
+            here = pyarrow.fs.SubTreeFileSystem(str(root), pyarrow.fs.LocalFileSystem())
+            paths, form = [file.path for file in files], ds.ParquetFileFormat()
+            yield ds.FileSystemDataset.from_paths(paths, schema=self.layout.schema, format=form, filesystem=here)
 
     def write(self, rows: pa.Table) -> list[DataFile]:
         """Write rows of any dates, a file for each date.
@@ -151,7 +170,7 @@ class Folder:
         open_file: _OpenFile | None = None
         try:
             for part in parts:
-                open_file = open_file or _OpenFile.create(self, date, part.schema)
+                open_file = open_file or _OpenFile.create(self._depot, self.layout, date, part.schema)
                 open_file.append(part, group_rows)
                 if open_file.size >= most_bytes:
                     file, open_file = open_file.close(), None
@@ -167,26 +186,39 @@ class Folder:
     def remove(self, files: Iterable[DataFile]) -> None:
         """Remove files that no commit has ever named."""
         for file in files:
-            self.filesystem().delete_file(file.path)
+            self._depot.remove(file.path)
 
-    def filesystem(self) -> pyarrow.fs.FileSystem:
-        """The folder of the table as the root of a file system."""
-        if "://" not in self.uri:
-            return pyarrow.fs.SubTreeFileSystem(self.uri, pyarrow.fs.LocalFileSystem())
-        parts, address = urlsplit(self.uri), urlsplit(self.options.get("AWS_ENDPOINT_URL", ""))
-        store = pyarrow.fs.S3FileSystem(
-            region=self.options.get("AWS_REGION"),
-            endpoint_override=address.netloc or None,
-            scheme=address.scheme or "https",
-        )
-        return pyarrow.fs.SubTreeFileSystem(f"{parts.netloc}{parts.path}".rstrip("/"), store)
+    def sizes(self, paths: Iterable[str]) -> list[int]:
+        """Bytes of each of these files, 0 for what is not there."""
+        return self._depot.sizes(paths)
+
+    @property
+    def _depot(self) -> Depot:
+        return depot(self.uri, self.options)
+
+
+def _coded(schema: pa.Schema) -> pa.Schema:
+    place = schema.get_field_index("device")
+    coded = pa.dictionary(pa.int32(), schema.field(place).type)
+    return schema.set(place, schema.field(place).with_type(coded))
+
+
+def _read_form(*, coded: bool) -> ds.ParquetFileFormat:
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    columns = {"device"} if coded else set()
+    return ds.ParquetFileFormat(dictionary_columns=columns, default_fragment_scan_options=options)
+
+
+def _parts(files: Iterable[DataFile]) -> list[Part]:
+    return [Part(file.path, file.size, file.date) for file in files]
 
 
 @dataclass(slots=True)
 class _OpenFile:
     """A file that is being written."""
 
-    folder: Folder
+    depot: Depot
+    layout: Layout
     date: str
     path: str
     sink: pa.NativeFile
@@ -195,13 +227,11 @@ class _OpenFile:
     ranges: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, folder: Folder, date: str, schema: pa.Schema) -> "_OpenFile":
-        layout, files = folder.layout, folder.filesystem()
+    def create(cls, depot: Depot, layout: Layout, date: str, schema: pa.Schema) -> "_OpenFile":
         path = f"date={date}/part-{uuid.uuid4()}.parquet" if date else f"part-{uuid.uuid4()}.parquet"
-        if date and "://" not in folder.uri:  # object storage knows no folders
-            files.create_dir(f"date={date}", recursive=True)
-        sink = files.open_output_stream(path)
-        return cls(folder, date, path, sink, pq.ParquetWriter(sink, schema, **_form(layout, schema.names)))
+        sink = depot.begin(path)
+        writer = pq.ParquetWriter(sink, schema, **_form(layout, schema.names))
+        return cls(depot, layout, date, path, sink, writer)
 
     @property
     def size(self) -> int:
@@ -210,7 +240,7 @@ class _OpenFile:
     def append(self, part: pa.Table, group_rows: int) -> None:
         self.writer.write_table(part, row_group_size=max(group_rows, 1))
         self.rows += len(part)
-        for name in self.folder.layout.statistics:
+        for name in self.layout.statistics:
             found = pc.min_max(part[name]).as_py()
             low, high = self.ranges.get(name, (None, None))
             self.ranges[name] = _known(min, low, found["min"]), _known(max, high, found["max"])
@@ -219,22 +249,21 @@ class _OpenFile:
         with contextlib.suppress(OSError, pa.ArrowException):
             self.sink.close()
         with contextlib.suppress(OSError):
-            self.folder.filesystem().delete_file(self.path)
+            self.depot.remove(self.path)
 
     def close(self) -> DataFile:
         self.writer.close()
-        self.sink.close()
-        info = self.folder.filesystem().get_file_info(self.path)
+        size, modified_ms = self.depot.finish(self.path, self.sink)
         lows = {name: _shortened(low, "") for name, (low, _) in self.ranges.items()}
         highs = {name: _shortened(high, _LAST) for name, (_, high) in self.ranges.items()}
-        return DataFile(self.path, self.date, info.size, self.rows, info.mtime_ns // 1_000_000, lows, highs)
+        return DataFile(self.path, self.date, size, self.rows, modified_ms, lows, highs)
 
 
 def _form(layout: Layout, names: Sequence[str]) -> dict[str, Any]:
     """How the columns of a file are written."""
     if layout.computed:  # such numbers hardly ever repeat, and nobody asks for their range
         keys = list(layout.statistics)
-        return {"compression": "lz4", "use_dictionary": keys, "write_statistics": keys}
+        return {"compression": "lz4", "use_dictionary": keys, "write_statistics": keys, "write_page_checksum": True}
     steady = [name for name in names if name in STEADY]
     return {
         "compression": "zstd",
@@ -243,6 +272,7 @@ def _form(layout: Layout, names: Sequence[str]) -> dict[str, Any]:
         "column_encoding": dict.fromkeys(steady, "DELTA_BINARY_PACKED"),
         "dictionary_pagesize_limit": DICTIONARY_BYTES,
         "max_rows_per_page": PAGE_ROWS,
+        "write_page_checksum": True,
     }
 
 

@@ -6,7 +6,7 @@ to hand over each takes about as long as to read it.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -51,6 +51,7 @@ class Named(Sized, Protocol):
 
 _Sized = TypeVar("_Sized", bound=Sized)
 _Source = TypeVar("_Source", bound=Named)
+_Answer = TypeVar("_Answer")
 Found = Fetched | MissingObjectError | DamagedObjectError
 """An object as it was read, or why it cannot be: it is gone, or its bytes are not what its store promises."""
 
@@ -77,20 +78,33 @@ def fetched(store: Store, sources: Iterable[_Source], manner: Manner | None = No
         >>> [found.data for _, found in fetched(store, list(store.list("")))]
         [b'1']
     """
-    threads, most_bytes, together = manner or (REMOTE if isinstance(store, Remote) else DISK)
+    return ahead(lambda part: _fetch(store, part), sources, manner or (REMOTE if isinstance(store, Remote) else DISK))
+
+
+def ahead(
+    read: Callable[[Sequence[_Sized]], Sequence[_Answer]], sources: Iterable[_Sized], manner: Manner
+) -> Generator[tuple[_Sized, _Answer]]:
+    """Read ahead of the consumer; see `fetched`.
+
+    Args:
+        read: Reads some at a time, called by several threads at once.
+        sources: What to read, and how much room each takes.
+        manner: How many at once, and how far ahead.
+    """
+    threads, most_bytes, together = manner
     most_waiting = 2 * threads
-    waiting: deque[tuple[list[_Source], int, Future[list[Found]]]] = deque()
-    ahead = 0
+    waiting: deque[tuple[list[_Sized], int, Future[Sequence[_Answer]]]] = deque()
+    reserved = 0
     with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         try:
             for part in split(sources, most_bytes // most_waiting, together):
                 size = sum(source.size for source in part)
-                while waiting and (ahead + size > most_bytes or len(waiting) >= most_waiting):
+                while waiting and (reserved + size > most_bytes or len(waiting) >= most_waiting):
                     first, taken, found = waiting.popleft()
                     yield from zip(first, found.result(), strict=True)
-                    ahead -= taken
-                waiting.append((part, size, pool.submit(_fetch, store, part)))
-                ahead += size
+                    reserved -= taken
+                waiting.append((part, size, pool.submit(read, part)))
+                reserved += size
             while waiting:
                 first, _, found = waiting.popleft()
                 yield from zip(first, found.result(), strict=True)

@@ -23,7 +23,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -57,21 +56,16 @@ class RowGroup:
 
 
 def panes_of_files(
-    files: Sequence[str],
-    features: FeatureSet,
-    devices: Devices,
-    threads: int = 1,
-    filesystem: pyarrow.fs.FileSystem | None = None,
+    files: Sequence[str], features: FeatureSet, devices: Devices, threads: int = 1
 ) -> Iterator[PaneTable]:
     """Sum up the readings of Parquet files.
 
     Args:
-        files: Paths. Columns ``device`` (text), ``time`` (int64, UTC microseconds) and one float64 for each signal. No
-            two rows of all files share device and time.
+        files: Paths on the local disk. Columns ``device`` (text), ``time`` (int64, UTC microseconds) and one float64
+            for each signal. No two rows of all files share device and time.
         features: Says how long a pane is, and which signals there are.
         devices: Gives the codes of the devices, and learns new names as they appear.
         threads: How many row groups are worked on at a time.
-        filesystem: Where the paths lie; the local disk when left out.
 
     Yields:
         Complete panes, each exactly once, in tables sorted by device and start; the tables have no order among them.
@@ -79,8 +73,8 @@ def panes_of_files(
     Raises:
         pyarrow.ArrowException: A file is damaged or lacks a column.
     """
-    stage = _Stage(features, devices, filesystem)
-    groups = [group for path in files for group in _row_groups(path, filesystem)]
+    stage = _Stage(features, devices)
+    groups = [group for path in files for group in _row_groups(path)]
     held: list[PaneTable] = []
     for done, partials in enumerate(stage.of_groups(groups, threads), start=1):
         to_come = groups[done:]
@@ -104,7 +98,6 @@ class _Stage:
 
     features: FeatureSet
     devices: Devices
-    filesystem: pyarrow.fs.FileSystem | None
 
     @property
     def columns(self) -> list[str]:
@@ -130,7 +123,7 @@ class _Stage:
         """The panes of one row group, each in one of the tables."""
         partials = []
         # The text of a device is decoded once for each device, not for each reading: that is half of the decoding.
-        with pq.ParquetFile(group.path, read_dictionary=["device"], filesystem=self.filesystem) as file:
+        with pq.ParquetFile(group.path, read_dictionary=["device"]) as file:
             batches = file.iter_batches(_BATCH_ROWS, [group.number], self.columns, use_threads=False)
             for batch in batches:
                 names, times, *values = batch.columns
@@ -180,7 +173,7 @@ class _Stage:
         found = []
         for group in _overlapping(groups, lost, self.features.pane_us):
             if any(group.may_hold(name) for name in names):
-                file = pq.ParquetFile(group.path, filesystem=self.filesystem)
+                file = pq.ParquetFile(group.path)
                 found.append(file.read_row_group(group.number, self.columns, use_threads=False).filter(inside))
         device, times, *values = pa.concat_tables(found).combine_chunks().columns
         owners = codes[pc.index_in(device, pa.array(names)).to_numpy()]
@@ -188,8 +181,8 @@ class _Stage:
         return panes_of(self.features, owners, times.to_numpy(), columns)
 
 
-def _row_groups(path: str, filesystem: pyarrow.fs.FileSystem | None) -> list[RowGroup]:
-    metadata = pq.read_metadata(path, filesystem=filesystem)
+def _row_groups(path: str) -> list[RowGroup]:
+    metadata = pq.read_metadata(path)
     columns = {metadata.schema.column(number).path: number for number in range(len(metadata.schema))}
     groups = []
     for number in range(metadata.num_row_groups):

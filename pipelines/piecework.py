@@ -35,16 +35,16 @@ class PaneJob:
     loads: Sequence[Load]
 
     @cached_property
-    def paths(self) -> dict[str, list[str]]:
+    def files(self) -> dict[str, list[DataFile]]:
         """All files of readings of each date."""
-        found: dict[str, list[str]] = defaultdict(list)
+        found: dict[str, list[DataFile]] = defaultdict(list)
         for load in self.loads:
-            found[load[0].date] += [file.path for file in load]
+            found[load[0].date] += load
         return dict(found)
 
     def summarise(self, load: Load) -> pa.Table:
         """Partial panes of the readings of one load."""
-        return partial.summarise(self.features, self._readings([file.path for file in load]))
+        return partial.summarise(self.features, self._readings(load))
 
     def finish(self, parts: pa.Table) -> list[DataFile]:
         """Merge all parts of some panes and write them.
@@ -65,11 +65,11 @@ class PaneJob:
             & (pc.field("time") >= reach["min"])
             & (pc.field("time") < reach["max"] + self.features.pane_us)
         )
-        paths = [path for date in panes["date"].unique().to_pylist() for path in self.paths[date]]
-        return self._readings(paths, condition)
+        files = [file for date in panes["date"].unique().to_pylist() for file in self.files[date]]
+        return self._readings(files, condition)
 
-    def _readings(self, paths: list[str], condition: pc.Expression | None = None) -> pa.Table:
-        return self.telemetry.read(paths, ["device", "time", *self.features.fleet.signal_names], condition)
+    def _readings(self, files: Load, condition: pc.Expression | None = None) -> pa.Table:
+        return self.telemetry.read(files, ["device", "time", *self.features.fleet.signal_names], condition)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RowJob:
 
     def devices(self, load: Load) -> list[str]:
         """The names of the devices of a load."""
-        names = self.panes.read([file.path for file in load], ["device"])["device"]
+        names = self.panes.read(load, ["device"])["device"]
         return list(names.unique().to_pylist())
 
     def read(self, load: Load, devices: Collection[str] | None = None) -> pa.Table:
@@ -106,11 +106,10 @@ class RowJob:
             load: The files.
             devices: Only panes of these devices.
         """
-        paths = [file.path for file in load]
         condition = None if devices is None else pc.field("device").isin(pa.array(devices, pa.string()))
         if max(file.highs["start"] for file in load) >= partial.earliest_needed(self.features, self.after_us):
-            return self.panes.read(paths, condition=condition)
-        starts = self.panes.read(paths, ["device", "start"], condition)
+            return self.panes.read(load, condition=condition)
+        starts = self.panes.read(load, ["device", "start"], condition)
         first = starts.group_by("device").aggregate([("start", "min")]).rename_columns(["device", "start"])
         return self._filled(first)
 

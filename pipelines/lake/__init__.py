@@ -12,7 +12,7 @@ stands in `pipelines.tables`.
 
     engine.py      the table engine's errors in our words
     view.py        reading one version of a table
-    actions.py     what the engine is told of files and rows
+    actions.py     what the engine is told of files
     snapshot.py    committing on top of one version
     table.py       a table, whether or not it has been written yet
     compaction.py  many small files become few

@@ -1,39 +1,13 @@
-"""What the table engine is told of files and rows: how they are written, what is added, removed and counted."""
+"""What the table engine is told of files: what is added, removed and counted."""
 
 import json
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-from deltalake import ColumnProperties, Transaction, WriterProperties
+from deltalake import Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
-from pipelines.datafile import DICTIONARY_BYTES, GROUP_ROWS, PAGE_ROWS, STEADY, DataFile
-from pipelines.tables import Layout
-
-_MEASURED = WriterProperties(
-    compression="ZSTD",
-    compression_level=1,
-    max_row_group_size=GROUP_ROWS,
-    data_page_row_count_limit=PAGE_ROWS,
-    dictionary_page_size_limit=DICTIONARY_BYTES,
-    column_properties={
-        name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED") for name in STEADY
-    },
-)
-# Computed numbers hardly ever repeat: to look for repetitions first takes nine times as long and makes files larger.
-_COMPUTED = WriterProperties(
-    compression="LZ4_RAW",
-    default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
-    column_properties={
-        name: ColumnProperties(dictionary_enabled=True, statistics_enabled="CHUNK")
-        for name in ("device", "start", "end", "first", "last")
-    },
-)
-
-
-def writer_properties(layout: Layout) -> WriterProperties:
-    """How the files of a table are written."""
-    return _COMPUTED if layout.computed else _MEASURED
+from pipelines.datafile import DataFile
 
 
 def completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

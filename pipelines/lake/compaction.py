@@ -94,15 +94,13 @@ def _small(files: Sequence[DataFile]) -> dict[str, list[DataFile]]:
 
 def _sorted_parts(folder: Folder, files: Sequence[DataFile], at_once: int) -> Iterator[pa.Table]:
     """All rows of the files by device and time, some devices at a time."""
-    schema = folder.layout.schema
-    columns = [name for name in schema.names if name != "date"]
+    columns = [name for name in folder.layout.schema.names if name != "date"]
     order = [(name, "ascending") for name in folder.layout.statistics[:2]]
-    form, paths = ds.ParquetFileFormat(), [file.path for file in files]
-    found = ds.FileSystemDataset.from_paths(paths, schema=schema, format=form, filesystem=folder.filesystem())
     most_rows = max(at_once // (8 * len(columns)), 1)
-    for names in _shares(found, most_rows):
-        few = found.scanner(columns=columns, filter=pc.field("device").isin(names), fragment_readahead=2)
-        yield few.to_table().sort_by(order)
+    with folder.nearby(files) as found:
+        for names in _shares(found, most_rows):
+            few = found.scanner(columns=columns, filter=pc.field("device").isin(names), fragment_readahead=2)
+            yield few.to_table().sort_by(order)
 
 
 def _shares(found: ds.Dataset, most_rows: int) -> Iterator[list[str]]:

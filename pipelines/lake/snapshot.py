@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 
 from pipelines.datafile import DataFile, Folder
 from pipelines.durability import sync_commit
-from pipelines.errors import CommitConflictError
-from pipelines.lake.actions import add_action, completed, counted, remove_actions, writer_properties
+from pipelines.errors import CommitConflictError, LakeError
+from pipelines.lake.actions import add_action, completed, counted, remove_actions
 from pipelines.lake.engine import conflict, translated
 from pipelines.lake.view import View
 
@@ -39,8 +39,7 @@ class Snapshot(View):
     def append(self, rows: pa.Table, *, transaction: tuple[str, int], metadata: Mapping[str, Any] | None = None) -> int:
         """Add rows in one commit; without rows the commit still counts the transaction.
 
-        On a local disk the files are written here and not by the engine, which takes twice the time for larger files.
-        To a service the engine writes: it repeats requests and gives up in time.
+        The files are written here and not by the engine, which takes twice the time for larger files.
 
         Args:
             rows: The rows, columns as in the schema; a column that is left out is null.
@@ -53,12 +52,8 @@ class Snapshot(View):
         Raises:
             CommitConflictError: This writer's number is taken, or another commit got in the way.
         """
-        if "://" in self._uri:
-            return self._write(rows, [transaction], metadata, mode="append")
         _refuse_taken(self, self._uri, [transaction])
-        with translated(self._uri):
-            files = self._folder.write(completed(rows, self._layout.schema))
-        actions = [add_action(file) for file in files]
+        actions = [add_action(file) for file in self._written(rows)]
         return self._take_over(actions, mode="append", transactions=counted([transaction]), metadata=metadata)
 
     def replace(
@@ -69,14 +64,18 @@ class Snapshot(View):
         transactions: Collection[tuple[str, int]] = (),
         metadata: Mapping[str, Any] | None = None,
     ) -> int:
-        """Put these rows in place of all rows of these dates, or of all rows there are, in one commit; see `append`."""
-        if dates is None:
-            return self._write(rows, transactions, metadata, mode="overwrite")
-        if not dates:
-            return self._write(rows.slice(0, 0), transactions, metadata, mode="append")
-        listed = ", ".join(f"'{date}'" for date in sorted(dates))
-        predicate = f"date IN ({listed})"
-        return self._write(rows, transactions, metadata, fenced=dates, mode="overwrite", predicate=predicate)
+        """Put these rows in place of all rows of these dates, or of all rows there are, in one commit; see `append`.
+
+        Raises:
+            LakeError: There are rows of other dates among them.
+        """
+        _refuse_taken(self, self._uri, transactions)
+        files = self._written(rows)
+        strange = sorted({file.date for file in files} - set(dates)) if dates is not None else []
+        if strange:
+            self._folder.remove(files)
+            raise LakeError(f"there are rows of {strange[0]}, which is not to be replaced", where=self._uri)
+        return self._put_in_place(files, dates, transactions, metadata)
 
     def adopt(
         self, files: Sequence[DataFile], dates: Collection[str], *, transactions: Collection[tuple[str, int]] = ()
@@ -97,10 +96,24 @@ class Snapshot(View):
             CommitConflictError: Since this snapshot was opened, another commit changed one of these dates or took one
                 of the numbers.
         """
+        return self._put_in_place(files, dates, transactions)
+
+    def _put_in_place(
+        self,
+        files: Sequence[DataFile],
+        dates: Collection[str] | None,
+        transactions: Collection[tuple[str, int]],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Put files in place of all files of these dates, or of all there are, as this version has them.
+
+        The engine would also let pass what others append to these dates, so it is not allowed to look past any commit:
+        what came in between is judged here.
+        """
         snapshot = self
         while True:
             try:
-                return snapshot._adopt(files, dates, transactions)
+                return snapshot._put(files, dates, transactions, metadata)
             except CommitConflictError:
                 newer = self._reopen()
                 same = newer.files(dates) == self.files(dates)
@@ -109,16 +122,26 @@ class Snapshot(View):
                     raise
                 snapshot = newer
 
-    def _adopt(
-        self, files: Sequence[DataFile], dates: Collection[str], transactions: Collection[tuple[str, int]]
+    def _put(
+        self,
+        files: Sequence[DataFile],
+        dates: Collection[str] | None,
+        transactions: Collection[tuple[str, int]],
+        metadata: Mapping[str, Any] | None,
     ) -> int:
         _refuse_taken(self, self._uri, transactions)
         return self._take_over(
             [add_action(file) for file in files],
-            mode="overwrite" if dates else "append",
+            mode="append" if dates is not None and not dates else "overwrite",
             partition_filters=[("date", "in", sorted(dates))] if dates else None,
-            transactions=[*self._fence(dates), *counted(transactions)],
+            transactions=[*self._fence([""] if dates is None else dates), *counted(transactions)],
+            metadata=metadata,
+            retries=0,
         )
+
+    def _written(self, rows: pa.Table) -> list[DataFile]:
+        with translated(self._uri):
+            return self._folder.write(completed(rows, self._layout.schema))
 
     def exchange(
         self,
@@ -144,15 +167,17 @@ class Snapshot(View):
         *,
         transactions: list[Transaction],
         metadata: Mapping[str, Any] | None = None,
+        retries: int | None = None,
         **mode: Any,
     ) -> int:
         """Commit files that are there already; return the newest version, durable."""
         with translated(self._uri):
+            properties = CommitProperties(dict(metadata or {}), retries, transactions)
             self._delta.create_write_transaction(
                 actions,
                 schema=self._delta.schema(),
                 partition_by=["date"] if self._layout.partitioned else None,
-                commit_properties=CommitProperties(custom_metadata=dict(metadata or {}), app_transactions=transactions),
+                commit_properties=properties,
                 **mode,
             )
             self._delta.update_incremental()
@@ -201,31 +226,6 @@ class Snapshot(View):
             mode="append",
             transactions=self._fence({file.date for file in removed}),
         )
-
-    def _write(
-        self,
-        rows: pa.Table,
-        transactions: Collection[tuple[str, int]],
-        metadata: Mapping[str, Any] | None,
-        fenced: Collection[str] = (),
-        **mode: str,
-    ) -> int:
-        _refuse_taken(self, self._uri, transactions)
-        properties = CommitProperties(
-            custom_metadata=dict(metadata or {}),
-            app_transactions=[*self._fence(fenced), *counted(transactions)] or None,
-        )
-        with translated(self._uri):
-            write_deltalake(
-                self._delta,
-                completed(rows, self._layout.schema),
-                writer_properties=writer_properties(self._layout),
-                commit_properties=properties,
-                **mode,
-            )
-        version: int = self._delta.version()
-        sync_commit(self._uri, version)
-        return version
 
 
 def _refuse_taken(snapshot: Snapshot, uri: str, transactions: Collection[tuple[str, int]]) -> None:

@@ -143,12 +143,12 @@ def _vacuum(table: Table, older_than: timedelta, kept: Collection[int], *, dry_r
     before: int = delta.version()
     with translated(table.uri):
         paths = delta.vacuum(hours, dry_run=True, full=True, keep_versions=sorted(kept))
-        infos = table.folder.filesystem().get_file_info([str(path) for path in paths])
+        sizes = table.folder.sizes(str(path) for path in paths)
         if paths and not dry_run:
             delta.vacuum(hours, dry_run=False, full=True, keep_versions=sorted(kept))
     for version in range(before + 1, _open(table).version() + 1):
         sync_commit(table.uri, version)
-    return len(paths), sum(info.size or 0 for info in infos)
+    return len(paths), sum(sizes)
 
 
 def _expired(table: Table, kept: Collection[int], now_us: int) -> bool:

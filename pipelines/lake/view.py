@@ -1,22 +1,23 @@
 """Reading one version of a table."""
 
+import bisect
 import functools
 import operator
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 from deltalake import DeltaTable
 
 from pipelines import tables
 from pipelines.datafile import DataFile, Folder
+from pipelines.errors import LakeError
 from pipelines.lake.engine import translated
 
-_A_MOMENT_S = 0.02
+_READER_VERSION: Final = 3
+_KNOWN_FEATURES: Final = {"timestampNtz"}
 
 
 class View:
@@ -83,26 +84,9 @@ class View:
         with translated(self._uri):
             return pa.table(self._delta.get_add_actions(flatten=True))
 
-    def _files(self) -> list[dict[str, Any]]:
-        """What the table says of its files."""
-        return list(self._stated.to_pylist())
-
     def files(self, dates: Collection[str] | None = None) -> list[DataFile]:
         """The files of these dates, or all, sorted by path."""
-        kept = self._layout.statistics
-        found = [
-            DataFile(
-                file["path"],
-                file.get("partition.date", ""),
-                file["size_bytes"],
-                file["num_records"],
-                file["modification_time"],
-                {name: file.get(f"min.{name}") for name in kept},
-                {name: file.get(f"max.{name}") for name in kept},
-            )
-            for file in self._files()
-            if dates is None or file.get("partition.date", "") in dates
-        ]
+        found = [file for file in self._named(self._stated) if dates is None or file.date in dates]
         return sorted(found, key=lambda file: file.path)
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
@@ -142,21 +126,75 @@ class View:
         condition = functools.reduce(operator.and_, conditions) if conditions else None
 
         with translated(self._uri):
-            options = pyarrow.dataset.ParquetReadOptions(dictionary_columns={"device"} if coded else set())
-            # The engine takes a fifth of a millisecond for each file it is not told to leave out: a year is 365.
-            listed = [("date", "in", sorted(dates))] if dates else None
-            # The engine's own bridge to Python costs half the reading time, which a local disk need not pay. A service
-            # needs it: Arrow's own client waits much longer for an answer that does not come.
-            remote = "://" in self._uri
-            dataset = self._delta.to_pyarrow_dataset(
-                filesystem=None if remote else self._folder.filesystem(),
-                parquet_read_options=options,
-                file_pruning_predicate=listed,
+            self._require_plain()
+            files = self._holding(dates, devices, after or {}, before or {})
+            folder = replace(self._folder, layout=self.layout)
+            if columns is None:
+                return folder.read(files, None, condition, coded=coded)
+            asked = [*(["device"] if devices is not None else []), *(["date"] if dates is not None else [])]
+            needed = dict.fromkeys([*columns, *asked, *(after or {}), *(before or {})])
+            return folder.read(files, list(needed), condition, coded=coded).select(list(columns))
+
+    def _holding(
+        self,
+        dates: Collection[str] | None,
+        devices: Collection[str] | None,
+        after: Mapping[str, int],
+        before: Mapping[str, int],
+    ) -> list[DataFile]:
+        """The files that may hold such rows, by what the table says of them."""
+        stated = self._stated
+        if not len(stated):
+            return []
+        known = set(stated.column_names)
+        may = [pc.is_in(stated["partition.date"], pa.array(dates, pa.string()))] if dates is not None else []
+        may += [pc.greater(stated[f"max.{name}"], least) for name, least in after.items() if f"max.{name}" in known]
+        may += [pc.less(stated[f"min.{name}"], most) for name, most in before.items() if f"min.{name}" in known]
+        if devices is not None and "min.device" in known:
+            may.append(_any_between(sorted(devices), stated["min.device"], stated["max.device"]))
+        if may:  # a file that says nothing of a column may hold anything
+            stated = stated.filter(functools.reduce(pc.and_, (pc.fill_null(each, True) for each in may)))
+        return self._named(stated)
+
+    def _named(self, stated: pa.Table) -> list[DataFile]:
+        kept = self._layout.statistics
+        return [
+            DataFile(
+                file["path"],
+                file.get("partition.date", ""),
+                file["size_bytes"],
+                file["num_records"],
+                file["modification_time"],
+                {name: file.get(f"min.{name}") for name in kept},
+                {name: file.get(f"max.{name}") for name in kept},
             )
-            found = dataset.to_table(columns=list(columns) if columns is not None else None, filter=condition)
-            if remote:
-                # Arrow's threads still have to let go of Python's buffers. One that does so while the interpreter ends
-                # brings the process down, so they get a moment in which nobody else holds the interpreter.
-                del dataset
-                time.sleep(_A_MOMENT_S)
-            return found
+            for file in stated.to_pylist()
+        ]
+
+    def _require_plain(self) -> None:
+        """Refuse a table whose rows are not simply those of its files, such as Spark makes when it is told to.
+
+        Raises:
+            LakeError: It was written with features that this program does not know.
+        """
+        protocol = self._delta.protocol()
+        strange = sorted({*(protocol.reader_features or ())} - _KNOWN_FEATURES)
+        if strange or protocol.min_reader_version > _READER_VERSION:
+            raise LakeError(
+                f"the table needs a reader of version {protocol.min_reader_version} {strange}".replace(" []", ""),
+                where=self._uri,
+                why="another program has written to it with features that are not read here",
+                fix="have that program write without them",
+            )
+
+
+def _any_between(names: Sequence[str], lows: pa.ChunkedArray, highs: pa.ChunkedArray) -> pa.ChunkedArray:
+    """For each pair of ends whether one of the sorted names lies between; null where there are no ends."""
+    found: list[bool | None] = []
+    for low, high in zip(lows.to_pylist(), highs.to_pylist(), strict=True):
+        if low is None or high is None:
+            found.append(None)
+            continue
+        place = bisect.bisect_left(names, low)
+        found.append(place < len(names) and names[place] <= high)
+    return pa.chunked_array([pa.array(found, pa.bool_())])

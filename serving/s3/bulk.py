@@ -87,6 +87,17 @@ class Bulk:
         attached = {str(key): str(value) for key, value in attributes.items() if str(key) == str(key).lower()}
         return Fetched(_entry(meta), data, attached)
 
+    def part(self, name: str, start: int, length: int) -> bytes:
+        """Read a part of an object; see `fetch`."""
+        try:
+            data = bytes(obstore.get_range(self._usable(), name, start=start, length=length))
+        except (BaseError, OSError, ValueError) as error:
+            raise self._failed(error) from error
+        self._failures = 0
+        if len(data) != length:
+            raise BulkError(f"{len(data)} of {length} bytes")
+        return data
+
     def pages(self, prefix: str, after: str) -> Iterator[list[Entry]]:
         """List names below a prefix, page by page.
 

@@ -97,6 +97,8 @@ def connect(session: Session, service: str, where: str, *, patience: float, **mo
 def raise_for(error: Exception, where: str, service: str = "S3") -> NoReturn:
     """Raise what an error of boto3 means, with the error as its cause."""
     why = str(error)[:500]
+    if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "BadDigest":
+        raise damaged(where, why) from error
     if isinstance(error, ClientError):
         raise _answered(error, where, why, service) from error
     if isinstance(error, (UnreachableError, HTTPClientError, IncompleteReadError)):

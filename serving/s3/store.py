@@ -10,6 +10,7 @@ twice before any ETag fitted. Of a part-wise object without checksum only the le
 ones S3 demands are not sent, because many look-alikes refuse them.
 """
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -67,8 +68,13 @@ class S3Store:
         self._tags_are_digests: bool | None = None  # not known before one fitted
 
     @classmethod
-    def open(cls, uri: str) -> Self:
+    def open(cls, uri: str, endpoint: str | None = None, region: str | None = None) -> Self:
         """Open ``s3://bucket/prefix``; the bucket is looked at with the first call.
+
+        Args:
+            uri: The bucket, and a prefix in it.
+            endpoint: The address of the service; what boto3 finds when left out.
+            region: Its region; likewise.
 
         Raises:
             InvalidStoreUriError: No bucket in it, or a prefix that is no key.
@@ -81,7 +87,8 @@ class S3Store:
         if prefix:
             check_key(prefix)
         session = connection.session(uri)
-        client = connection.connect(session, "s3", uri, patience=connection.READ_S)
+        patience = connection.READ_S
+        client = connection.connect(session, "s3", uri, patience=patience, endpoint_url=endpoint, region_name=region)
         return cls(client, bucket, prefix, Bulk(session, client, bucket))
 
     @property
@@ -108,13 +115,26 @@ class S3Store:
         if self._bulk and (found := self._in_bulk(self._bulk, name, key)):
             return found
         seen: set[tuple[str, str]] = set()
-        for left in reversed(range(connection.ATTEMPTS)):  # boto3 repeats requests, but not a body that breaks off
-            try:
-                return self._reading(name, key, seen)
-            except (StoreUnreachableError, DamagedObjectError) as error:
-                if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
-                    raise
-        raise AssertionError  # the last attempt returns or raises
+        return self._repeated(name, key, lambda answer: self._reading(answer, key, seen), ChecksumMode="ENABLED")
+
+    def part(self, key: str, start: int, length: int) -> bytes:
+        """A part of the object; see ``serving.store.Ranged``.
+
+        Raises:
+            DamagedObjectError: However often it was read, it had another length.
+        """
+        name = self._folder + check_readable(key)
+        if self._bulk:
+            with contextlib.suppress(BulkError):
+                return self._bulk.part(name, start, length)
+
+        def reading(answer: dict[str, Any]) -> bytes:
+            data: bytes = self._call(answer["Body"].read, key)
+            if len(data) != length:
+                raise damaged(self._where(key), f"{len(data)} instead of {length} bytes from {start} on")
+            return data
+
+        return self._repeated(name, key, reading, Range=f"bytes={start}-{start + length - 1}")
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace the object, a large one in parts; see ``serving.store.Store``."""
@@ -129,15 +149,24 @@ class S3Store:
         """Write the object unless the key exists; see ``serving.store.Store``.
 
         Rests on S3's conditional write (``If-None-Match: *``). A service that ignores the condition lets both of two
-        writers win; ``serving.probe`` finds that out.
+        writers win; ``serving.probe`` finds that out. The MD5 goes with it, which every service compares.
+
+        Raises:
+            DamagedObjectError: Other bytes arrived than were sent; nothing was written.
         """
         name = self._folder + check_key(key)
         mark = secrets.token_hex(8)
+        digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
         def write() -> bool | None:
             try:
                 self._client.put_object(
-                    Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*", Metadata={_MARK: mark}
+                    Bucket=self._bucket,
+                    Key=name,
+                    Body=data,
+                    ContentMD5=digest,
+                    IfNoneMatch="*",
+                    Metadata={_MARK: mark},
                 )
             except ClientError as error:
                 answer = error.response.get("ResponseMetadata", {})
@@ -222,8 +251,18 @@ class S3Store:
         arguments = {"StartAfter": self._folder + after} if after else {}
         return (entry for page in self._pages(prefix, **arguments) for entry in self._entries(page))
 
-    def _reading(self, name: str, key: str, seen: set[tuple[str, str]]) -> Fetched:
-        answer = self._call(lambda: self._client.get_object(Bucket=self._bucket, Key=name, ChecksumMode="ENABLED"), key)
+    def _repeated(self, name: str, key: str, read: Callable[[dict[str, Any]], _Answer], **more: str) -> _Answer:
+        """Get an object and read it: boto3 repeats requests, but not a body that breaks off."""
+        for left in reversed(range(connection.ATTEMPTS)):
+            answer = self._call(lambda: self._client.get_object(Bucket=self._bucket, Key=name, **more), key)
+            try:
+                return read(answer)
+            except (StoreUnreachableError, DamagedObjectError) as error:
+                if not left or not (isinstance(error, DamagedObjectError) or isinstance(error.__cause__, _TORN)):
+                    raise
+        raise AssertionError  # the last attempt returns or raises
+
+    def _reading(self, answer: dict[str, Any], key: str, seen: set[tuple[str, str]]) -> Fetched:
         data: bytes = self._call(answer["Body"].read, key)
         etag = answer["ETag"].strip('"')
         if not isinstance(answer["Body"], StreamingChecksumBody) and not self._fits(answer, etag, data, seen):

@@ -20,7 +20,7 @@ Laws every store keeps (``tests/unit/serving/test_store.py`` holds them against 
 from serving.store.folder import FolderStore, sync_folder
 from serving.store.keys import check_key, check_readable
 from serving.store.opening import open_store
-from serving.store.port import PART_BYTES, Entry, Fetched, Level, Remote, Store
+from serving.store.port import PART_BYTES, Entry, Fetched, Level, Ranged, Remote, Store
 
 __all__ = [
     "PART_BYTES",
@@ -28,6 +28,7 @@ __all__ = [
     "Fetched",
     "FolderStore",
     "Level",
+    "Ranged",
     "Remote",
     "Store",
     "check_key",

@@ -9,13 +9,15 @@ from serving.store.folder import FolderStore, make_folder
 from serving.store.port import Store
 
 
-def open_store(uri: str, *, create: bool = False) -> Store:
+def open_store(uri: str, *, create: bool = False, endpoint: str | None = None, region: str | None = None) -> Store:
     """Open the store that a setting names.
 
     Args:
         uri: A path, ``file:///path``, ``s3://bucket/prefix`` or ``http(s)://host/path`` (read-only).
         create: Make a missing folder. Not by default, because a misspelt path or an unmounted disk must not look like
             an empty store. Buckets are never created.
+        endpoint: The address of an S3 service; what boto3 finds when left out.
+        region: Its region; likewise.
 
     Raises:
         MissingStoreError: The folder does not exist. A bucket is looked at with the first call, not here.
@@ -47,8 +49,10 @@ def open_store(uri: str, *, create: bool = False) -> Store:
                 make_folder(store.root)
             store.require_root()
             return store
-        case "http" | "https" | "s3":
-            return _open_adapter(scheme.lower(), uri)
+        case "http" | "https":
+            return _open_adapter("serving.web", "HttpStore", uri)
+        case "s3":
+            return _open_adapter("serving.s3", "S3Store", uri, endpoint=endpoint, region=region)
     raise InvalidStoreUriError(
         f"no store is opened by {scheme}://", where=uri, fix="use a path, file:///…, s3://bucket/prefix or http(s)://…"
     )
@@ -67,9 +71,8 @@ def _folder_of(uri: str) -> Path:
     return Path(urllib.parse.unquote(parts.path))
 
 
-def _open_adapter(scheme: str, uri: str) -> Store:
+def _open_adapter(name: str, kind: str, uri: str, **service: str | None) -> Store:
     """Load the adapter only now: boto3 is not everywhere, and a web client costs time and memory of its own."""
-    name, kind = ("serving.s3", "S3Store") if scheme == "s3" else ("serving.web", "HttpStore")
     try:
         adapter = getattr(importlib.import_module(name), kind)
     except ModuleNotFoundError as error:
@@ -82,5 +85,5 @@ def _open_adapter(scheme: str, uri: str) -> Store:
             why="the base installation leaves it out",
             fix="pip install 'tidemill[s3]'",
         ) from error
-    opened: Store = adapter.open(uri)
+    opened: Store = adapter.open(uri, **service)
     return opened

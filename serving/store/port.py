@@ -64,6 +64,14 @@ class Remote(Protocol):
         """The address; the same store behind another address may keep other promises."""
 
 
+@runtime_checkable
+class Ranged(Protocol):
+    """A store that also gives parts of objects, whose checksum nobody knows."""
+
+    def part(self, key: str, start: int, length: int) -> bytes:
+        """So many bytes of the object from a place on; ``MissingObjectError`` when there is none."""
+
+
 class Store(Protocol):
     """The port. Every error is a ``StoreError``."""
 

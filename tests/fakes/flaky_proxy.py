@@ -1,8 +1,8 @@
 """A small HTTP proxy on loopback that breaks some of what passes through it, by seed.
 
 It stands between a client and an S3 server. Some faults keep a request from arriving, some lose or spoil the answer to
-one that did. Bytes are changed only where the client could know: in objects below ``raw/`` and ``ledger/``, not in
-listings or in tables, which carry no checksum.
+one that did. Bytes are changed only where the client could know: in objects below ``raw/`` and ``ledger/`` and in the
+data files of tables, not in listings or in the logs of tables, which the table engine reads without a checksum.
 """
 
 import http.client
@@ -31,8 +31,8 @@ class FlakyProxy:
     Args:
         upstream: The server's address.
         seed: What the faults follow from.
-        share: How many of the requests for objects of ours meet a fault, 0 to 1; of those for tables, whose engine
-            waits ever longer between its attempts, a third as many.
+        share: How many of the requests for objects of ours meet a fault, 0 to 1; of those for logs of tables, whose
+            engine waits ever longer between its attempts, a third as many.
 
     Attributes:
         faults: How many of each kind there were.
@@ -57,7 +57,8 @@ class FlakyProxy:
 
     def fault(self, method: str, path: str) -> tuple[str, float]:
         """What befalls a request, empty for nothing, and a number between 0 and 1 to choose a place with."""
-        ours, reading = any(part in path for part in _OURS), method == "GET" and "list-type" not in path
+        ours = any(part in path for part in _OURS) or is_data(path)
+        reading = method == "GET" and "list-type" not in path
         kinds = [
             kind
             for kind in (*BEFORE, *AFTER)
@@ -71,6 +72,27 @@ class FlakyProxy:
             kind = self._random.choice(kinds)
             self.faults[kind] += 1
             return kind, place
+
+
+class StallingProxy(FlakyProxy):
+    """A proxy that lets requests for the data files of tables wait in vain: the first for each, or every one."""
+
+    def __init__(self, upstream: str, *, always: bool) -> None:
+        super().__init__(upstream, seed=0, share=0.0)
+        self._always = always
+        self.stalled: Counter[tuple[str, str]] = Counter()
+
+    def fault(self, method: str, path: str) -> tuple[str, float]:
+        if not is_data(path):
+            return "", 0.0
+        with self._lock:
+            self.stalled[method, path] += 1
+            return "silence" if self._always or self.stalled[method, path] == 1 else "", 0.0
+
+
+def is_data(path: str) -> bool:
+    """Tell whether a request is for a data file of a table."""
+    return "/lake/" in path and "_delta_log" not in path and path.partition("?")[0].endswith(".parquet")
 
 
 class _Server(ThreadingHTTPServer):

@@ -224,6 +224,13 @@ def test_a_repeated_write_does_not_take_a_rivals_object_for_its_own(store, serve
     assert not store.put_if_absent("ledger/rival", b"mine")
 
 
+def test_bytes_that_arrive_changed_are_told(store, server):
+    server.answers = [("400 Bad Request", "BadDigest")]
+    with pytest.raises(DamagedObjectError):
+        store.put_if_absent("key", b"data")
+    assert store.put_if_absent("key", b"data")
+
+
 def test_a_conflict_is_tried_again_until_it_is_decided(store, server):
     conflict = ("409 Conflict", "ConditionalRequestConflict")
     server.answers = [conflict, conflict]
@@ -246,6 +253,19 @@ def test_a_body_that_breaks_off_is_read_again_and_never_handed_out(store, server
     server.cut_bodies = connection.ATTEMPTS + 1
     with pytest.raises(StoreUnreachableError):
         store.get("key")
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_part_of_an_object_is_read_and_never_a_shorter_one(store, server, monkeypatch, bulk):
+    store.put("key", bytes(range(100)))
+    if not bulk:
+        monkeypatch.setattr(store, "_bulk", None)
+    server.cut_bodies = connection.ATTEMPTS - 1 + bulk
+    assert store.part("key", 20, 7) == bytes(range(20, 27))
+    with pytest.raises(DamagedObjectError, match="5 instead of 7 bytes from 95 on"):
+        store.part("key", 95, 7)
+    with pytest.raises(MissingObjectError):
+        store.part("none", 0, 7)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 Each round writes objects, plain and gzipped, takes them in through the proxy by runs that are repeated as a scheduler
 would repeat them, and compares rows and rejects with those of one undisturbed run over a folder. Bytes changed in
-listings or in the files of tables are not among the faults: neither carries a checksum that a client could look at.
+listings or in the logs of tables are not among the faults: nobody looks at a checksum of these.
 """
 
 import gzip

@@ -1,3 +1,4 @@
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +155,52 @@ def test_rows_outside_the_replaced_dates_are_refused(table):
     with pytest.raises(LakeError):
         table.create().replace(rows(1, date="2025-11-25"), ["2025-11-24"])
     assert table.open().read().num_rows == 0
+
+
+@pytest.mark.parametrize(("way", "dates"), [("replace", ["2025-11-24"]), ("replace", None), ("adopt", ["2025-11-24"])])
+def test_what_was_appended_in_between_is_never_half_replaced(table, way, dates):
+    table.create().append(rows(1), transaction=(WRITER, 1))
+    old = table.open()
+    table.open().append(rows(2, date="2025-11-25"), transaction=(WRITER, 2))
+    if dates:  # others get on with their dates
+        table.open().append(rows(3), transaction=(WRITER, 3))
+    with pytest.raises(CommitConflictError):
+        old.replace(rows(9), dates) if way == "replace" else old.adopt(table.folder.write(rows(9)), dates)
+    assert 9 not in table.open().read()["time"].to_pylist()
+    table.open().replace(rows(9), dates)
+    assert sorted(table.open().read()["time"].to_pylist()) == ([2, 9] if dates else [9])
+
+
+def test_files_that_cannot_hold_such_rows_are_not_opened(table):
+    table.create()
+    for number, device in enumerate(["van-1", "van-3", "van-5"], start=1):
+        part = rows(number, batch=number, date=f"2025-11-2{number}")
+        part = part.set_column(1, "device", pa.array([device]))
+        table.open().append(part, transaction=(WRITER, number))
+    opened = table.open()
+    for file in opened.files(["2025-11-21", "2025-11-23"]):
+        (Path(table.uri) / file.path).unlink()
+    near: list[dict[str, Any]] = [
+        {"dates": ["2025-11-22"]},
+        {"devices": ["van-2", "van-3", "van-4"]},
+        {"after": {"batch": 1}, "before": {"batch": 3}},
+        {"after": {"speed": 0.0}, "dates": ["2025-11-22"]},  # nothing is stated of it
+    ]
+    for conditions in near:
+        assert opened.read(["time"], **conditions)["time"].to_pylist() == [2]
+    assert opened.read(devices=["van-2", "van-4"]).num_rows == 0
+    with pytest.raises(LakeError, match="cannot be used"):
+        opened.read()
+
+
+def test_rows_that_are_not_simply_those_of_the_files_are_not_read(table):
+    table.create().append(rows(1), transaction=(WRITER, 1))
+    marks = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **marks}}
+    entry = Path(table.uri) / "_delta_log" / f"{table.version() + 1:020d}.json"
+    entry.write_text(json.dumps(protocol))
+    with pytest.raises(LakeError, match="deletionVectors"):
+        table.open().read()
 
 
 def test_reading_filters_by_date_device_and_range(table):
