@@ -6,16 +6,14 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipelines import quarantine
 from pipelines.arrivals import Arrivals
 from pipelines.errors import CommitConflictError, IngestRunningError
 from pipelines.fetching import split
 from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
 from pipelines.ledger import Intent, Ledger, Outcome, Past, spans_of
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Keeper, Kept
 from pipelines.reading import Reader
-from pipelines.records import WHOLE
 from pipelines.streams import Intake, Stream
 from serving.errors import DamagedObjectError
 from serving.store import Store
@@ -34,9 +32,7 @@ _LOOK_BACK = 100  # commits; others may have compacted since
 class Witness(Protocol):
     """Somebody who watches what comes in; see `pipelines.witness`."""
 
-    def batch(
-        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-    ) -> None:
+    def batch(self, stream: str, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> None:
         """A batch was committed: what was believed, what was not, and what became of it."""
 
     def close(self) -> None:
@@ -128,28 +124,28 @@ class Run:
         snapshot = self._opened()
         if snapshot.transaction(self._stream.writer) >= intent.seq:
             raise _running(self._fleet)
-        found = reader.read(intent, self._tell)
-        quarantine.write(self._store, self._fleet, self._stream.batch_name(intent.seq), found.rejects)
+        keeper = Keeper(self._store, self._fleet, self._stream.batch_name(intent.seq))
+        found = reader.read(intent, self._tell, keeper.keep)
+        kept = keeper.close()
         self._ledger.note_grown(intent.seq, found.grown)
         for error in found.damaged.values():
             self._warn(f"{error}")
         lost: set[str] = set()
-        whole = sum(line.ordinal == WHOLE for line in found.rejects)
-        quarantined = len(found.rejects) - whole
+        quarantined = kept.reasons.total() - kept.whole
         counts = {
             "objects": len(intent.objects),
             "records": sum(map(len, found.rows)) + quarantined,
             "quarantined": quarantined,
-            "unreadable": whole,
+            "unreadable": kept.whole,
             "damaged": len(found.damaged),
         }
         told = {
             "seq": intent.seq,
             **counts,
-            "reasons": dict(Counter(line.reason for line in found.rejects)),
+            "reasons": dict(kept.reasons),
             "planned_at_us": intent.planned_at_us,
         }
-        former = self._former(intent, found.refused | {intent.objects[position].key for position in found.damaged})
+        former = self._former(intent, kept.refused | {intent.objects[position].key for position in found.damaged})
         search = reader.search(
             self._past, {source.key for source in intent.objects}, self._now_us, self._noting(intent.seq, lost)
         )
@@ -162,7 +158,7 @@ class Run:
         if self._witness:
             passed, self._excluded = self._excluded, 0  # told with the first batch behind the listing
             seen = {**counts, **outcome.counts, "excluded": passed}
-            self._witness.batch(self._stream.name, found.rows, found.rejects, seen)
+            self._witness.batch(self._stream.name, found.rows, kept, seen)
         self._learn(intent, counts["records"])
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return {**counts, **outcome.counts}

@@ -18,16 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.schema import MICROSECOND, Fleet, Reason, Signal
+from features.schema import MICROSECOND, Fleet, Signal
 from pipelines.diagnosis import heard
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept, Rejected
 
 PAUSE_INTERVALS: Final = 3
 """A device that says nothing for more than this many sampling intervals has a gap."""
 SECOND_US: Final = 1_000_000
 _LOWEST, _DECADES, _PER_DECADE = -3, 12, 10  # of lateness: 1 ms to 1e9 s, ten buckets a decade
 _MOST_STRETCHES: Final = 500_000
-_MOST_EXAMINED: Final = 10_000  # rejects of one batch whose values are read once more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,15 +127,13 @@ def pause_us(declared: Fleet | Signal) -> int:
     return 0 if declared.sampling is None else int(PAUSE_INTERVALS * (declared.sampling // MICROSECOND))
 
 
-def of_batch(
-    fleet: Fleet, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-) -> Arrivals:
+def of_batch(fleet: Fleet, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> Arrivals:
     """Sum up one batch of telemetry.
 
     Args:
         fleet: What was declared.
         rows: Believed readings in any order, duplicates among them: columns device, time, received and the signals.
-        rejects: What was not believed.
+        kept: What is known of those that were not believed.
         counts: What the ingest counted.
     """
     found = nothing(fleet)
@@ -158,9 +155,9 @@ def of_batch(
             first_us=int(times.min()),
             last_us=int(times.max()),
         )
-    violations, examined = _violations(fleet, rejects)
-    reasons = Counter(line.reason for line in rejects)
-    return replace(found, reasons=reasons, violations=violations, examined=examined, counts=Counter(dict(counts)))
+    violations = _violations(fleet, kept.outside)
+    examined = len(kept.outside)
+    return replace(found, reasons=kept.reasons, violations=violations, examined=examined, counts=Counter(dict(counts)))
 
 
 def merged(left: Arrivals, right: Arrivals) -> Arrivals:
@@ -272,8 +269,7 @@ def _by_lateness(delay_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(np.minimum(buckets, size - 1), minlength=size).astype(np.int64)
 
 
-def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tuple[int, int]], int]:
-    outside = [line for line in rejects if line.reason == Reason.OUT_OF_RANGE.value][:_MOST_EXAMINED]
+def _violations(fleet: Fleet, outside: Sequence[Rejected]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for line in outside:
         for each in heard(fleet, line.data):
@@ -281,7 +277,7 @@ def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tu
                 found[each.signal] = _pair(
                     found.get(each.signal), (int(each.value < each.low), int(each.value > each.high))
                 )
-    return found, len(outside)
+    return found
 
 
 def _off_grid(fleet: Fleet, rows: Sequence[pa.Table]) -> tuple[Counter[str], Counter[str]]:

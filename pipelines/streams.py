@@ -17,7 +17,8 @@ from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.ledger import Outcome, told_apart
 from pipelines.merge import Merged, Search, merge
-from pipelines.records import UNSEQUENCED, RawObject, Reject
+from pipelines.records import UNSEQUENCED, RawObject
+from pipelines.rejects import Rejects
 from pipelines.settling import Batch
 from pipelines.unique import Rule, date_names
 from pipelines.validate import believe
@@ -71,7 +72,7 @@ class Stream(Protocol):
     def selects(self, key: str) -> bool:
         """Whether the object of this key is taken in at all."""
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, Rejects]:
         """Read objects as they are stored; ``clock_us`` is the time of receipt where nothing else is known of it."""
 
     def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
@@ -99,7 +100,7 @@ class TelemetryStream:
         """As the mapping says."""
         return self._fleet.lies.selects(key)
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, Rejects]:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
         decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
@@ -112,7 +113,7 @@ class TelemetryStream:
         columns = {"device": judged.device, "time": judged.times, "received": judged.received, "sequence": sequence}
         columns |= {"object": judged.sources, "ordinal": judged.ordinals}
         columns |= {signal: np.ascontiguousarray(judged.values[:, n]) for n, signal in enumerate(signals)}
-        return pa.table(columns), list(judged.rejects)
+        return pa.table(columns), judged.rejects
 
     def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
         """Commit what the readings change, see `pipelines.merge`.
@@ -177,7 +178,7 @@ class EventStream:
         """Whether there are events in it, only reading tells."""
         return True
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, Rejects]:  # noqa: ARG002 - the port
         """Read the events; they carry their own time of becoming known."""
         return events.read_events(self._fleet, objects)
 

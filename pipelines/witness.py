@@ -24,7 +24,7 @@ from pipelines.datapage import page
 from pipelines.datareport import Arrivals, merged, nothing, of_batch
 from pipelines.errors import ReportMissingError
 from pipelines.findings import Memory
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept
 from serving.errors import MissingObjectError
 from serving.store import Store
 
@@ -70,16 +70,14 @@ class ReportWitness:
         self._batches = 0
         self.testimony = Testimony(None, "", (), Memory(), self._arrivals)
 
-    def batch(
-        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-    ) -> None:
+    def batch(self, stream: str, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> None:
         """Add a batch that was committed."""
         self._batches += 1
         if stream == "telemetry":
-            found = of_batch(self._fleet, rows, rejects, counts)
+            found = of_batch(self._fleet, rows, kept, counts)
         else:  # of events only the number is of interest
-            kept = Counter({name: counts.get(name, 0) for name in ("objects", "events", "unreadable")})
-            found = replace(nothing(self._fleet), counts=kept, reasons=Counter(line.reason for line in rejects))
+            told = Counter({name: counts.get(name, 0) for name in ("objects", "events", "unreadable")})
+            found = replace(nothing(self._fleet), counts=told, reasons=kept.reasons)
         self._arrivals = merged(self._arrivals, found)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.times import microseconds
 from pipelines.formats.unpacking import MOST_BYTES, UnreadableError, too_large
 
+_AT_ONCE = 5_000  # records that are written out together
 _MOST_FOOTER = 64 * 1024 * 1024
 _PORTION = 10_000
 _WIDTH = 8  # bytes of a cell, at least
@@ -69,11 +70,12 @@ class ParquetFile:
             for record in table.slice(begin, _PORTION).to_pylist():
                 yield _marked(record, table.schema)
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:  # noqa: ARG002 - the port's
-        """See `records.Container`; a record has no place of its own in the file."""
-        table = _with_instants(self._table.take(pa.array(records, pa.int64())), self._mapping)
-        found = [_marked(record, table.schema) for record in table.to_pylist()]
-        return [(0, as_json(record, self._mapping)) for record in found]
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002 - the port's
+        """See `rejects.Container`; a record has no place of its own in the file."""
+        for begin in range(0, len(records), _AT_ONCE):
+            some = pa.array(records[begin : begin + _AT_ONCE], pa.int64())
+            table = _with_instants(self._table.take(some), self._mapping)
+            yield from ((0, as_json(_marked(record, table.schema), self._mapping)) for record in table.to_pylist())
 
 
 def _opened(body: bytes, texts: list[str]) -> pyarrow.parquet.ParquetFile:

@@ -20,12 +20,13 @@ from pipelines.formats.jsontext import JsonText
 from pipelines.formats.lineprotocol import LineText
 from pipelines.formats.parquet import ParquetFile
 from pipelines.formats.plan import Plan, Scope
-from pipelines.formats.rows import Fault, Rows, framed
+from pipelines.formats.rows import Rows, framed
 from pipelines.formats.rowwise import RowReader
 from pipelines.formats.scanned import ScannedColumns, scanner_of
 from pipelines.formats.sources import TableColumns
 from pipelines.formats.unpacking import AVRO, PARQUET, UnreadableError, unpack
-from pipelines.records import WHOLE, RawObject, Reject
+from pipelines.records import RawObject
+from pipelines.rejects import WHOLE, Faults, Reject
 from pipelines.salvage import HopelessError
 
 Executor = Literal["either", "columns", "rows"]
@@ -45,7 +46,7 @@ class Found:
     """
 
     frames: list[Frame] = field(default_factory=list)
-    faults: dict[int, list[Fault]] = field(default_factory=dict)
+    faults: dict[int, Faults] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
     containers: list[Container | None] = field(default_factory=list)
 
@@ -177,16 +178,12 @@ def _by_rows(raw: RawObject, source: int, plan: Plan, bursts: Sequence[Burst], f
         rows = RowReader(plan, bursts, quoted=container.quoted).read(container.values(), _constants(raw, plan))
     except HopelessError:
         rows = None
-    if rows is None or (rows.faults and not rows.device and _all_unreadable(rows.faults)):
+    if rows is None or (rows.faults and not rows.device and {*rows.faults.reasons} == {Reason.UNREADABLE.number}):
         found.rejects.append(Reject(source, WHOLE, 0, raw.data, Reason.UNREADABLE, container.broken))
         return
     found.frames.append(framed(rows, plan, source))
     if rows.faults:
         found.faults[source] = rows.faults
-
-
-def _all_unreadable(faults: Sequence[Fault]) -> bool:
-    return all(fault.reason is Reason.UNREADABLE for fault in faults)
 
 
 def _outside(objects: Sequence[RawObject], plan: Plan) -> dict[str, pa.Array]:

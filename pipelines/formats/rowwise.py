@@ -1,6 +1,6 @@
 """Reading records one by one: slower than columns, but nothing stops it, and whatever a mapping can say it does.
 
-Good records are kept; everything else comes back as a `Fault` with its reason.
+Good records are kept; everything else comes back as a fault with its reason.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from features.burst import Burst, BurstColumns, RefusedBurstError
 from features.schema import Reason
 from pipelines.formats.plan import Place, Plan, Scope
-from pipelines.formats.rows import Fault, Instant, Rows
+from pipelines.formats.rows import Instant, Rows
 from pipelines.formats.texts import decode_body, unquoted
 from pipelines.formats.walking import Getter, Scopes, each_of, getter, is_missing, walked
 from pipelines.salvage import FaultError, Moment, moment, number, read_record, text_of, wrong
@@ -63,14 +63,14 @@ class RowReader:
                     scopes[Scope.BODY] = decode_body(self._body(scopes))
                 several = [scopes] if self._plan.rows is None else list(self._rows(scopes))
             except FaultError as fault:
-                rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                rows.faults.add(rows.seen, record, fault.reason, str(fault))
                 rows.seen += 1
                 continue
             for row in several:
                 try:
                     take(row, record, rows)
                 except FaultError as fault:
-                    rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                    rows.faults.add(rows.seen, record, fault.reason, str(fault))
                     rows.seen += 1
         return rows
 
@@ -111,7 +111,7 @@ class RowReader:
                 value = self._entry_value(inside)
                 at = self._entry_time(inside)
             except FaultError as fault:
-                rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                rows.faults.add(rows.seen, record, fault.reason, str(fault))
                 rows.seen += 1
                 continue
             rows.device.append(device)

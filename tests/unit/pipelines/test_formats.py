@@ -15,7 +15,8 @@ from features.schema import Mapping, Reason
 from pipelines import jsonscan
 from pipelines.formats import decode, decode_all, scanned, unpacking
 from pipelines.formats.columns import Refused
-from pipelines.records import UNSTAMPED, WHOLE, Decoded, RawObject
+from pipelines.records import UNSTAMPED, Decoded, RawObject
+from pipelines.rejects import WHOLE
 
 NESTED = Mapping(signals="values")
 FLAT = Mapping(device="meta.id", time="at", time_unit="iso", received=None)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from features.mapping import Mapping
 from pipelines.formats import Executor, decode_all
 from pipelines.formats.columns import Refused
-from pipelines.records import UNSEQUENCED, UNSTAMPED, WHOLE, Decoded, RawObject
+from pipelines.records import UNSEQUENCED, UNSTAMPED, Decoded, RawObject
+from pipelines.rejects import WHOLE
 from tests.fakes.shapes import CAPTURE, CAPTURE_SCHEMA, SHAPES, SIGNALS, Reading, Shape, avro
 
 T0 = 1_764_000_000_000_000
