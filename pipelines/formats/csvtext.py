@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.csv
 
-from features.mapping import NULL_TEXTS, Mapping
+from features.mapping import Mapping
 from features.path import Field
+from features.quotes import NULL_TEXTS
 from pipelines.formats.columns import Refused, type_of
 from pipelines.formats.plan import Plan, Scope
 from pipelines.formats.rendering import as_json

@@ -68,10 +68,10 @@ def framed(rows: Rows, plan: Plan, source: int) -> Frame:
         kept = frame.links
         linked = [] if kept is None else [(kept.rows % 2**32, kept.records)]
     linked.append((rows.faults.ordinals, rows.faults.records))
-    ordinals = np.concatenate([np.array(each, np.int64) for each, _ in linked])
-    records = np.concatenate([np.array(each, np.int64) for _, each in linked])
-    order = np.lexsort((records, ordinals))
-    return replace(frame, links=Links(row_number(source, ordinals[order]), records[order]))
+    made = np.concatenate([np.array(each, np.int64) for each, _ in linked])
+    made_of = np.concatenate([np.array(each, np.int64) for _, each in linked])
+    order = np.lexsort((made_of, made))
+    return replace(frame, links=Links(row_number(source, made[order]), made_of[order]))
 
 
 def _microseconds(found: list[Moment], unit: str, zone: str | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -8,10 +8,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from features.burst import Burst, BurstColumns, RefusedBurstError
+from features.quotes import unquoted
 from features.schema import Reason
 from pipelines.formats.plan import Place, Plan, Scope
 from pipelines.formats.rows import Instant, Rows
-from pipelines.formats.texts import decode_body, unquoted
+from pipelines.formats.texts import decode_body
 from pipelines.formats.walking import Getter, Scopes, each_of, getter, is_missing, walked
 from pipelines.salvage import FaultError, Moment, moment, number, read_record, text_of, wrong
 

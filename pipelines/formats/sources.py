@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.mapping import NULL_TEXTS
 from features.path import Field, Step
+from features.quotes import NULL_TEXTS
 from pipelines.formats.columns import Refused
 from pipelines.formats.plan import Kind, Place, Plan
 from pipelines.formats.rows import Instant

@@ -33,8 +33,9 @@ from features.burst import BurstColumns, RefusedBurstError
 from features.errors import FleetError
 from features.mapping import choices
 from features.path import names
+from features.quotes import unquoted
 from features.schema import Fleet, Reason, check_devices, check_readings
-from serving.gateway.values import Rejected, clock_of, number_of, text_of, unquoted
+from serving.gateway.values import Rejected, clock_of, number_of, text_of
 
 PORTION = 500
 
