@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Protocol
 
 import pyarrow as pa
 
 from pipelines.arrivals import Arrivals
 from pipelines.errors import CommitConflictError, IngestRunningError
-from pipelines.fetching import split
+from pipelines.fetching import fetched, split
 from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
-from pipelines.ledger import Intent, Ledger, Outcome, Past, spans_of
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Source, spans_of
 from pipelines.quarantine import Keeper, Kept
 from pipelines.reading import Reader
 from pipelines.streams import Intake, Stream
@@ -35,8 +36,8 @@ class Witness(Protocol):
     def batch(self, stream: str, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> None:
         """A batch was committed: what was believed, what was not, and what became of it."""
 
-    def close(self) -> None:
-        """The run has ended."""
+    def close(self, damaged: int) -> None:
+        """The run has ended; so many objects came damaged."""
 
 
 class Run:
@@ -77,6 +78,8 @@ class Run:
         self._done = 0
         self._total = 0
         self._excluded = 0
+        self.damaged = 0
+        """Objects that came damaged in an earlier run, and did again: they are in no batch."""
         self.crowded = False
         """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
@@ -95,7 +98,7 @@ class Run:
         with Reader(self._store, self._stream) as reader:
             for intent in left:
                 yield self._carry_out(intent, reader)
-            fresh = arrivals.sources(self._past)
+            fresh = self._sound(arrivals.sources(self._past))
             self._excluded = arrivals.excluded
             self._total += len(fresh)
             seq = max([reached, *self._past.left])
@@ -108,6 +111,18 @@ class Run:
                     raise _running(self._fleet)
                 yield self._carry_out(intent, reader)
         arrivals.done()
+
+    def _sound(self, fresh: list[Source]) -> list[Source]:
+        """Leave out what came damaged before and still does: to plan it would cost a commit in each run."""
+        again = [source for source in fresh if self._past.is_unsettled(source.key)]
+        still: set[str] = set()
+        with closing(fetched(self._store, again)) as arriving:
+            for source, found in arriving:
+                if isinstance(found, DamagedObjectError):
+                    self._warn(f"{found}")
+                    still.add(source.key)
+        self.damaged = len(still)
+        return [source for source in fresh if source.key not in still]
 
     def _finish_late(self, reached: int) -> None:
         """A run that was killed right behind its commit did not write down what came of it; the commit says it."""

@@ -92,6 +92,7 @@ class Arrivals:
         off_grid: Values that are no multiple of the declared step, by signal.
         stepped: Values of these signals.
         counts: What the ingest counted: accepted, duplicates, late, quarantined and so on.
+        damaged: Objects of which the store gave bytes that are not theirs, known when the run ends.
         first_us: The earliest event time; None without readings.
         last_us: The latest.
     """
@@ -107,6 +108,7 @@ class Arrivals:
     stepped: Counter[str] = field(default_factory=Counter)
     spoken: Mapping[str, Spoken] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    damaged: int = 0
     first_us: int | None = None
     last_us: int | None = None
 

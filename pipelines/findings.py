@@ -94,6 +94,7 @@ def document(fleet: Fleet, arrivals: Arrivals, before: Memory, run: int, now_us:
         "late": counts["late"],
         "events": counts["events"],
         "unreadable_objects": counts["unreadable"],
+        "damaged_objects": arrivals.damaged,
         "reasons": [{"reason": name, "count": n, "share": n / rejected} for name, n in arrivals.reasons.most_common()],
         "first_us": arrivals.first_us,
         "last_us": arrivals.last_us,

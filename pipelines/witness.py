@@ -80,8 +80,9 @@ class ReportWitness:
             found = replace(nothing(self._fleet), counts=told, reasons=kept.reasons)
         self._arrivals = merged(self._arrivals, found)
 
-    def close(self) -> None:
-        """Write the report of the run."""
+    def close(self, damaged: int) -> None:
+        """Write the report of the run, of which so many objects came damaged; the next one tries them again."""
+        self._arrivals = replace(self._arrivals, damaged=damaged)
         before = read_memory(self._store, self._fleet.name)
         if not self._batches:
             told = findings.warnings(self._fleet, before.newest_us, None, before, self._now_us)

@@ -114,8 +114,9 @@ def test_counters_run_over_all_runs_and_times_stay_points_in_time(plant):
 
 def test_before_the_first_reading_there_are_counters_and_no_times():
     witness = ReportWitness(MemoryStore(), FANS, NOW_US)
-    witness.close()
+    witness.close(0)
     found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_damaged_objects{fleet="fans"}'] == 0
     assert found['tidemill_ingest_runs_total{fleet="fans"}'] == 0
     assert not any("newest" in name or "lateness" in name for name in found)
 
@@ -137,3 +138,14 @@ def test_rows_that_changed_and_objects_that_were_passed_over_are_told(tmp_path):
     html = plant.store.get(witness.testimony.page_key).decode()
     assert "Rows replaced or taken out: 1. Objects passed over, as the mapping says: 1." in html
     assert "Records that share a row with another one: 1." in html
+
+
+def test_objects_that_come_damaged_are_told_in_report_and_metrics(plant):
+    witness = ReportWitness(plant.store, FANS, NOW_US)
+    ingest(plant.store, plant.lake, FANS, NOW_US, witness=witness)
+    witness.close(2)
+    _, report = read_report(plant.store, "fans", 2)
+    assert report["damaged_objects"] == 2
+    assert "2 objects came damaged" in plant.store.get(witness.testimony.page_key).decode()
+    found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_damaged_objects{fleet="fans"}'] == 2
