@@ -1,7 +1,7 @@
 """One stream of an ingest, batch by batch: planned, read, quarantined, committed and entered in the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
 from pipelines.ledger import Intent, Ledger, Outcome, Past, Source, spans_of
 from pipelines.quarantine import Keeper, Kept
-from pipelines.reading import Reader
+from pipelines.reading import Reader, Reading
 from pipelines.streams import Intake, Stream
 from serving.errors import DamagedObjectError
 from serving.store import Store
@@ -33,7 +33,7 @@ _LOOK_BACK = 100  # commits; others may have compacted since
 class Witness(Protocol):
     """Somebody who watches what comes in; see `pipelines.witness`."""
 
-    def batch(self, stream: str, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> None:
+    def batch(self, stream: str, found: Reading, kept: Kept, counts: Mapping[str, int]) -> None:
         """A batch was committed: what was believed, what was not, and what became of it."""
 
     def close(self, damaged: int) -> None:
@@ -173,7 +173,7 @@ class Run:
         if self._witness:
             passed, self._excluded = self._excluded, 0  # told with the first batch behind the listing
             seen = {**counts, **outcome.counts, "excluded": passed}
-            self._witness.batch(self._stream.name, found.rows, kept, seen)
+            self._witness.batch(self._stream.name, found, kept, seen)
         self._learn(intent, counts["records"])
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return {**counts, **outcome.counts}

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.schema import MICROSECOND, Fleet, Signal
+from features.unknown import both
 from pipelines.diagnosis import heard
 from pipelines.quarantine import Kept, Rejected
 
@@ -92,6 +93,7 @@ class Arrivals:
         off_grid: Values that are no multiple of the declared step, by signal.
         stepped: Values of these signals.
         counts: What the ingest counted: accepted, duplicates, late, quarantined and so on.
+        unknown: Records with a field that the mapping names nowhere, by field, where the fleet counts them.
         damaged: Objects of which the store gave bytes that are not theirs, known when the run ends.
         first_us: The earliest event time; None without readings.
         last_us: The latest.
@@ -108,6 +110,7 @@ class Arrivals:
     stepped: Counter[str] = field(default_factory=Counter)
     spoken: Mapping[str, Spoken] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
     damaged: int = 0
     first_us: int | None = None
     last_us: int | None = None
@@ -182,6 +185,7 @@ def merged(left: Arrivals, right: Arrivals) -> Arrivals:
         examined=left.examined + right.examined,
         off_grid=left.off_grid + right.off_grid,
         stepped=left.stepped + right.stepped,
+        unknown=both(left.unknown, right.unknown),
         counts=left.counts + right.counts,
         first_us=min(firsts, default=None),
         last_us=max(lasts, default=None),

@@ -5,7 +5,7 @@ As many are fetched at a time as suits the store (`pipelines.fetching`); decodin
 
 import itertools
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.schema import Reason
+from features.unknown import add
 from pipelines import quarantine
 from pipelines.fetching import Found, fetched, split
 from pipelines.formats.unpacking import MOST_BYTES
@@ -46,12 +47,14 @@ class Reading:
         grown: Positions of objects to read once more: they were not as planned when they were read, or came damaged.
         damaged: Those of which the store gave bytes that were not theirs, by position; nothing was taken of them.
         clocks: When records without a stamp were received, for each object, UTC microseconds.
+        unknown: How many records have which field that the mapping names nowhere, where they are counted.
     """
 
     rows: list[pa.Table]
     grown: list[int]
     damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
+    unknown: Counter[str]
 
 
 class _Member(NamedTuple):
@@ -78,6 +81,7 @@ class _Part:
     grown: list[int]
     damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
+    unknown: Mapping[str, int]
 
 
 class Reader:
@@ -112,13 +116,14 @@ class Reader:
         large = [member.source for member in members if member.size > MOST_BYTES]
         for source in large:
             keep(_too_large(source))
-        none, _ = self._stream.read([], intent.planned_at_us)
-        found = Reading([none], [], {}, clocks)
+        none = self._stream.read([], intent.planned_at_us).rows
+        found = Reading([none], [], {}, clocks, Counter())
         told(len(large))
         for group, part in self._parts([each for each in members if each.size <= MOST_BYTES], intent.planned_at_us):
             found.rows.append(part.rows)
             for line in part.rejects:
                 keep(line)
+            add(found.unknown, part.unknown)
             found.grown.extend(part.grown)
             found.damaged.update(part.damaged)
             clocks[[member.position for member in group]] = part.clocks
@@ -212,12 +217,12 @@ class Reader:
             read.append(raw)
             etags.append(each.entry.etag)
             positions.append(position)
-        rows, rejects = self._stream.read(read, clock_us)
+        rows, rejects, unknown = self._stream.read(read, clock_us)
         if "object" in rows.column_names:
             places = np.array(positions, np.int32)[rows["object"].to_numpy()]
             rows = rows.set_column(rows.column_names.index("object"), "object", pa.array(places))
         lines = itertools.chain(lost, _lines([raw.key for raw in read], etags, rejects))
-        return _Part(rows, lines, grown, damaged, clocks)
+        return _Part(rows, lines, grown, damaged, clocks, unknown)
 
 
 class _Room:

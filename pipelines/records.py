@@ -66,6 +66,7 @@ class Decoded:
         ordinals: Position of each row in its object, shape ``(n,)``.
         rejects: What was not taken.
         originals: What the rows were read from.
+        unknown: How many records have which field that the mapping names nowhere, where they are counted.
     """
 
     device: pa.Array
@@ -77,6 +78,7 @@ class Decoded:
     ordinals: NDArray[np.int32]
     rejects: Rejects
     originals: Originals
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def reject(self, codes: NDArray[np.uint8]) -> "Decoded":
         """Turn rows into rejects.

@@ -238,6 +238,11 @@ class Rejects:
         return {part.source for part in self._parts}
 
     @property
+    def whole(self) -> set[int]:
+        """The objects that were rejected as a whole."""
+        return {part.source for part in self._parts if isinstance(part, Reject) and part.ordinal == WHOLE}
+
+    @property
     def reasons(self) -> Counter[Reason]:
         """How many there are by reason."""
         found: Counter[Reason] = Counter()

@@ -12,11 +12,9 @@ import contextlib
 import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import pyarrow as pa
 
 from features.schema import Fleet
 from pipelines import findings
@@ -25,6 +23,7 @@ from pipelines.datareport import Arrivals, merged, nothing, of_batch
 from pipelines.errors import ReportMissingError
 from pipelines.findings import Memory
 from pipelines.quarantine import Kept
+from pipelines.reading import Reading
 from serving.errors import MissingObjectError
 from serving.store import Store
 
@@ -70,11 +69,11 @@ class ReportWitness:
         self._batches = 0
         self.testimony = Testimony(None, "", (), Memory(), self._arrivals)
 
-    def batch(self, stream: str, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> None:
+    def batch(self, stream: str, read: Reading, kept: Kept, counts: Mapping[str, int]) -> None:
         """Add a batch that was committed."""
         self._batches += 1
         if stream == "telemetry":
-            found = of_batch(self._fleet, rows, kept, counts)
+            found = replace(of_batch(self._fleet, read.rows, kept, counts), unknown=read.unknown)
         else:  # of events only the number is of interest
             told = Counter({name: counts.get(name, 0) for name in ("objects", "events", "unreadable")})
             found = replace(nothing(self._fleet), counts=told, reasons=kept.reasons)

@@ -25,7 +25,9 @@ Why so:
       upload is repeated. Cost: its intact blocks wait until then.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 
 from features.burst import Burst
 from features.schema import Mapping, Reason
+from features.unknown import Unknown, add
 from pipelines.formats.columns import Refused
 from pipelines.formats.frame import Frame, concatenated
 from pipelines.formats.plan import compile_plan
@@ -46,10 +49,16 @@ __all__ = ["Executor", "Refused", "UnreadableError", "decode", "decode_all", "un
 
 
 def decode(
-    data: bytes, mapping: Mapping, signals: Sequence[str], *, bursts: Sequence[Burst] = (), by: Executor = "either"
+    data: bytes,
+    mapping: Mapping,
+    signals: Sequence[str],
+    *,
+    bursts: Sequence[Burst] = (),
+    by: Executor = "either",
+    unknown: Unknown = "ignore",
 ) -> Decoded:
     """Decode one object that has no key; see `decode_all`."""
-    return decode_all([RawObject("", data)], mapping, signals, bursts=bursts, by=by)
+    return decode_all([RawObject("", data)], mapping, signals, bursts=bursts, by=by, unknown=unknown)
 
 
 def decode_all(
@@ -59,6 +68,7 @@ def decode_all(
     *,
     bursts: Sequence[Burst] = (),
     by: Executor = "either",
+    unknown: Unknown = "ignore",
 ) -> Decoded:
     """Decode objects as they are stored. Nothing in them can make this fail.
 
@@ -69,12 +79,13 @@ def decode_all(
         bursts: Fields with samples, and the signals read off them. Such records are read one by one: computing a
             burst takes longer than reading it.
         by: Which executor reads; to compare them.
+        unknown: What becomes of records with fields that the mapping names nowhere.
 
     Raises:
         FleetError: The mapping gives one field two meanings.
         Refused: Columns alone were asked for and cannot do it.
     """
-    plan = compile_plan(mapping, tuple(signals))
+    plan = compile_plan(mapping, tuple(signals), unknown)
     if by == "columns" and (bursts or not plan.columnar):
         raise Refused
     found = read_objects(objects, plan, bursts, by)
@@ -84,7 +95,12 @@ def decode_all(
         RefusedRows(source, np.array(faults.ordinals), np.frombuffer(faults.reasons, np.uint8), faults, originals)
         for source, faults in found.faults.items()
     ]
-    return _judged(frame, mapping, objects, originals, Rejects([*found.rejects, *faulty]))
+    rejects = Rejects([*found.rejects, *faulty])
+    decoded = _judged(frame, mapping, objects, originals, rejects)
+    counted: Counter[str] = Counter()
+    for source in found.unknown.keys() - decoded.rejects.whole:
+        add(counted, found.unknown[source])
+    return replace(decoded, unknown=counted)
 
 
 def _judged(

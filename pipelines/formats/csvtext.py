@@ -84,9 +84,10 @@ class CsvText:
         reading = pyarrow.csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(body) + 1)
         parsing = pyarrow.csv.ParseOptions(delimiter=self._mapping.delimiter, newlines_in_values=True)
         try:
-            return TableColumns(pyarrow.csv.read_csv(pa.BufferReader(body), reading, parsing, convert))
+            table = pyarrow.csv.read_csv(pa.BufferReader(body), reading, parsing, convert)
         except pa.ArrowException:
             raise Refused from None
+        return TableColumns(table, dict.fromkeys(set(self._names) - set(table.column_names), len(table)))
 
     def values(self) -> Iterator[object]:
         """See `Container`."""

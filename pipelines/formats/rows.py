@@ -1,5 +1,6 @@
 """Rows as they stand in records, one by one, before they become columns."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -36,6 +37,7 @@ class Rows:
     column: list[int] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     seen: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 def framed(rows: Rows, plan: Plan, source: int) -> Frame:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import quarantine
 from pipelines.datapage import page
 from pipelines.errors import ReportMissingError
 from pipelines.findings import Memory
@@ -149,3 +150,30 @@ def test_objects_that_come_damaged_are_told_in_report_and_metrics(plant):
     assert "2 objects came damaged" in plant.store.get(witness.testimony.page_key).decode()
     found = samples(metrics("fans", witness.testimony, NOW_US).decode())
     assert found['tidemill_ingest_damaged_objects{fleet="fans"}'] == 2
+
+
+def test_fields_that_the_mapping_names_nowhere_are_counted_with_their_shares(tmp_path):
+    fleet = replace(FANS, unknown_fields="count")
+    plant = Plant(tmp_path, fleet=fleet)
+    plant.write([{**reading("a", NOON_US), "fw": "1.2"}, reading("b", NOON_US), {"device": "c", "fw": "1.2"}])
+    plant.write([reading("d", NOON_US, values={"speed": 1.0, "rpm": 2.0})])
+    witness = ReportWitness(plant.store, fleet, NOW_US)
+    assert ingest(plant.store, plant.lake, fleet, NOW_US, witness=witness).accepted == 3
+    _, report = read_report(plant.store, "fans")
+    assert report["unknown_fields"] == [
+        {"field": "fw", "count": 2, "share": 0.5},
+        {"field": "values.rpm", "count": 1, "share": 0.25},
+    ]
+    assert "Fields that nobody reads" in plant.store.get(witness.testimony.page_key).decode()
+    found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_unknown_fields_total{fleet="fans",field="fw"}'] == 2
+
+
+def test_records_with_unknown_fields_are_quarantined_where_the_fleet_says_so(tmp_path):
+    fleet = replace(FANS, unknown_fields="reject")
+    plant = Plant(tmp_path, fleet=fleet)
+    plant.write([{**reading("a", NOON_US), "fw": "1.2"}, {**reading("b", NOON_US), "fw": None}])
+    done = ingest(plant.store, plant.lake, fleet, NOW_US)
+    assert (done.accepted, done.quarantined) == (1, 1)
+    (line,) = quarantine.read(plant.store, "fans", "00000001")
+    assert (line.reason, line.sentence) == ("unknown_field", "The mapping of the fleet names no field fw.")
