@@ -147,7 +147,8 @@ def _filled(file: pyarrow.parquet.ParquetFile, read: list[str]) -> dict[str, int
     found: dict[str, int] = {}
     for path, rows in leaves.items():
         name = next((name for name in file.schema_arrow.names if path == name or path.startswith(f"{name}.")), path)
-        if name not in read:
+        known = file.schema_arrow.get_field_index(name)
+        if name not in read and not (known >= 0 and pa.types.is_null(file.schema_arrow.field(known).type)):
             found[name] = max(rows, found.get(name, 0))
     return {name: rows for name, rows in found.items() if rows}
 

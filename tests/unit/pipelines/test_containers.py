@@ -234,3 +234,20 @@ def test_columns_refuse_what_they_cannot_do():
     burst = Burst("acc", 100, (BurstReading("temp", "rms"),), 8)
     with pytest.raises(Refused):
         decode(lines([message()]), Mapping(), SIGNALS, bursts=[burst], by="columns")
+
+
+def test_columns_that_a_mapping_leaves_out_are_counted_without_being_read():
+    columns = {"device": ["a", "b"], "ts": [T0, T0], "rpm": [1.0, 2.0], "fw": ["1", None], "none": [None, None]}
+    data = parquet({**columns, "where": [{"lat": 1.0}, {"lat": 2.0}]})
+    for by in ("columns", "rows"):
+        decoded = decode(data, Mapping(received=None), ("rpm",), by=by, unknown="count")
+        assert (len(decoded.times), decoded.unknown) == (2, {"fw": 1, "where": 2})
+    refused = decode(data, Mapping(received=None), ("rpm",), unknown="reject")
+    assert [json.loads(reject.data)["where"] for reject in refused.rejects] == [{"lat": 1.0}, {"lat": 2.0}]
+
+
+def test_a_table_of_text_counts_the_columns_that_a_mapping_leaves_out():
+    data = b"device,ts,rpm,fw\na,1,2,\nb,2,3,x\n"
+    for by in ("columns", "rows"):
+        decoded = decode(data, Mapping(received=None, format="csv"), ("rpm",), by=by, unknown="count")
+        assert (len(decoded.times), decoded.unknown) == (2, {"fw": 2})
