@@ -251,3 +251,12 @@ def test_a_table_of_text_counts_the_columns_that_a_mapping_leaves_out():
     for by in ("columns", "rows"):
         decoded = decode(data, Mapping(received=None, format="csv"), ("rpm",), by=by, unknown="count")
         assert (len(decoded.times), decoded.unknown) == (2, {"fw": 2})
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_how_many_records_are_taken_at_a_time_changes_nothing(monkeypatch, most):
+    body = b' {"a": 1}{"a": "\xc3\xb6"}\nrub\nbish\n[{"a": 3},\n {"a": 4}, oops\n{"a": 5}]\n\xff{"a": 6}'
+    whole = [(piece.offset, piece.data) for piece in salvage.pieces(body)]
+    monkeypatch.setattr(salvage, "_MOST_AT_ONCE", most)
+    assert [(piece.offset, piece.data) for piece in salvage.pieces(body)] == whole
+    assert len(whole) == 9
