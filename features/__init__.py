@@ -21,6 +21,8 @@ Floor plan, from the ground up; each module imports only from those before it:
     mapping.py      where device, times, sequence and signals stand: how telemetry is written down
     signal.py       one measured quantity, its unit and range
     reason.py       why a reading is not believed
+    quotes.py       numbers that stand in quotes
+    unknown.py      fields of a record that the mapping names nowhere
     schema.py       fleets and signals, and the one judge of which readings are believed
     pane.py         mergeable summaries of readings, and their laws
     statistic.py    what is read off a pane; the recipe for a new statistic

@@ -36,9 +36,6 @@ TIME_UNITS = ("s", "ms", "us", "ns", "iso")
 FORMATS = ("auto", "csv", "line_protocol")
 ROOTS = ("key", "meta", "body", "env")
 
-NULL_TEXTS = frozenset({"", "null", "NULL", "NA", "N/A", "NaN", "nan", "None"})
-"""Texts that stand for a missing number where numbers may be quoted."""
-
 Path = str | tuple[str, ...]
 _MOST_PATHS = 8
 

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     BURST_GAPS = "burst_gaps"
     UNKNOWN_DEVICE = "unknown_device"
     MISSING_SIGNAL = "missing_signal"
+    UNKNOWN_FIELD = "unknown_field"
 
     @property
     def sentence(self) -> str:
@@ -43,4 +44,5 @@ _SENTENCES = {
     Reason.BURST_GAPS: "A burst lacks samples, or holds infinite ones.",
     Reason.UNKNOWN_DEVICE: "The device is not enrolled in the fleet.",
     Reason.MISSING_SIGNAL: "The record lacks a signal that the fleet requires.",
+    Reason.UNKNOWN_FIELD: "The record has a field that the mapping of the fleet names nowhere.",
 }

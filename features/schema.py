@@ -22,6 +22,7 @@ from features.errors import FleetError, ReadingsShapeError
 from features.mapping import Mapping
 from features.reason import Reason
 from features.signal import LONGEST, MICROSECOND, WORD, Signal
+from features.unknown import Unknown
 
 _FARTHEST_US = 2**62
 _DAY = timedelta(days=1)
@@ -64,6 +65,10 @@ class Fleet:
             grows), or ``"add"`` to them (a writer that uses one key for ever).
         enrol: Whether devices that nobody knew become part of the fleet; otherwise their readings are rejected.
         devices: The devices that are known from the start; needed where ``enrol`` is off.
+        unknown_fields: What becomes of records with fields that the mapping names nowhere: ``"ignore"`` the fields,
+            ``"count"`` them for the data report and the metrics, or ``"reject"`` the records. A field is known when any
+            path leads to it or through it, and missing when it is null. An object of JSON with unknown fields is read
+            record by record, which takes several times as long; one without costs nothing. Events are not asked.
         keep: For how long telemetry is kept, by event time; None means for ever. The daily upkeep removes whole dates
             that are older, and an ingest takes nothing in that is.
 
@@ -89,6 +94,7 @@ class Fleet:
     enrol: bool = True
     devices: tuple[str, ...] = ()
     keep: timedelta | None = None
+    unknown_fields: Unknown = "ignore"
 
     def __post_init__(self) -> None:
         where = f"fleet {self.name}"
@@ -114,7 +120,12 @@ class Fleet:
         self._check_contract(where)
 
     def _check_contract(self, where: str) -> None:
-        rules = (("key", KEYS), ("believe", ("first", "last")), ("rewritten", ("replace", "add")))
+        rules: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("key", KEYS),
+            ("believe", ("first", "last")),
+            ("rewritten", ("replace", "add")),
+            ("unknown_fields", ("ignore", "count", "reject")),
+        )
         for label, known in rules:
             if getattr(self, label) not in known:
                 raise FleetError(
@@ -182,6 +193,7 @@ class Fleet:
             "enrol": self.enrol,
             "devices": list(self.devices),
             **({} if self.keep is None else {"keep_us": self.keep // MICROSECOND}),
+            **({} if self.unknown_fields == "ignore" else {"unknown_fields": self.unknown_fields}),
         }
 
     @classmethod
@@ -210,6 +222,7 @@ class Fleet:
                 enrol=bool(document["enrol"]),
                 devices=tuple(str(device) for device in document["devices"]),
                 keep=int(document["keep_us"]) * MICROSECOND if "keep_us" in document else None,
+                unknown_fields=document.get("unknown_fields", "ignore"),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise FleetError("this is no description of a fleet", why=f"{type(error).__name__}: {error}") from error

@@ -20,7 +20,7 @@ Rooms, from the door inwards:
 
     settings                                        where things are; reads the environment
     importers                                       public data sets become raw objects
-    formats salvage records validate events         raw objects become accepted rows and rejects
+    formats salvage records rejects validate events raw objects become accepted rows and rejects
     probing                                         the first look at an object, and a draft of its mapping
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
     ingest alone arrivals batches                   each object once, in batches

@@ -1,21 +1,20 @@
 """One stream of an ingest, batch by batch: planned, read, quarantined, committed and entered in the ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from typing import Protocol
 
 import pyarrow as pa
 
-from pipelines import quarantine
 from pipelines.arrivals import Arrivals
 from pipelines.errors import CommitConflictError, IngestRunningError
-from pipelines.fetching import split
+from pipelines.fetching import fetched, split
 from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
-from pipelines.ledger import Intent, Ledger, Outcome, Past, spans_of
-from pipelines.quarantine import Rejected
-from pipelines.reading import Reader
-from pipelines.records import WHOLE
+from pipelines.ledger import Intent, Ledger, Outcome, Past, Source, spans_of
+from pipelines.quarantine import Keeper, Kept
+from pipelines.reading import Reader, Reading
 from pipelines.streams import Intake, Stream
 from serving.errors import DamagedObjectError
 from serving.store import Store
@@ -34,13 +33,11 @@ _LOOK_BACK = 100  # commits; others may have compacted since
 class Witness(Protocol):
     """Somebody who watches what comes in; see `pipelines.witness`."""
 
-    def batch(
-        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-    ) -> None:
+    def batch(self, stream: str, found: Reading, kept: Kept, counts: Mapping[str, int]) -> None:
         """A batch was committed: what was believed, what was not, and what became of it."""
 
-    def close(self) -> None:
-        """The run has ended."""
+    def close(self, damaged: int) -> None:
+        """The run has ended; so many objects came damaged."""
 
 
 class Run:
@@ -81,6 +78,8 @@ class Run:
         self._done = 0
         self._total = 0
         self._excluded = 0
+        self.damaged = 0
+        """Objects that came damaged in an earlier run, and did again: they are in no batch."""
         self.crowded = False
         """Whether a date may have come to have so many files that compacting pays; opening the table to see costs."""
 
@@ -99,7 +98,7 @@ class Run:
         with Reader(self._store, self._stream) as reader:
             for intent in left:
                 yield self._carry_out(intent, reader)
-            fresh = arrivals.sources(self._past)
+            fresh = self._sound(arrivals.sources(self._past))
             self._excluded = arrivals.excluded
             self._total += len(fresh)
             seq = max([reached, *self._past.left])
@@ -112,6 +111,18 @@ class Run:
                     raise _running(self._fleet)
                 yield self._carry_out(intent, reader)
         arrivals.done()
+
+    def _sound(self, fresh: list[Source]) -> list[Source]:
+        """Leave out what came damaged before and still does: to plan it would cost a commit in each run."""
+        again = [source for source in fresh if self._past.is_unsettled(source.key)]
+        still: set[str] = set()
+        with closing(fetched(self._store, again)) as arriving:
+            for source, found in arriving:
+                if isinstance(found, DamagedObjectError):
+                    self._warn(f"{found}")
+                    still.add(source.key)
+        self.damaged = len(still)
+        return [source for source in fresh if source.key not in still]
 
     def _finish_late(self, reached: int) -> None:
         """A run that was killed right behind its commit did not write down what came of it; the commit says it."""
@@ -128,28 +139,28 @@ class Run:
         snapshot = self._opened()
         if snapshot.transaction(self._stream.writer) >= intent.seq:
             raise _running(self._fleet)
-        found = reader.read(intent, self._tell)
-        quarantine.write(self._store, self._fleet, self._stream.batch_name(intent.seq), found.rejects)
+        keeper = Keeper(self._store, self._fleet, self._stream.batch_name(intent.seq))
+        found = reader.read(intent, self._tell, keeper.keep)
+        kept = keeper.close()
         self._ledger.note_grown(intent.seq, found.grown)
         for error in found.damaged.values():
             self._warn(f"{error}")
         lost: set[str] = set()
-        whole = sum(line.ordinal == WHOLE for line in found.rejects)
-        quarantined = len(found.rejects) - whole
+        quarantined = kept.reasons.total() - kept.whole
         counts = {
             "objects": len(intent.objects),
             "records": sum(map(len, found.rows)) + quarantined,
             "quarantined": quarantined,
-            "unreadable": whole,
+            "unreadable": kept.whole,
             "damaged": len(found.damaged),
         }
         told = {
             "seq": intent.seq,
             **counts,
-            "reasons": dict(Counter(line.reason for line in found.rejects)),
+            "reasons": dict(kept.reasons),
             "planned_at_us": intent.planned_at_us,
         }
-        former = self._former(intent, found.refused | {intent.objects[position].key for position in found.damaged})
+        former = self._former(intent, kept.refused | {intent.objects[position].key for position in found.damaged})
         search = reader.search(
             self._past, {source.key for source in intent.objects}, self._now_us, self._noting(intent.seq, lost)
         )
@@ -162,7 +173,7 @@ class Run:
         if self._witness:
             passed, self._excluded = self._excluded, 0  # told with the first batch behind the listing
             seen = {**counts, **outcome.counts, "excluded": passed}
-            self._witness.batch(self._stream.name, found.rows, found.rejects, seen)
+            self._witness.batch(self._stream.name, found, kept, seen)
         self._learn(intent, counts["records"])
         pa.default_memory_pool().release_unused()  # it would keep what the largest batch took
         return {**counts, **outcome.counts}

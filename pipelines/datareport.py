@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.schema import MICROSECOND, Fleet, Reason, Signal
+from features.schema import MICROSECOND, Fleet, Signal
+from features.unknown import both
 from pipelines.diagnosis import heard
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept, Rejected
 
 PAUSE_INTERVALS: Final = 3
 """A device that says nothing for more than this many sampling intervals has a gap."""
 SECOND_US: Final = 1_000_000
 _LOWEST, _DECADES, _PER_DECADE = -3, 12, 10  # of lateness: 1 ms to 1e9 s, ten buckets a decade
 _MOST_STRETCHES: Final = 500_000
-_MOST_EXAMINED: Final = 10_000  # rejects of one batch whose values are read once more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +93,8 @@ class Arrivals:
         off_grid: Values that are no multiple of the declared step, by signal.
         stepped: Values of these signals.
         counts: What the ingest counted: accepted, duplicates, late, quarantined and so on.
+        unknown: Records with a field that the mapping names nowhere, by field, where the fleet counts them.
+        damaged: Objects of which the store gave bytes that are not theirs, known when the run ends.
         first_us: The earliest event time; None without readings.
         last_us: The latest.
     """
@@ -108,6 +110,8 @@ class Arrivals:
     stepped: Counter[str] = field(default_factory=Counter)
     spoken: Mapping[str, Spoken] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+    damaged: int = 0
     first_us: int | None = None
     last_us: int | None = None
 
@@ -128,15 +132,13 @@ def pause_us(declared: Fleet | Signal) -> int:
     return 0 if declared.sampling is None else int(PAUSE_INTERVALS * (declared.sampling // MICROSECOND))
 
 
-def of_batch(
-    fleet: Fleet, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-) -> Arrivals:
+def of_batch(fleet: Fleet, rows: Sequence[pa.Table], kept: Kept, counts: Mapping[str, int]) -> Arrivals:
     """Sum up one batch of telemetry.
 
     Args:
         fleet: What was declared.
         rows: Believed readings in any order, duplicates among them: columns device, time, received and the signals.
-        rejects: What was not believed.
+        kept: What is known of those that were not believed.
         counts: What the ingest counted.
     """
     found = nothing(fleet)
@@ -158,9 +160,9 @@ def of_batch(
             first_us=int(times.min()),
             last_us=int(times.max()),
         )
-    violations, examined = _violations(fleet, rejects)
-    reasons = Counter(line.reason for line in rejects)
-    return replace(found, reasons=reasons, violations=violations, examined=examined, counts=Counter(dict(counts)))
+    violations = _violations(fleet, kept.outside)
+    examined = len(kept.outside)
+    return replace(found, reasons=kept.reasons, violations=violations, examined=examined, counts=Counter(dict(counts)))
 
 
 def merged(left: Arrivals, right: Arrivals) -> Arrivals:
@@ -183,6 +185,7 @@ def merged(left: Arrivals, right: Arrivals) -> Arrivals:
         examined=left.examined + right.examined,
         off_grid=left.off_grid + right.off_grid,
         stepped=left.stepped + right.stepped,
+        unknown=both(left.unknown, right.unknown),
         counts=left.counts + right.counts,
         first_us=min(firsts, default=None),
         last_us=max(lasts, default=None),
@@ -272,8 +275,7 @@ def _by_lateness(delay_us: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(np.minimum(buckets, size - 1), minlength=size).astype(np.int64)
 
 
-def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tuple[int, int]], int]:
-    outside = [line for line in rejects if line.reason == Reason.OUT_OF_RANGE.value][:_MOST_EXAMINED]
+def _violations(fleet: Fleet, outside: Sequence[Rejected]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for line in outside:
         for each in heard(fleet, line.data):
@@ -281,7 +283,7 @@ def _violations(fleet: Fleet, rejects: Sequence[Rejected]) -> tuple[dict[str, tu
                 found[each.signal] = _pair(
                     found.get(each.signal), (int(each.value < each.low), int(each.value > each.high))
                 )
-    return found, len(outside)
+    return found
 
 
 def _off_grid(fleet: Fleet, rows: Sequence[pa.Table]) -> tuple[Counter[str], Counter[str]]:

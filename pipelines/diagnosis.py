@@ -29,6 +29,7 @@ _CURES: Mapping[str, str] = {
     Reason.BURST_LENGTH: "correct the writer or the declared burst, then replay",
     Reason.BURST_GAPS: "correct the writer: a burst is whole; then purge",
     Reason.UNKNOWN_DEVICE: "if the device belongs to the fleet, add it to devices in the catalog entry, then replay",
+    Reason.UNKNOWN_FIELD: 'name the field in the mapping, or declare unknown_fields="count", then replay',
     Reason.MISSING_SIGNAL: "if records may lack the signal, declare required=False in the catalog entry, then replay",
 }
 

@@ -12,14 +12,15 @@ from features.schema import Fleet, Reason
 from pipelines import tables
 from pipelines.formats import unpack_all
 from pipelines.lake import Snapshot
-from pipelines.records import WHOLE, RawObject, Reject
+from pipelines.records import RawObject
+from pipelines.rejects import WHOLE, Reject, Rejects
 from pipelines.salvage import FaultError, HopelessError, pieces, read_moment, read_record, read_text
 
 Event = tuple[str, int, str, str, int]
 _LATEST_MS = 253_402_300_799_999  # the year 9999
 
 
-def read_events(fleet: Fleet, objects: Sequence[RawObject]) -> tuple[pa.Table, list[Reject]]:
+def read_events(fleet: Fleet, objects: Sequence[RawObject]) -> tuple[pa.Table, Rejects]:
     """Read event objects as they are stored.
 
     Returns:
@@ -29,7 +30,7 @@ def read_events(fleet: Fleet, objects: Sequence[RawObject]) -> tuple[pa.Table, l
         >>> from features.catalog import load
         >>> data = b'{"device":"pump-1","ts":5,"kind":"failure"}{}'
         >>> events, rejects = read_events(load("pumps").fleet, [RawObject("", data)])
-        >>> events.to_pylist(), rejects[0].reason.value
+        >>> events.to_pylist(), next(iter(rejects)).reason.value
         ([{'device': 'pump-1', 'time': 5000, 'kind': 'failure', 'detail': '', 'known_at': 5000}], 'no_device')
     """
     bodies, rejects = unpack_all(objects)
@@ -43,7 +44,7 @@ def read_events(fleet: Fleet, objects: Sequence[RawObject]) -> tuple[pa.Table, l
         rejects += faults
     schema = tables.events(fleet).schema
     columns = [list(column) for column in zip(*events, strict=True)] if events else [[] for _ in schema]
-    return pa.table(columns, schema=schema), rejects
+    return pa.table(columns, schema=schema), Rejects(rejects)
 
 
 def new_events(snapshot: Snapshot, batch: pa.Table) -> pa.Table:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.schema import MICROSECOND, Fleet
+from features.unknown import both
 from pipelines.datareport import LATENESS_EDGES_S, SECOND_US, Arrivals, Spoken, lateness_quantile, pause_us
 
 FORMAT: Final = 1
@@ -43,6 +44,7 @@ class Memory:
         volumes: Readings that the latest runs accepted, oldest first.
         counts: Everything that was ever counted.
         reasons: All rejects by reason.
+        unknown: Records with a field that the mapping names nowhere, by field.
     """
 
     runs: int = 0
@@ -50,6 +52,7 @@ class Memory:
     volumes: tuple[int, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def newest_us(self) -> int | None:
@@ -74,7 +77,7 @@ def remember(memory: Memory, arrivals: Arrivals, run: int) -> Memory:
         heard[name] = max(newest, heard.get(name, newest))
     volumes = (*memory.volumes, arrivals.counts["accepted"])[-_RUNS_REMEMBERED:]
     counts, reasons = Counter(memory.counts) + arrivals.counts, Counter(memory.reasons) + arrivals.reasons
-    return Memory(run, heard, volumes, dict(counts), dict(reasons))
+    return Memory(run, heard, volumes, dict(counts), dict(reasons), dict(both(memory.unknown, arrivals.unknown)))
 
 
 def document(fleet: Fleet, arrivals: Arrivals, before: Memory, run: int, now_us: int) -> dict[str, Any]:
@@ -94,7 +97,11 @@ def document(fleet: Fleet, arrivals: Arrivals, before: Memory, run: int, now_us:
         "late": counts["late"],
         "events": counts["events"],
         "unreadable_objects": counts["unreadable"],
+        "damaged_objects": arrivals.damaged,
         "reasons": [{"reason": name, "count": n, "share": n / rejected} for name, n in arrivals.reasons.most_common()],
+        "unknown_fields": [
+            {"field": name, "count": n, "share": n / max(records, 1)} for name, n in arrivals.unknown.most_common()
+        ],
         "first_us": arrivals.first_us,
         "last_us": arrivals.last_us,
         "lateness": _lateness(arrivals.lateness),

@@ -10,7 +10,8 @@ What cannot be taken is quarantined before the commit, with the reason; nothing 
 Objects may change under their key. One that was read is read again when its etag is another; what it gave before goes,
 unless it still gives it or the fleet says that every version counts (`Fleet.rewritten`). One that changes between
 listing and reading is taken as it is, and once more by the next run. One of which the store gives bytes that are not
-its own stops nobody: nothing of it is taken, what it gave before stays, and the next run tries again.
+its own stops nobody: nothing of it is taken, what it gave before stays, and the next run tries again; only when it
+comes whole is there a commit for it once more.
 
 Of every batch the ledger and the commit say: records = quarantined + accepted + duplicates + superseded, or + events.
 
@@ -131,9 +132,9 @@ def ingest(
             run = Run(store, fleet.name, stream, now_us, progress, witness=witness, warn=warn)
             for counts in run.batches(arrivals):
                 summary += IngestSummary(batches=1, **counts)
-            summary += IngestSummary(excluded=arrivals.excluded)
+            summary += IngestSummary(excluded=arrivals.excluded, damaged=run.damaged)
             if run.crowded:
                 compact(stream.table, now_us)
         if witness:
-            witness.close()
+            witness.close(summary.damaged)
     return summary

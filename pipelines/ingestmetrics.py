@@ -28,6 +28,13 @@ def metrics(fleet: str, seen: Testimony, now_us: int) -> bytes:
         Family("tidemill_ingest_runs_total", "counter", "Runs that brought something.", [(label, memory.runs)]),
         Family("tidemill_ingest_last_run_timestamp_seconds", "gauge", "When it last ran.", [(label, now_us / 1e6)]),
     ]
+    unknown: list[Sample] = [({**label, "field": name}, n) for name, n in sorted(memory.unknown.items())]
+    if unknown:
+        sentence = "Records with a field that the mapping names nowhere."
+        found.append(Family("tidemill_ingest_unknown_fields_total", "counter", sentence, unknown))
+    damaged: list[Sample] = [(label, seen.arrivals.damaged)]
+    sentence = "Objects that came damaged in the latest run, and are tried again."
+    found.append(Family("tidemill_ingest_damaged_objects", "gauge", sentence, damaged))
     if memory.newest_us is not None:
         newest: list[Sample] = [(label, memory.newest_us / 1e6)]
         found.append(Family("tidemill_ingest_newest_reading_timestamp_seconds", "gauge", "Newest event time.", newest))

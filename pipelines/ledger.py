@@ -118,6 +118,11 @@ class Past:
         known = self.objects.get(key)
         return known is None or known.etag != etag
 
+    def is_unsettled(self, key: str) -> bool:
+        """Tell whether an object is to be read again although it was read."""
+        known = self.objects.get(key)
+        return known is not None and known.etag == _UNSETTLED
+
     def unsettled(self) -> list[str]:
         """Keys of the objects that are to be read again, whatever a listing says of them."""
         return [key for key, known in self.objects.items() if known.etag == _UNSETTLED]

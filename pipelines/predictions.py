@@ -7,6 +7,7 @@ done. An object that cannot be read stays where it is and is named in the ledger
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,12 +16,12 @@ import pyarrow.compute as pc
 
 from pipelines import tables
 from pipelines.errors import IngestRunningError
-from pipelines.fetching import split
+from pipelines.fetching import fetched, split
 from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake, Snapshot
 from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
 from pipelines.unique import date_names
-from serving.errors import MissingObjectError, RecordError
+from serving.errors import DamagedObjectError, MissingObjectError, RecordError
 from serving.record import Prediction, decode
 from serving.store import Store
 
@@ -109,16 +110,18 @@ def _read(store: Store, usecase: str, objects: Sequence[Source]) -> tuple[list[P
     """Return the predictions of the use case, and the objects that cannot be read or speak of another one."""
     found: list[Prediction] = []
     unreadable = []
-    for source in objects:
-        try:
-            read = decode(store.get(source.key))
-        except (RecordError, MissingObjectError):
-            unreadable.append(source.key)
-            continue
-        if any(prediction.usecase != usecase for prediction in read):
-            unreadable.append(source.key)
-            continue
-        found += read
+    with closing(fetched(store, objects)) as arriving:
+        for source, got in arriving:
+            if isinstance(got, DamagedObjectError):
+                raise got  # its predictions are there; the next run does the same intent
+            try:
+                read = None if isinstance(got, MissingObjectError) else decode(got.data)
+            except RecordError:
+                read = None
+            if read is None or any(prediction.usecase != usecase for prediction in read):
+                unreadable.append(source.key)
+                continue
+            found += read
     return found, unreadable
 
 

@@ -14,16 +14,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from features.schema import Reason
 from pipelines.errors import QuarantineError
-from pipelines.records import WHOLE, Reject
+from pipelines.rejects import WHOLE, Reject
 from serving.store import Entry, Store
 
 PLAN = "replay.json"
 """Name of the object that a replay leaves in a batch until it is done."""
 _MOST_LINES = 5000
+_MOST_OUTSIDE = 10_000  # rejects of one batch whose values are read once more for the data report
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_WHOLE = 16 * 1024 * 1024
 _COUNT = re.compile(r"(\d+)x(\d+)")
@@ -85,16 +86,86 @@ def rejected(key: str, reject: Reject, etag: str = "") -> Rejected:
     return Rejected(key, reject.ordinal, reject.offset, data, reject.reason.value, reject.sentence, etag)
 
 
+@dataclass(slots=True)
+class Kept:
+    """What is known of the rejects of a batch when they are in the quarantine.
+
+    Attributes:
+        reasons: How many have which reason.
+        whole: How many are whole objects.
+        refused: The keys of these.
+        outside: The first of those with a value out of range, as many as are looked at once more.
+    """
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    whole: int = 0
+    refused: set[str] = field(default_factory=set)
+    outside: list[Rejected] = field(default_factory=list)
+    _room: int = _MOST_WHOLE
+
+    def add(self, line: Rejected) -> None:
+        """Take note of one."""
+        self.reasons[line.reason] += 1
+        if line.ordinal == WHOLE:
+            self.whole += 1
+            self.refused.add(line.key)
+        elif line.reason == Reason.OUT_OF_RANGE.value and len(self.outside) < _MOST_OUTSIDE and self._room > 0:
+            self.outside.append(line)
+            self._room -= len(line.data)
+
+
+class Keeper:
+    """Writes the rejects of a batch while they come, so that never more than one object of them is in memory.
+
+    Args:
+        store: Where the quarantine lies.
+        fleet: The name of the fleet.
+        batch: The name of the batch; what an earlier attempt at it kept is replaced.
+    """
+
+    def __init__(self, store: Store, fleet: str, batch: str) -> None:
+        self._store = store
+        self._folder = folder(fleet, batch)
+        self._written = {plan_key(fleet, batch)}
+        self._number = 0
+        self._reasons: Counter[str] = Counter()
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._kept = Kept()
+
+    def keep(self, line: Rejected) -> None:
+        """Keep one more."""
+        written = _written(line)
+        self._lines.append(written)
+        self._reasons[line.reason] += 1
+        self._size += len(written)
+        self._kept.add(line)
+        if len(self._lines) >= _MOST_LINES or self._size >= _MOST_BYTES:
+            self._put()
+
+    def close(self) -> Kept:
+        """Write what is left, and remove what an earlier attempt kept and this one did not."""
+        if self._lines:
+            self._put()
+        for entry in list(self._store.list(self._folder)):
+            if entry.key not in self._written:
+                self._store.delete(entry.key)
+        return self._kept
+
+    def _put(self) -> None:
+        key = f"{self._folder}{self._number:04d}{_counts(self._reasons)}.jsonl.gz"
+        self._store.put(key, gzip.compress(b"".join(self._lines), mtime=0))
+        self._written.add(key)
+        self._number += 1
+        self._lines, self._size, self._reasons = [], 0, Counter()
+
+
 def write(store: Store, fleet: str, batch: str, lines: Iterable[Rejected]) -> None:
     """Keep the rejects of a batch, in place of whatever an earlier attempt at it kept."""
-    written = {plan_key(fleet, batch)}
-    for number, (reasons, chunk) in enumerate(_chunks(lines)):
-        key = f"{folder(fleet, batch)}{number:04d}{_counts(reasons)}.jsonl.gz"
-        store.put(key, gzip.compress(b"".join(chunk), mtime=0))
-        written.add(key)
-    for entry in list(store.list(folder(fleet, batch))):
-        if entry.key not in written:
-            store.delete(entry.key)
+    keeper = Keeper(store, fleet, batch)
+    for line in lines:
+        keeper.keep(line)
+    keeper.close()
 
 
 def batches(store: Store, fleet: str) -> list[Batch]:
@@ -192,25 +263,14 @@ def _read_object(store: Store, key: str) -> Iterator[Rejected]:
         raise QuarantineError("a quarantined batch cannot be read", where=key, why=str(error)) from error
 
 
-def _chunks(lines: Iterable[Rejected]) -> Iterator[tuple[Counter[str], list[bytes]]]:
-    chunk: list[bytes] = []
-    reasons: Counter[str] = Counter()
-    size = 0
-    for line in lines:
-        document = {
-            "key": line.key,
-            "etag": line.etag,
-            "ordinal": line.ordinal,
-            "offset": line.offset,
-            "reason": line.reason,
-            "sentence": line.sentence,
-            "bytes": base64.b64encode(line.data).decode(),
-        }
-        chunk.append(json.dumps(document).encode() + b"\n")
-        reasons[line.reason] += 1
-        size += len(chunk[-1])
-        if len(chunk) >= _MOST_LINES or size >= _MOST_BYTES:
-            yield reasons, chunk
-            chunk, size, reasons = [], 0, Counter()
-    if chunk:
-        yield reasons, chunk
+def _written(line: Rejected) -> bytes:
+    document = {
+        "key": line.key,
+        "etag": line.etag,
+        "ordinal": line.ordinal,
+        "offset": line.offset,
+        "reason": line.reason,
+        "sentence": line.sentence,
+        "bytes": base64.b64encode(line.data).decode(),
+    }
+    return json.dumps(document).encode() + b"\n"

@@ -3,13 +3,13 @@
 As many are fetched at a time as suits the store (`pipelines.fetching`); decoding is bounded by what it takes of memory.
 """
 
+import itertools
 import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -18,13 +18,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.schema import Reason
+from features.unknown import add
 from pipelines import quarantine
 from pipelines.fetching import Found, fetched, split
 from pipelines.formats.unpacking import MOST_BYTES
 from pipelines.ledger import Intent, Past, Place, Source
 from pipelines.merge import Search
 from pipelines.quarantine import Rejected
-from pipelines.records import WHOLE, RawObject
+from pipelines.records import RawObject
+from pipelines.rejects import WHOLE, Rejects
 from pipelines.streams import Stream
 from pipelines.unique import date_names
 from serving.errors import DamagedObjectError, MissingObjectError
@@ -42,22 +44,17 @@ class Reading:
 
     Attributes:
         rows: As the stream gives them; ``object`` is the position in the intent.
-        rejects: What was not taken.
         grown: Positions of objects to read once more: they were not as planned when they were read, or came damaged.
         damaged: Those of which the store gave bytes that were not theirs, by position; nothing was taken of them.
         clocks: When records without a stamp were received, for each object, UTC microseconds.
+        unknown: How many records have which field that the mapping names nowhere, where they are counted.
     """
 
     rows: list[pa.Table]
-    rejects: list[Rejected]
     grown: list[int]
     damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
-
-    @property
-    def refused(self) -> set[str]:
-        """Keys of objects of which nothing could be read."""
-        return {line.key for line in self.rejects if line.ordinal == WHOLE}
+    unknown: Counter[str]
 
 
 class _Member(NamedTuple):
@@ -80,10 +77,11 @@ class _Part:
     """What came of some objects that were decoded together; see `Reading`."""
 
     rows: pa.Table
-    rejects: list[Rejected]
+    rejects: Iterable[Rejected]
     grown: list[int]
     damaged: dict[int, DamagedObjectError]
     clocks: NDArray[np.int64]
+    unknown: Mapping[str, int]
 
 
 class Reader:
@@ -105,22 +103,27 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def read(self, intent: Intent, told: Callable[[int], None]) -> Reading:
+    def read(self, intent: Intent, told: Callable[[int], None], keep: Callable[[Rejected], None]) -> Reading:
         """Read the objects of an intent; one that cannot be unpacked for its size alone is not fetched.
 
         Args:
             intent: Which.
             told: Called with the number of objects that were read since the last call.
+            keep: Called with each reject, in the order of the objects.
         """
         clocks = np.full(len(intent.objects), intent.planned_at_us)
         members = [_Member(position, source) for position, source in enumerate(intent.objects)]
-        large = [_too_large(member.source) for member in members if member.size > MOST_BYTES]
-        none, _ = self._stream.read([], intent.planned_at_us)
-        found = Reading([none], large, [], {}, clocks)
+        large = [member.source for member in members if member.size > MOST_BYTES]
+        for source in large:
+            keep(_too_large(source))
+        none = self._stream.read([], intent.planned_at_us).rows
+        found = Reading([none], [], {}, clocks, Counter())
         told(len(large))
         for group, part in self._parts([each for each in members if each.size <= MOST_BYTES], intent.planned_at_us):
             found.rows.append(part.rows)
-            found.rejects.extend(part.rejects)
+            for line in part.rejects:
+                keep(line)
+            add(found.unknown, part.unknown)
             found.grown.extend(part.grown)
             found.damaged.update(part.damaged)
             clocks[[member.position for member in group]] = part.clocks
@@ -179,7 +182,7 @@ class Reader:
         waiting: deque[tuple[list[_Member], Future[_Part]]] = deque()
         with closing(fetched(self._store, members)) as arriving:
             for group in split(members, _GROUP_BYTES, _GROUP_OBJECTS):
-                found = [each for _, each in islice(arriving, len(group))]
+                found = [each for _, each in itertools.islice(arriving, len(group))]
                 size = self._room.take(sum(len(each.data) for each in found if isinstance(each, Fetched)))
                 waiting.append((group, self._pool.submit(self._decoded, group, found, clock_us, size)))
                 while waiting and waiting[0][1].done():
@@ -214,13 +217,12 @@ class Reader:
             read.append(raw)
             etags.append(each.entry.etag)
             positions.append(position)
-        rows, rejects = self._stream.read(read, clock_us)
+        rows, rejects, unknown = self._stream.read(read, clock_us)
         if "object" in rows.column_names:
             places = np.array(positions, np.int32)[rows["object"].to_numpy()]
             rows = rows.set_column(rows.column_names.index("object"), "object", pa.array(places))
-        named = ((read[reject.source].key, etags[reject.source], reject) for reject in rejects)
-        kept = [quarantine.rejected(key, reject, etag) for key, etag, reject in named]
-        return _Part(rows, lost + kept, grown, damaged, clocks)
+        lines = itertools.chain(lost, _lines([raw.key for raw in read], etags, rejects))
+        return _Part(rows, lines, grown, damaged, clocks, unknown)
 
 
 class _Room:
@@ -243,6 +245,11 @@ class _Room:
         with self._changed:
             self._left += size
             self._changed.notify_all()
+
+
+def _lines(keys: Sequence[str], etags: Sequence[str], rejects: Rejects) -> Iterator[Rejected]:
+    for reject in rejects:
+        yield quarantine.rejected(keys[reject.source], reject, etags[reject.source])
 
 
 def _refused(source: Source, sentence: str) -> Rejected:

@@ -1,23 +1,21 @@
-"""Decoded records, and the rejects that leave them: each with its object, its place and its bytes."""
+"""Decoded records, column by column, and the rejects that leave them."""
 
+import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, overload
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.schema import Reason
+from pipelines.rejects import Originals, RefusedRows, Rejects
 from pipelines.salvage import pieces
 
 UNSTAMPED: Final = -(2**63)
 """In ``received``: no hub stamped the record."""
-WHOLE: Final = -1
-"""The ordinal of a reject that is a whole object."""
-
 _LINE = re.compile(rb"\s*\{.*\}\s*", re.DOTALL)
 
 
@@ -52,113 +50,6 @@ class RawObject:
         return clock_us if self.written_us is None else min(self.written_us, clock_us)
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Something that was not taken, and why.
-
-    Attributes:
-        source: Position of its object among those that were decoded.
-        ordinal: Position of the record in its object, or `WHOLE`.
-        offset: Where it begins in the unpacked object, bytes.
-        data: Its bytes; of a whole object the bytes as stored. A record of a file of columns (CSV, Parquet, Avro) is
-            written as JSON, which the fleet's mapping reads alike: without its file it would say nothing. Empty for
-            further rows of a record that is among the rejects already.
-        reason: The kind of fault.
-        sentence: The fault in words.
-    """
-
-    source: int
-    ordinal: int
-    offset: int
-    data: bytes
-    reason: Reason
-    sentence: str
-
-
-class Container(Protocol):
-    """An unpacked object, in which records can be found again."""
-
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:
-        """Where records begin, and their bytes.
-
-        Args:
-            records: Positions of the records, increasing.
-            count: How many records the object holds, where it is known to hold nothing else; else -1.
-        """
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Links:
-    """Which records rows were made of, where rows and records are not the same.
-
-    Attributes:
-        rows: Source and ordinal of a row as one number (`row_number`), increasing, shape ``(links,)``.
-        records: Position of the record in its object, shape ``(links,)``.
-    """
-
-    rows: NDArray[np.int64]
-    records: NDArray[np.int64]
-
-    def of(self, source: int, ordinal: int) -> list[int]:
-        """The records of a row, increasing."""
-        number = row_number(source, ordinal)
-        begin, end = np.searchsorted(self.rows, [number, number + 1])
-        return sorted(set(self.records[begin:end].tolist()))
-
-
-@overload
-def row_number(source: int, ordinal: int) -> int: ...
-@overload
-def row_number(source: NDArray[np.int64], ordinal: NDArray[np.int64]) -> NDArray[np.int64]: ...
-def row_number(source: Any, ordinal: Any) -> Any:
-    """A number for a row of an object that grows with both."""
-    return source * 2**32 + ordinal
-
-
-class Originals:
-    """Hands out the bytes of what is rejected.
-
-    Of several rejected rows of one record, only the first gets its bytes: a message of a thousand readings must not be
-    kept a thousand times.
-
-    Args:
-        containers: The objects; None where one could not be read.
-        counts: Records in each object, -1 where it holds other things too.
-        links: See `Links`; None where each row is a record.
-    """
-
-    def __init__(
-        self, containers: Sequence[Container | None], counts: NDArray[np.int64], links: Links | None = None
-    ) -> None:
-        self._containers = containers
-        self._counts = counts
-        self._links = links
-        self._given: set[tuple[int, int]] = set()
-
-    def places(self, source: int, ordinals: Sequence[int]) -> list[tuple[int, bytes]]:
-        """Where rows of an object begin, and their bytes.
-
-        Args:
-            source: Position of the object.
-            ordinals: Positions of rows in it, increasing.
-        """
-        container = self._containers[source]
-        if container is None:
-            return [(0, b"")] * len(ordinals)
-        count = int(self._counts[source])
-        if self._links is None:
-            return container.locate(ordinals, count)
-        rows = [self._links.of(source, ordinal) for ordinal in ordinals]
-        wanted = sorted({record for records in rows for record in records})
-        found = dict(zip(wanted, container.locate(wanted, count), strict=True))
-        return [self._once(source, records, found) for records in rows]
-
-    def _once(self, source: int, records: list[int], found: dict[int, tuple[int, bytes]]) -> tuple[int, bytes]:
-        parts = [found[record][1] for record in records if (source, record) not in self._given]
-        self._given.update((source, record) for record in records)
-        return (found[records[0]][0] if records else 0), b"\n".join(parts)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
     """Rows that name a device and a time, column by column; ``n`` of them, in the order of the objects.
@@ -175,6 +66,7 @@ class Decoded:
         ordinals: Position of each row in its object, shape ``(n,)``.
         rejects: What was not taken.
         originals: What the rows were read from.
+        unknown: How many records have which field that the mapping names nowhere, where they are counted.
     """
 
     device: pa.Array
@@ -184,8 +76,9 @@ class Decoded:
     values: NDArray[np.float64]
     sources: NDArray[np.int32]
     ordinals: NDArray[np.int32]
-    rejects: tuple[Reject, ...]
+    rejects: Rejects
     originals: Originals
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def reject(self, codes: NDArray[np.uint8]) -> "Decoded":
         """Turn rows into rejects.
@@ -196,15 +89,13 @@ class Decoded:
         out = np.flatnonzero(codes)
         if not len(out):
             return self
-        reasons = list(Reason)
-        rejects = list(self.rejects)
-        for source in np.unique(self.sources[out]).tolist():
-            rows = out[self.sources[out] == source]
-            places = self.originals.places(source, self.ordinals[rows].tolist())
-            for row, (offset, data) in zip(rows.tolist(), places, strict=True):
-                reason = reasons[codes[row] - 1]
-                rejects.append(Reject(source, int(self.ordinals[row]), offset, data, reason, reason.sentence))
-        return replace(self.keep(codes == 0), rejects=tuple(rejects))
+        sources, ordinals = self.sources[out], self.ordinals[out].astype(np.int64)
+        starts = np.flatnonzero(np.diff(sources, prepend=-1)).tolist()
+        rejects = [
+            RefusedRows(int(sources[begin]), ordinals[begin:end], codes[out[begin:end]], None, self.originals)
+            for begin, end in itertools.pairwise([*starts, len(out)])
+        ]
+        return replace(self.keep(codes == 0), rejects=self.rejects.also(rejects))
 
     def keep(self, kept: NDArray[np.bool_]) -> "Decoded":
         """Drop rows where ``kept`` is false, without making them rejects."""
@@ -222,8 +113,8 @@ class Decoded:
         )
 
 
-def locate(body: bytes, ordinals: Sequence[int], count: int = -1) -> list[tuple[int, bytes]]:
-    r"""Find records in an unpacked object: where each begins, and its bytes.
+def locate(body: bytes, ordinals: Sequence[int], count: int = -1) -> Iterator[tuple[int, bytes]]:
+    r"""Find records in an unpacked object: where each begins, and its bytes, one after the other.
 
     Args:
         body: The object.
@@ -231,16 +122,46 @@ def locate(body: bytes, ordinals: Sequence[int], count: int = -1) -> list[tuple[
         count: How many records the object holds, where it is known to hold nothing else.
 
     Example:
-        >>> locate(b'{"a":1}\n{"a":2}{"a":3}', [0, 2])
+        >>> list(locate(b'{"a":1}\n{"a":2}{"a":3}', [0, 2]))
         [(0, b'{"a":1}'), (15, b'{"a":3}')]
     """
-    lines = body.split(b"\n")
-    records = [number for number, line in enumerate(lines) if line.strip()]
-    # Between a "}" that ends a line and a "{" that begins one, JSON allows no line break but the one between records.
-    # Lines that all look like that hold one record or more each; as many lines as records hold one each.
-    if len(records) == count and all(_LINE.fullmatch(lines[number]) for number in records):
-        starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
-        chosen = [(starts[records[ordinal]], lines[records[ordinal]]) for ordinal in ordinals]
-        return [(start + len(line) - len(line.lstrip()), line.strip()) for start, line in chosen]
-    wanted = set(ordinals)
-    return [(piece.offset, piece.data) for ordinal, piece in enumerate(pieces(body)) if ordinal in wanted]
+    found = _lines(body) if count >= 0 and _are_lines(body, count) else ((p.offset, p.data) for p in pieces(body))
+    return chosen(found, ordinals)
+
+
+_Item = TypeVar("_Item")
+
+
+def chosen(items: Iterable[_Item], positions: Sequence[int]) -> Iterator[_Item]:
+    """The items at some positions, which must increase; those behind the last are not asked for.
+
+    Example:
+        >>> list(chosen("abcdef", [1, 4]))
+        ['b', 'e']
+    """
+    arriving = enumerate(items)
+    for wanted in positions:
+        yield next(item for position, item in arriving if position == wanted)
+
+
+def _are_lines(body: bytes, count: int) -> bool:
+    """Whether each line is one record.
+
+    Between a "}" that ends a line and a "{" that begins one, JSON allows no line break but the one between records.
+    Lines that all look like that hold one record or more each; as many lines as records hold one each.
+    """
+    lines = 0
+    for line in io.BytesIO(body):
+        if _LINE.fullmatch(line):
+            lines += 1
+        elif line.strip():
+            return False
+    return lines == count
+
+
+def _lines(body: bytes) -> Iterator[tuple[int, bytes]]:
+    begin = 0
+    for line in io.BytesIO(body):
+        if text := line.strip():
+            yield begin + len(line) - len(line.lstrip()), text
+        begin += len(line)

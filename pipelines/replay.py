@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pipelines import quarantine
 from pipelines.listing import note
 from pipelines.quarantine import Rejected
-from pipelines.records import WHOLE
+from pipelines.rejects import WHOLE
 from serving.errors import MissingObjectError
 from serving.store import Remote, Store
 

@@ -25,6 +25,7 @@ FARTHEST: Final = 2**63 - 1
 """What a time becomes that is too large for 64 bits; in no unit is it a usable one."""
 _MOST_UNREADABLE = 1000
 _WINDOW = 16 * 1024 * 1024
+_MOST_AT_ONCE = 20_000  # records of a window that are objects of Python at a time
 _MOST_DIGITS = 400  # beyond, Python refuses integers (4300) and float knows nothing but infinity (309)
 
 
@@ -95,16 +96,17 @@ def _windows(body: bytes) -> Iterator[tuple[str, int, _Found]]:
     """Parts of an object with where they begin and the pieces in them.
 
     A record is an object of Python many times the size of its bytes, so no record may be larger than a window: of one
-    that is, each window full is an unreadable piece.
+    that is, each window full is an unreadable piece. Of very many small ones, a part is taken at a time.
     """
     counts = [0, 0]
     start = 0
     while start < len(body):
-        last = start + _WINDOW >= len(body)
+        last = start + _WINDOW >= len(body)  # unless there are too many pieces in it
         text = _decoded(body[start : start + _WINDOW])
         found = _scan(text, counts, last=last)
         yield text, start, found
-        start += len(_encoded(text[: found[-1][1]])) if found and not last else _WINDOW
+        on = bool(found) and (not last or len(found) >= _MOST_AT_ONCE)
+        start += len(_encoded(text[: found[-1][1]])) if on else _WINDOW
 
 
 def _scan(text: str, counts: list[int], *, last: bool) -> _Found:
@@ -118,7 +120,7 @@ def _scan(text: str, counts: list[int], *, last: bool) -> _Found:
     """
     found: _Found = []
     position = _skip(text, 0)
-    while position < len(text):
+    while position < len(text) and len(found) < _MOST_AT_ONCE:
         try:
             value, end = _parse(text, position)
             counts[0] += 1

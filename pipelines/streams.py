@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,8 @@ from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
 from pipelines.ledger import Outcome, told_apart
 from pipelines.merge import Merged, Search, merge
-from pipelines.records import UNSEQUENCED, RawObject, Reject
+from pipelines.records import UNSEQUENCED, RawObject
+from pipelines.rejects import Rejects
 from pipelines.settling import Batch
 from pipelines.unique import Rule, date_names
 from pipelines.validate import believe
@@ -46,6 +47,20 @@ class Intake:
     now_us: int
 
 
+class Taken(NamedTuple):
+    """What was read of objects.
+
+    Attributes:
+        rows: As the stream has them.
+        rejects: What was not taken.
+        unknown: How many records have which field that the mapping names nowhere, where they are counted.
+    """
+
+    rows: pa.Table
+    rejects: Rejects
+    unknown: Mapping[str, int]
+
+
 class Stream(Protocol):
     """One kind of raw objects and the table they go to.
 
@@ -71,7 +86,7 @@ class Stream(Protocol):
     def selects(self, key: str) -> bool:
         """Whether the object of this key is taken in at all."""
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> Taken:
         """Read objects as they are stored; ``clock_us`` is the time of receipt where nothing else is known of it."""
 
     def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
@@ -99,10 +114,12 @@ class TelemetryStream:
         """As the mapping says."""
         return self._fleet.lies.selects(key)
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> Taken:
         """Decode and judge; the rows lack the date and the number of the batch."""
         signals = self._fleet.signal_names
-        decoded = decode_all(objects, self._fleet.lies, signals, bursts=self._fleet.bursts)
+        decoded = decode_all(
+            objects, self._fleet.lies, signals, bursts=self._fleet.bursts, unknown=self._fleet.unknown_fields
+        )
         if self._fleet.keep is not None:  # what upkeep has removed does not come back, one reading without the others
             outlived = decoded.times < clock_us - self._fleet.keep // MICROSECOND
             decoded = decoded.reject(outlived * np.uint8(Reason.TOO_OLD.number))
@@ -112,7 +129,7 @@ class TelemetryStream:
         columns = {"device": judged.device, "time": judged.times, "received": judged.received, "sequence": sequence}
         columns |= {"object": judged.sources, "ordinal": judged.ordinals}
         columns |= {signal: np.ascontiguousarray(judged.values[:, n]) for n, signal in enumerate(signals)}
-        return pa.table(columns), list(judged.rejects)
+        return Taken(pa.table(columns), judged.rejects, judged.unknown)
 
     def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
         """Commit what the readings change, see `pipelines.merge`.
@@ -177,9 +194,9 @@ class EventStream:
         """Whether there are events in it, only reading tells."""
         return True
 
-    def read(self, objects: Sequence[RawObject], clock_us: int) -> tuple[pa.Table, list[Reject]]:  # noqa: ARG002 - the port
+    def read(self, objects: Sequence[RawObject], clock_us: int) -> Taken:  # noqa: ARG002 - the port
         """Read the events; they carry their own time of becoming known."""
-        return events.read_events(self._fleet, objects)
+        return Taken(*events.read_events(self._fleet, objects), {})
 
     def commit(self, snapshot: Snapshot, intake: Intake) -> Outcome:
         """Commit the events that are new."""

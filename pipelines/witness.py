@@ -12,11 +12,9 @@ import contextlib
 import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import pyarrow as pa
 
 from features.schema import Fleet
 from pipelines import findings
@@ -24,7 +22,8 @@ from pipelines.datapage import page
 from pipelines.datareport import Arrivals, merged, nothing, of_batch
 from pipelines.errors import ReportMissingError
 from pipelines.findings import Memory
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept
+from pipelines.reading import Reading
 from serving.errors import MissingObjectError
 from serving.store import Store
 
@@ -70,20 +69,19 @@ class ReportWitness:
         self._batches = 0
         self.testimony = Testimony(None, "", (), Memory(), self._arrivals)
 
-    def batch(
-        self, stream: str, rows: Sequence[pa.Table], rejects: Sequence[Rejected], counts: Mapping[str, int]
-    ) -> None:
+    def batch(self, stream: str, read: Reading, kept: Kept, counts: Mapping[str, int]) -> None:
         """Add a batch that was committed."""
         self._batches += 1
         if stream == "telemetry":
-            found = of_batch(self._fleet, rows, rejects, counts)
+            found = replace(of_batch(self._fleet, read.rows, kept, counts), unknown=read.unknown)
         else:  # of events only the number is of interest
-            kept = Counter({name: counts.get(name, 0) for name in ("objects", "events", "unreadable")})
-            found = replace(nothing(self._fleet), counts=kept, reasons=Counter(line.reason for line in rejects))
+            told = Counter({name: counts.get(name, 0) for name in ("objects", "events", "unreadable")})
+            found = replace(nothing(self._fleet), counts=told, reasons=kept.reasons)
         self._arrivals = merged(self._arrivals, found)
 
-    def close(self) -> None:
-        """Write the report of the run."""
+    def close(self, damaged: int) -> None:
+        """Write the report of the run, of which so many objects came damaged; the next one tries them again."""
+        self._arrivals = replace(self._arrivals, damaged=damaged)
         before = read_memory(self._store, self._fleet.name)
         if not self._batches:
             told = findings.warnings(self._fleet, before.newest_us, None, before, self._now_us)

@@ -108,6 +108,12 @@ def _opened(desired: Desired, digest: str) -> tuple[tuple[str, ...], str]:
         return (), f"the bundle cannot be opened: {error}"
     if manifest.usecase != desired.usecase:
         return (), f"the bundle was built for {manifest.usecase}, not for {desired.usecase}"
+    mapping = manifest.features.fleet.mapping
+    if "gateway" in manifest.placements and mapping.storage_only:
+        return (), (
+            f"a gateway cannot read by the mapping of {manifest.features.fleet.name} ({mapping.storage_only}):"
+            " declare what devices send as mapping= and how it lies as stored=, or train without the placement gateway"
+        )
     return manifest.placements, ""
 
 

@@ -25,7 +25,9 @@ Why so:
       upload is repeated. Cost: its intact blocks wait until then.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -33,22 +35,30 @@ from numpy.typing import NDArray
 
 from features.burst import Burst
 from features.schema import Mapping, Reason
+from features.unknown import Unknown, add
 from pipelines.formats.columns import Refused
 from pipelines.formats.frame import Frame, concatenated
 from pipelines.formats.plan import compile_plan
 from pipelines.formats.reading import Executor, read_objects, unpack_all
 from pipelines.formats.times import mask
 from pipelines.formats.unpacking import UnreadableError, unpack
-from pipelines.records import WHOLE, Decoded, Originals, RawObject, Reject
+from pipelines.records import Decoded, RawObject
+from pipelines.rejects import WHOLE, Originals, RefusedRows, Reject, Rejects
 
 __all__ = ["Executor", "Refused", "UnreadableError", "decode", "decode_all", "unpack", "unpack_all"]
 
 
 def decode(
-    data: bytes, mapping: Mapping, signals: Sequence[str], *, bursts: Sequence[Burst] = (), by: Executor = "either"
+    data: bytes,
+    mapping: Mapping,
+    signals: Sequence[str],
+    *,
+    bursts: Sequence[Burst] = (),
+    by: Executor = "either",
+    unknown: Unknown = "ignore",
 ) -> Decoded:
     """Decode one object that has no key; see `decode_all`."""
-    return decode_all([RawObject("", data)], mapping, signals, bursts=bursts, by=by)
+    return decode_all([RawObject("", data)], mapping, signals, bursts=bursts, by=by, unknown=unknown)
 
 
 def decode_all(
@@ -58,6 +68,7 @@ def decode_all(
     *,
     bursts: Sequence[Burst] = (),
     by: Executor = "either",
+    unknown: Unknown = "ignore",
 ) -> Decoded:
     """Decode objects as they are stored. Nothing in them can make this fail.
 
@@ -68,35 +79,38 @@ def decode_all(
         bursts: Fields with samples, and the signals read off them. Such records are read one by one: computing a
             burst takes longer than reading it.
         by: Which executor reads; to compare them.
+        unknown: What becomes of records with fields that the mapping names nowhere.
 
     Raises:
         FleetError: The mapping gives one field two meanings.
         Refused: Columns alone were asked for and cannot do it.
     """
-    plan = compile_plan(mapping, tuple(signals))
+    plan = compile_plan(mapping, tuple(signals), unknown)
     if by == "columns" and (bursts or not plan.columnar):
         raise Refused
     found = read_objects(objects, plan, bursts, by)
     frame = concatenated(found.frames, len(plan.signals), len(objects))
     originals = Originals(found.containers, frame.counts, frame.links)
-    rejects = found.rejects
-    for source, faults in found.faults.items():
-        places = originals.places(source, [fault.ordinal for fault in faults])
-        rejects += [
-            Reject(source, fault.ordinal, offset, data, fault.reason, fault.sentence)
-            for fault, (offset, data) in zip(faults, places, strict=True)
-        ]
-    return _judged(frame, mapping, objects, originals, rejects)
+    faulty = [
+        RefusedRows(source, np.array(faults.ordinals), np.frombuffer(faults.reasons, np.uint8), faults, originals)
+        for source, faults in found.faults.items()
+    ]
+    rejects = Rejects([*found.rejects, *faulty])
+    decoded = _judged(frame, mapping, objects, originals, rejects)
+    counted: Counter[str] = Counter()
+    for source in found.unknown.keys() - decoded.rejects.whole:
+        add(counted, found.unknown[source])
+    return replace(decoded, unknown=counted)
 
 
 def _judged(
-    frame: Frame, mapping: Mapping, objects: Sequence[RawObject], originals: Originals, rejects: list[Reject]
+    frame: Frame, mapping: Mapping, objects: Sequence[RawObject], originals: Originals, rejects: Rejects
 ) -> Decoded:
     """Take out the rows that lack a device or a time, and the objects that are none of this fleet."""
     named = mask(pc.fill_null(pc.not_equal(frame.device, ""), fill_value=False))
     bare = ~named & ~frame.clocked & np.isnan(frame.values).all(axis=1)
     foreign = _foreign(frame, bare, rejects)
-    rejects += [
+    whole = [
         Reject(source, WHOLE, 0, objects[source].data, Reason.UNREADABLE, _foreign_sentence(mapping))
         for source in np.flatnonzero(foreign).tolist()
     ]
@@ -108,7 +122,7 @@ def _judged(
         frame.values,
         frame.sources,
         frame.ordinals,
-        tuple(rejects),
+        rejects.also(whole),
         originals,
     )
     codes = np.zeros(len(frame.times), np.uint8)
@@ -118,14 +132,14 @@ def _judged(
     return decoded.keep(ours).reject(codes[ours])
 
 
-def _foreign(frame: Frame, bare: NDArray[np.bool_], rejects: list[Reject]) -> NDArray[np.bool_]:
+def _foreign(frame: Frame, bare: NDArray[np.bool_], rejects: Rejects) -> NDArray[np.bool_]:
     """Which objects hold records of which none has any field of the mapping."""
     objects = len(frame.counts)
     if not bare.any():
         return np.zeros(objects, np.bool_)
     records = np.bincount(frame.sources, minlength=objects)
     foreign: NDArray[np.bool_] = (records > 0) & (np.bincount(frame.sources, bare, objects) == records)
-    foreign[[reject.source for reject in rejects]] = False  # parts of it were judged one by one
+    foreign[list(rejects.sources)] = False  # parts of it were judged one by one
     return foreign
 
 

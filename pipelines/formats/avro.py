@@ -63,9 +63,9 @@ class AvroFile:
         """See `Container`."""
         return iter(self._records)
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:  # noqa: ARG002 - the port's
-        """See `records.Container`; a record has no place of its own in the file."""
-        return [(0, as_json(self._records[n], self._mapping)) for n in records]
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002 - the port's
+        """See `rejects.Container`; a record has no place of its own in the file."""
+        return ((0, as_json(self._records[n], self._mapping)) for n in records)
 
 
 def _said(error: Exception) -> str:

@@ -19,7 +19,8 @@ from pipelines.formats.plan import Place, Plan, Scope
 from pipelines.formats.sources import Columns, as_kind, walk
 from pipelines.formats.texts import message_in
 from pipelines.formats.times import mask, microseconds
-from pipelines.records import UNSEQUENCED, UNSTAMPED, Links, row_number
+from pipelines.records import UNSEQUENCED, UNSTAMPED
+from pipelines.rejects import Links, row_number
 
 
 def read_columns(

@@ -116,19 +116,20 @@ def _parsed(data: bytes, options: pyarrow.json.ParseOptions) -> pa.Table:
 
 @functools.lru_cache(maxsize=128)
 def _options(plan: Plan, as_text: bool) -> pyarrow.json.ParseOptions:  # noqa: FBT001 - a cache's key
-    return _parse_options([(MARKER, pa.int64()), *_record_fields(plan, as_text=as_text)])
+    fields = [(MARKER, pa.int64()), *_record_fields(plan, as_text=as_text)]
+    return _parse_options(fields, strict=plan.strict)
 
 
 @functools.lru_cache(maxsize=128)
 def _array_options(plan: Plan, as_text: bool) -> pyarrow.json.ParseOptions:  # noqa: FBT001 - a cache's key
     record = pa.struct(_record_fields(plan, as_text=as_text))
-    return _parse_options([(MARKER, pa.int64()), ("rows", pa.list_(record))])
+    return _parse_options([(MARKER, pa.int64()), ("rows", pa.list_(record))], strict=plan.strict)
 
 
 def _record_fields(plan: Plan, *, as_text: bool) -> list[tuple[str, pa.DataType]]:
     tree: dict[Any, Any] = {}
     for place in plan.leaves:
-        scope, steps = _unrolled(place, plan)
+        scope, steps = unrolled(place, plan)
         if scope is Scope.RECORD:
             _insert(tree, steps, type_of(place, plan, quoted=plan.quoted))
     if plan.body:
@@ -138,25 +139,29 @@ def _record_fields(plan: Plan, *, as_text: bool) -> list[tuple[str, pa.DataType]
 
 @functools.lru_cache(maxsize=128)
 def _message_options(plan: Plan) -> pyarrow.json.ParseOptions:
-    return _parse_options([(MARKER, pa.int64()), ("body", pa.struct(_fields(_message_tree(plan))))])
+    fields = [(MARKER, pa.int64()), ("body", pa.struct(_fields(_message_tree(plan))))]
+    return _parse_options(fields, strict=plan.strict)
 
 
 def _message_tree(plan: Plan) -> dict[Any, Any]:
     tree: dict[Any, Any] = {}
     for place in plan.leaves:
-        scope, steps = _unrolled(place, plan)
+        scope, steps = unrolled(place, plan)
         if scope is Scope.BODY:
             _insert(tree, steps, type_of(place, plan, quoted=plan.quoted))
     return tree
 
 
-def _parse_options(fields: list[tuple[str, pa.DataType]]) -> pyarrow.json.ParseOptions:
+def _parse_options(fields: list[tuple[str, pa.DataType]], *, strict: bool) -> pyarrow.json.ParseOptions:
+    """With ``strict``, an object with an unknown field is refused, and read record by record."""
     return pyarrow.json.ParseOptions(
-        explicit_schema=pa.schema(fields), newlines_in_values=True, unexpected_field_behavior="ignore"
+        explicit_schema=pa.schema(fields),
+        newlines_in_values=True,
+        unexpected_field_behavior="error" if strict else "ignore",
     )
 
 
-def _unrolled(place: Place, plan: Plan) -> tuple[Scope, tuple[Step, ...]]:
+def unrolled(place: Place, plan: Plan) -> tuple[Scope, tuple[Step, ...]]:
     """A place from the beginning of the record, or of its body."""
     steps, scope = place.steps, place.scope
     for within, outer in ((Scope.ENTRY, plan.entries), (Scope.ROW, plan.rows)):

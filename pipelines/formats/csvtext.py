@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.csv
 
-from features.mapping import NULL_TEXTS, Mapping
+from features.mapping import Mapping
 from features.path import Field
+from features.quotes import NULL_TEXTS
 from pipelines.formats.columns import Refused, type_of
 from pipelines.formats.plan import Plan, Scope
 from pipelines.formats.rendering import as_json
 from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.unpacking import UnreadableError
+from pipelines.records import chosen
 from pipelines.salvage import UNREADABLE
 
 _MOST_COLUMNS = 10_000
@@ -82,9 +84,10 @@ class CsvText:
         reading = pyarrow.csv.ReadOptions(use_threads=False, column_names=self._names, block_size=len(body) + 1)
         parsing = pyarrow.csv.ParseOptions(delimiter=self._mapping.delimiter, newlines_in_values=True)
         try:
-            return TableColumns(pyarrow.csv.read_csv(pa.BufferReader(body), reading, parsing, convert))
+            table = pyarrow.csv.read_csv(pa.BufferReader(body), reading, parsing, convert)
         except pa.ArrowException:
             raise Refused from None
+        return TableColumns(table, dict.fromkeys(set(self._names) - set(table.column_names), len(table)))
 
     def values(self) -> Iterator[object]:
         """See `Container`."""
@@ -92,16 +95,12 @@ class CsvText:
         for _, _, cells in self._records():
             yield dict(zip(self._names, cells, strict=True)) if len(cells) == width else UNREADABLE
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:  # noqa: ARG002 - the port's
-        """See `records.Container`; a line of another number of cells than the header stays as it is."""
-        wanted = set(records)
-        found = []
-        for number, (begin, end, cells) in enumerate(self._records()):
-            if number in wanted:
-                fits = len(cells) == len(self._names)
-                record = as_json(dict(zip(self._names, cells, strict=True)), self._mapping) if fits else b""
-                found.append((begin + self._shift, record or self._body[begin:end].rstrip(b"\r\n")))
-        return found
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002 - the port's
+        """See `rejects.Container`; a line of another number of cells than the header stays as it is."""
+        for begin, end, cells in chosen(self._records(), records):
+            fits = len(cells) == len(self._names)
+            record = as_json(dict(zip(self._names, cells, strict=True)), self._mapping) if fits else b""
+            yield begin + self._shift, record or self._body[begin:end].rstrip(b"\r\n")
 
     def _records(self) -> Iterator[tuple[int, int, Cells]]:
         return itertools.islice(self._lines(), 1 if self._headed else 0, None)
@@ -118,29 +117,31 @@ class CsvText:
 
     def _lines(self) -> Iterator[tuple[int, int, Cells]]:
         """Where each line begins and ends, and its cells; none for a line that cannot be taken apart."""
-        raw = self._body.splitlines(keepends=True) if b"\r" in self._body else self._split()
-        ends = itertools.accumulate(map(len, raw))
-        bounds = [0, *ends]
-        texts = (line.decode("utf-8", "surrogateescape") for line in raw)
-        if self._mapping.delimiter == _BLANKS:
-            for number, text in enumerate(texts):
-                if cells := text.split():
-                    yield bounds[number], bounds[number + 1], cells
-            return
-        reader = csv.reader(texts, delimiter=self._mapping.delimiter)
-        before = 0
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error:  # a NUL, or a cell that never ends
-                cells = []
-                yield bounds[before], bounds[reader.line_num], cells
-            else:
-                if cells:
-                    yield bounds[before], bounds[reader.line_num], cells
-            before = reader.line_num
+        raw = self._body.splitlines(keepends=True) if b"\r" in self._body else io.BytesIO(self._body)
+        begin = end = 0
 
-    def _split(self) -> list[bytes]:
-        return list(io.BytesIO(self._body))
+        def texts() -> Iterator[str]:
+            nonlocal end
+            for line in raw:
+                end += len(line)
+                yield line.decode("utf-8", "surrogateescape")
+
+        for cells in _cells(texts(), self._mapping.delimiter):
+            if cells is None or cells:
+                yield begin, end, cells or []
+            begin = end
+
+
+def _cells(lines: Iterator[str], delimiter: str) -> Iterator[Cells | None]:
+    """The cells of each line or, where a cell goes on, of some; asks for no line before it needs one."""
+    if delimiter == _BLANKS:
+        yield from map(str.split, lines)
+        return
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # a NUL, or a cell that never ends
+            yield None

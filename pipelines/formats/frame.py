@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.records import Links
+from pipelines.rejects import Links
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,6 @@ class JsonText:
         """The records, or `pipelines.salvage.UNREADABLE` for what is none."""
         return salvage.values(self.body)
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:
-        """See `pipelines.records.Container`."""
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:
+        """See `pipelines.rejects.Container`."""
         return locate(self.body, records, count)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pipelines.formats.columns import Refused
 from pipelines.formats.plan import Plan
 from pipelines.formats.sources import Columns, ObjectColumns
+from pipelines.records import chosen
 from pipelines.salvage import UNREADABLE
 
 _KEY = r"(?:[^,= \\]|\\.)+"
@@ -55,10 +56,9 @@ class LineText:
         for _, line in self._lines():
             yield parse_line(line)
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:  # noqa: ARG002 - the port's
-        """See `records.Container`."""
-        wanted = set(records)
-        return [(begin + self._shift, line) for n, (begin, line) in enumerate(self._lines()) if n in wanted]
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002 - the port's
+        """See `rejects.Container`."""
+        return ((begin + self._shift, line) for begin, line in chosen(self._lines(), records))
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         begin = 0

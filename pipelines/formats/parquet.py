@@ -1,5 +1,6 @@
 """Parquet files; only the columns that the mapping asks for are read."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.times import microseconds
 from pipelines.formats.unpacking import MOST_BYTES, UnreadableError, too_large
 
+_AT_ONCE = 5_000  # records that are written out together
 _MOST_FOOTER = 64 * 1024 * 1024
 _PORTION = 10_000
 _WIDTH = 8  # bytes of a cell, at least
@@ -32,6 +34,10 @@ class ParquetFile:
 
     Raises:
         UnreadableError: It was cut off or damaged, or needs more memory than is given to it.
+
+    Attributes:
+        beyond: How many records have which column that is not read, as the statistics of the file say; all of them have
+            a column without statistics. Empty unless unknown fields are counted.
     """
 
     quoted = False
@@ -42,22 +48,25 @@ class ParquetFile:
         wanted = {place.steps[0].name for place in _places(plan) if isinstance(place.steps[0], Field)}
         try:
             file = _opened(body, [])
-            names = [name for name in file.schema_arrow.names if name in wanted]
+            names = [name for name in file.schema_arrow.names if name in wanted or plan.unknown == "reject"]
             _check_size(file, names)
             texts = [name for name in names if _is_text(file.schema_arrow.field(name).type)]
             table = (_opened(body, texts) if texts else file).read(columns=names, use_threads=False)
             _check_texts(table)
             self._table = _with_text_ids(table, plan)
             self._count = file.metadata.num_rows
+            self.beyond = _filled(file, names) if plan.unknown == "count" else {}
         except (pa.ArrowException, OSError) as error:
             said = str(error).splitlines()[0][:120]
             raise UnreadableError(f"The object is a Parquet file and cannot be read: {said}.") from error
 
-    def columns(self, plan: Plan) -> Columns:  # noqa: ARG002 - the port's
+    def columns(self, plan: Plan) -> Columns:
         """See `Container`."""
         if not self._table.num_columns and self._count:
             raise Refused
-        return TableColumns(self._table)
+        if plan.strict and plan.body and any(pa.types.is_struct(field.type) for field in self._table.schema):
+            raise Refused  # what is in such a message, only looking at it tells
+        return TableColumns(self._table, self.beyond)
 
     def values(self) -> Iterator[object]:
         """See `Container`."""
@@ -69,11 +78,12 @@ class ParquetFile:
             for record in table.slice(begin, _PORTION).to_pylist():
                 yield _marked(record, table.schema)
 
-    def locate(self, records: Sequence[int], count: int) -> list[tuple[int, bytes]]:  # noqa: ARG002 - the port's
-        """See `records.Container`; a record has no place of its own in the file."""
-        table = _with_instants(self._table.take(pa.array(records, pa.int64())), self._mapping)
-        found = [_marked(record, table.schema) for record in table.to_pylist()]
-        return [(0, as_json(record, self._mapping)) for record in found]
+    def locate(self, records: Sequence[int], count: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002 - the port's
+        """See `rejects.Container`; a record has no place of its own in the file."""
+        for begin in range(0, len(records), _AT_ONCE):
+            some = pa.array(records[begin : begin + _AT_ONCE], pa.int64())
+            table = _with_instants(self._table.take(some), self._mapping)
+            yield from ((0, as_json(_marked(record, table.schema), self._mapping)) for record in table.to_pylist())
 
 
 def _opened(body: bytes, texts: list[str]) -> pyarrow.parquet.ParquetFile:
@@ -121,6 +131,26 @@ def _check_size(file: pyarrow.parquet.ParquetFile, names: list[str]) -> None:
                 size += column.total_uncompressed_size
     if size > MOST_BYTES:
         raise too_large()
+
+
+def _filled(file: pyarrow.parquet.ParquetFile, read: list[str]) -> dict[str, int]:
+    """Rows with a value in columns that are not read; of nested columns those of the fullest leaf."""
+    metadata = file.metadata
+    leaves: Counter[str] = Counter()
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for number in range(row_group.num_columns):
+            column = row_group.column(number)
+            counted = column.is_stats_set and column.statistics.has_null_count
+            empty = column.statistics.null_count if counted else 0
+            leaves[column.path_in_schema] += max(row_group.num_rows - empty, 0)
+    found: dict[str, int] = {}
+    for path, rows in leaves.items():
+        name = next((name for name in file.schema_arrow.names if path == name or path.startswith(f"{name}.")), path)
+        known = file.schema_arrow.get_field_index(name)
+        if name not in read and not (known >= 0 and pa.types.is_null(file.schema_arrow.field(known).type)):
+            found[name] = max(rows, found.get(name, 0))
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _with_text_ids(table: pa.Table, plan: Plan) -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.formats.frame import Frame
-from pipelines.records import Links, row_number
+from pipelines.rejects import Links, row_number
 
 
 @dataclass(frozen=True, slots=True, eq=False)

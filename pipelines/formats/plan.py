@@ -7,6 +7,7 @@ from enum import Enum
 from features.errors import FleetError
 from features.mapping import Mapping, choices
 from features.path import Entries, Field, Pick, Step, parse, parse_sum
+from features.unknown import Unknown
 
 
 class Kind(Enum):
@@ -60,6 +61,7 @@ class Plan:
         value: In the long form, where an entry's value stands.
         time: In the long form, where an entry's own time stands; None for the row's.
         known: In the long form, the column of each name.
+        unknown: What becomes of records with fields that no place leads to or through.
     """
 
     mapping: Mapping
@@ -76,6 +78,12 @@ class Plan:
     value: tuple[Place, ...]
     time: Place | None
     known: tuple[tuple[str, int], ...]
+    unknown: Unknown
+
+    @property
+    def strict(self) -> bool:
+        """Whether unknown fields matter."""
+        return self.unknown != "ignore"
 
     @property
     def quoted(self) -> bool:
@@ -112,7 +120,7 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=64)
-def compile_plan(mapping: Mapping, signals: tuple[str, ...]) -> Plan:
+def compile_plan(mapping: Mapping, signals: tuple[str, ...], unknown: Unknown = "ignore") -> Plan:
     """Compile a mapping.
 
     Raises:
@@ -141,6 +149,7 @@ def compile_plan(mapping: Mapping, signals: tuple[str, ...]) -> Plan:
         value=tuple(inside(text, Kind.REAL) for text in choices(long.value)) if long else (),
         time=inside(long.time, Kind.TIME) if long and long.time else None,
         known=tuple((renamed.get(signal, signal), column) for column, signal in enumerate(signals)) if long else (),
+        unknown=unknown,
     )
     _check(plan)
     return plan
@@ -169,6 +178,14 @@ def _rooted(mapping: Mapping, base: Scope, steps: tuple[Step, ...], text: str, k
     if first in bound(mapping):
         return Place(Scope.BOUND, steps, kind, text)
     return Place(base, steps, kind, text)
+
+
+def around(plan: Plan) -> tuple[Place, ...]:
+    """What signals in wide form may stand in: the row, and the object that the mapping names."""
+    mapping = plan.mapping
+    base = Scope.ROW if mapping.rows else Scope.RECORD
+    row = Place(base, (), Kind.TEXT, "")
+    return (row, _place(mapping, base, mapping.signals, Kind.TEXT)) if mapping.signals and not mapping.long else (row,)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,5 +1,6 @@
 """Objects are opened and their rows read: together as columns where that goes, else one by one, else row by row."""
 
+from collections import Counter
 from collections.abc import Mapping as JsonMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pyarrow as pa
 from features.burst import Burst
 from features.path import Field
 from features.schema import Reason
+from features.unknown import add
 from pipelines.formats import columnar
 from pipelines.formats.avro import AvroFile
 from pipelines.formats.columns import Refused, read_arrays, read_json
@@ -20,12 +22,14 @@ from pipelines.formats.jsontext import JsonText
 from pipelines.formats.lineprotocol import LineText
 from pipelines.formats.parquet import ParquetFile
 from pipelines.formats.plan import Plan, Scope
-from pipelines.formats.rows import Fault, Rows, framed
+from pipelines.formats.rows import Rows, framed
 from pipelines.formats.rowwise import RowReader
 from pipelines.formats.scanned import ScannedColumns, scanner_of
 from pipelines.formats.sources import TableColumns
+from pipelines.formats.strangers import known_to
 from pipelines.formats.unpacking import AVRO, PARQUET, UnreadableError, unpack
-from pipelines.records import WHOLE, RawObject, Reject
+from pipelines.records import RawObject
+from pipelines.rejects import WHOLE, Faults, Reject
 from pipelines.salvage import HopelessError
 
 Executor = Literal["either", "columns", "rows"]
@@ -42,12 +46,14 @@ class Found:
         faults: What is wrong with single rows, by object.
         rejects: What is wrong with whole objects.
         containers: The objects; None where one could not be read.
+        unknown: How many records have which unknown field, by object, where they are counted.
     """
 
     frames: list[Frame] = field(default_factory=list)
-    faults: dict[int, list[Fault]] = field(default_factory=dict)
+    faults: dict[int, Faults] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
     containers: list[Container | None] = field(default_factory=list)
+    unknown: dict[int, Counter[str]] = field(default_factory=dict)
 
 
 def read_objects(objects: Sequence[RawObject], plan: Plan, bursts: Sequence[Burst], by: Executor) -> Found:
@@ -80,7 +86,8 @@ def read_objects(objects: Sequence[RawObject], plan: Plan, bursts: Sequence[Burs
         try:
             if not fast or container is None:
                 raise Refused  # noqa: TRY301 - the other way
-            found.frames.append(_by_columns(container, source, len(objects), plan, outside))
+            frame, found.unknown[source] = _by_columns(container, source, len(objects), plan, outside)
+            found.frames.append(frame)
         except Refused:
             if by == "columns":
                 raise
@@ -159,14 +166,17 @@ def _together(
 
 def _by_columns(
     container: Container, source: int, objects: int, plan: Plan, outside: JsonMapping[str, pa.Array]
-) -> Frame:
+) -> tuple[Frame, Counter[str]]:
     if isinstance(container, JsonText):
         if container.quoted:
             raise Refused
-        return _together([container.body], [source], objects, plan, outside)
+        return _together([container.body], [source], objects, plan, outside), Counter()  # none has an unknown field
     records = container.columns(plan)
+    unknown = records.unknown(known_to(plan)[Scope.RECORD]) if plan.strict else Counter[str]()
+    if unknown and plan.unknown == "reject":
+        raise Refused
     counts = np.full(objects, -1, np.int64)
-    return columnar.read_columns(records, plan, np.full(len(records), source, np.int32), counts, outside)
+    return columnar.read_columns(records, plan, np.full(len(records), source, np.int32), counts, outside), unknown
 
 
 def _by_rows(raw: RawObject, source: int, plan: Plan, bursts: Sequence[Burst], found: Found) -> None:
@@ -177,16 +187,15 @@ def _by_rows(raw: RawObject, source: int, plan: Plan, bursts: Sequence[Burst], f
         rows = RowReader(plan, bursts, quoted=container.quoted).read(container.values(), _constants(raw, plan))
     except HopelessError:
         rows = None
-    if rows is None or (rows.faults and not rows.device and _all_unreadable(rows.faults)):
+    if rows is None or (rows.faults and not rows.device and {*rows.faults.reasons} == {Reason.UNREADABLE.number}):
         found.rejects.append(Reject(source, WHOLE, 0, raw.data, Reason.UNREADABLE, container.broken))
         return
     found.frames.append(framed(rows, plan, source))
+    found.unknown[source] = rows.unknown
+    if isinstance(container, ParquetFile):
+        add(rows.unknown, container.beyond)
     if rows.faults:
         found.faults[source] = rows.faults
-
-
-def _all_unreadable(faults: Sequence[Fault]) -> bool:
-    return all(fault.reason is Reason.UNREADABLE for fault in faults)
 
 
 def _outside(objects: Sequence[RawObject], plan: Plan) -> dict[str, pa.Array]:

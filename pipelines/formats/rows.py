@@ -1,17 +1,19 @@
 """Rows as they stand in records, one by one, before they become columns."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.schema import Reason
 from pipelines.formats.frame import Frame
 from pipelines.formats.pivot import Long, pivot
 from pipelines.formats.plan import Plan
 from pipelines.formats.times import microseconds, time_type
-from pipelines.records import UNSEQUENCED, UNSTAMPED, Links, row_number
+from pipelines.records import UNSEQUENCED, UNSTAMPED
+from pipelines.rejects import Faults, Links, row_number
 from pipelines.salvage import Moment
 
 
@@ -19,16 +21,6 @@ class Instant(int):
     """A time of a container that knows its unit: UTC microseconds, whatever the mapping says."""
 
     __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A row that cannot be used: which one, of which record, why, and what was found."""
-
-    ordinal: int
-    record: int
-    reason: Reason
-    sentence: str
 
 
 @dataclass(slots=True)
@@ -43,8 +35,9 @@ class Rows:
     ordinal: list[int] = field(default_factory=list)
     record: list[int] = field(default_factory=list)
     column: list[int] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     seen: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 def framed(rows: Rows, plan: Plan, source: int) -> Frame:
@@ -59,25 +52,28 @@ def framed(rows: Rows, plan: Plan, source: int) -> Frame:
     sources = np.full(len(times), source, np.int32)
     records = np.array(rows.record, np.int64)
     unknown = np.array([-1])
+    linked: list[tuple[Sequence[int] | NDArray[np.int64], Sequence[int] | NDArray[np.int64]]]
     if mapping.long is None:
         values = np.array(rows.values, np.float64).reshape(-1, len(plan.signals))
         ordinals = np.array(rows.ordinal, np.int32)
         frame = Frame(device, times, timed, clocked, received, sequence, values, sources, ordinals, None, unknown)
         if plan.rows is None:
             return frame
-        linked = [*zip(rows.ordinal, rows.record, strict=True)]
+        linked = [(rows.ordinal, rows.record)]
     else:
         single = np.array(rows.values, np.float64).reshape(-1)
         columns = np.array(rows.column, np.int64)
         at = np.where(timed, times, 0)
         long = Long(device, at, timed, clocked, received, sequence, sources, columns, single, records)
         frame = pivot(long, len(plan.signals), unknown)
-        rows.faults = [replace(fault, ordinal=len(frame.times) + n) for n, fault in enumerate(rows.faults)]
+        rows.faults.begin_at(len(frame.times))
         kept = frame.links
-        linked = [] if kept is None else [*zip((kept.rows % 2**32).tolist(), kept.records.tolist(), strict=True)]
-    linked = sorted([*linked, *((fault.ordinal, fault.record) for fault in rows.faults)])
-    pairs = np.array(linked, np.int64).reshape(-1, 2)
-    return replace(frame, links=Links(row_number(np.full(len(pairs), source), pairs[:, 0]), pairs[:, 1]))
+        linked = [] if kept is None else [(kept.rows % 2**32, kept.records)]
+    linked.append((rows.faults.ordinals, rows.faults.records))
+    made = np.concatenate([np.array(each, np.int64) for each, _ in linked])
+    made_of = np.concatenate([np.array(each, np.int64) for _, each in linked])
+    order = np.lexsort((made_of, made))
+    return replace(frame, links=Links(row_number(source, made[order]), made_of[order]))
 
 
 def _microseconds(found: list[Moment], unit: str, zone: str | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

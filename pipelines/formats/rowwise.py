@@ -1,6 +1,6 @@
 """Reading records one by one: slower than columns, but nothing stops it, and whatever a mapping can say it does.
 
-Good records are kept; everything else comes back as a `Fault` with its reason.
+Good records are kept; everything else comes back as a fault with its reason.
 """
 
 import contextlib
@@ -8,10 +8,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from features.burst import Burst, BurstColumns, RefusedBurstError
+from features.quotes import unquoted
 from features.schema import Reason
+from features.unknown import add, sentence_of
 from pipelines.formats.plan import Place, Plan, Scope
-from pipelines.formats.rows import Fault, Instant, Rows
-from pipelines.formats.texts import decode_body, unquoted
+from pipelines.formats.rows import Instant, Rows
+from pipelines.formats.strangers import known_to
+from pipelines.formats.texts import decode_body
 from pipelines.formats.walking import Getter, Scopes, each_of, getter, is_missing, walked
 from pipelines.salvage import FaultError, Moment, moment, number, read_record, text_of, wrong
 
@@ -32,6 +35,7 @@ class RowReader:
         self._plan = plan
         self._bursts = BurstColumns(bursts, plan.signals) if bursts else None
         self._quoted = quoted or plan.quoted
+        self._trees = known_to(plan, tuple(bursts)) if plan.strict else {}
         self._unit = mapping.time_unit
         self._stamp_unit = mapping.received_unit or mapping.time_unit
         self._device = [(getter(place), place.text) for place in plan.device]
@@ -61,18 +65,29 @@ class RowReader:
                 scopes = {**constants, Scope.RECORD: read_record(value)}
                 if self._body:
                     scopes[Scope.BODY] = decode_body(self._body(scopes))
+                if self._trees:
+                    self._ask(scopes, rows)
                 several = [scopes] if self._plan.rows is None else list(self._rows(scopes))
             except FaultError as fault:
-                rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                rows.faults.add(rows.seen, record, fault.reason, str(fault))
                 rows.seen += 1
                 continue
             for row in several:
                 try:
                     take(row, record, rows)
                 except FaultError as fault:
-                    rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                    rows.faults.add(rows.seen, record, fault.reason, str(fault))
                     rows.seen += 1
         return rows
+
+    def _ask(self, scopes: Scopes, rows: Rows) -> None:
+        """Count fields that the plan does not know, or refuse a record that has any."""
+        names = self._trees[Scope.RECORD].unknown(scopes[Scope.RECORD])
+        if self._body:
+            names += [f"body.{name}" for name in self._trees[Scope.BODY].unknown(scopes[Scope.BODY])]
+        if names and self._plan.unknown == "reject":
+            raise FaultError(Reason.UNKNOWN_FIELD, sentence_of(names))
+        add(rows.unknown, dict.fromkeys(names, 1))
 
     def _rows(self, scopes: Scopes) -> Iterator[Scopes]:
         rows = self._plan.rows
@@ -111,7 +126,7 @@ class RowReader:
                 value = self._entry_value(inside)
                 at = self._entry_time(inside)
             except FaultError as fault:
-                rows.faults.append(Fault(rows.seen, record, fault.reason, str(fault)))
+                rows.faults.add(rows.seen, record, fault.reason, str(fault))
                 rows.seen += 1
                 continue
             rows.device.append(device)

@@ -1,11 +1,13 @@
 """Columns of plain JSON, read by the scanner in C where the mapping is one it can follow."""
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 
 import pyarrow as pa
 
 from features.path import Field, Step
+from features.unknown import FieldTree
 from pipelines import jsonscan
 from pipelines.formats.columns import Refused, type_of
 from pipelines.formats.plan import Kind, Place, Plan
@@ -21,7 +23,8 @@ def scanner_of(plan: Plan) -> Scanner | None:
     if not (simple and jsonscan.available()):
         return None
     try:
-        return Scanner({_names(place.steps): _KINDS[type_of(place, plan, quoted=False)] for place in plan.leaves})
+        kinds = {_names(place.steps): _KINDS[type_of(place, plan, quoted=False)] for place in plan.leaves}
+        return Scanner(kinds, strict=plan.strict)
     except ValueError:  # there are too many names
         return None
 
@@ -43,6 +46,10 @@ class ScannedColumns:
         if place.kind is Kind.REAL or not pa.types.is_floating(found.type):
             return found
         return pa.array(found.to_numpy(), from_pandas=True)
+
+    def unknown(self, tree: FieldTree) -> Counter[str]:  # noqa: ARG002 - the port's
+        """An object with an unknown field was refused by the scanner."""
+        return Counter()
 
     def messages(self, steps: Sequence[Step]) -> pa.Array | list[bytes | str | None]:  # noqa: ARG002 - the port's
         """No mapping with envelopes is scanned."""

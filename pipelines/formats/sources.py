@@ -1,16 +1,19 @@
 """Records as columns, whatever they come from, and the one type that each kind of column has."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.mapping import NULL_TEXTS
 from features.path import Field, Step
+from features.quotes import NULL_TEXTS
+from features.unknown import FieldTree
 from pipelines.formats.columns import Refused
 from pipelines.formats.plan import Kind, Place, Plan
 from pipelines.formats.rows import Instant
+from pipelines.formats.strangers import check_types, counted
 
 _NULLS = pa.array(sorted(NULL_TEXTS))
 _WHOLE = "^-?[0-9]{1,19}$"
@@ -29,6 +32,13 @@ class Columns(Protocol):
             Refused: Something is not of its kind.
         """
 
+    def unknown(self, tree: FieldTree) -> Counter[str]:
+        """How many records have which field that is none of the tree; null is missing.
+
+        Raises:
+            Refused: Only looking at the records one by one can tell.
+        """
+
     def messages(self, steps: Sequence[Step]) -> pa.Array | list[bytes | str | None]:
         """What envelopes hold: structs, or texts and bytes still to be read."""
 
@@ -37,10 +47,16 @@ class Columns(Protocol):
 
 
 class TableColumns:
-    """A table, or an array of structs, as it comes from a reader of JSON, CSV or Parquet."""
+    """A table, or an array of structs, as it comes from a reader of JSON, CSV or Parquet.
 
-    def __init__(self, table: pa.Table) -> None:
+    Args:
+        table: The columns that were read.
+        beyond: How many records have which column that was not read.
+    """
+
+    def __init__(self, table: pa.Table, beyond: Mapping[str, int] | None = None) -> None:
         self._table = table
+        self._beyond = beyond or {}
 
     def __len__(self) -> int:
         return len(self._table)
@@ -48,6 +64,15 @@ class TableColumns:
     def column(self, place: Place) -> pa.Array:
         """See `Columns`."""
         return walk(self._table, place.steps)
+
+    def unknown(self, tree: FieldTree) -> Counter[str]:
+        """See `Columns`."""
+        check_types(self._table.schema, tree.tree)
+        found = Counter(self._beyond)
+        for name in self._table.column_names:
+            if name not in tree.tree:
+                found[name] = len(self._table) - self._table[name].null_count
+        return +found
 
     def messages(self, steps: Sequence[Step]) -> pa.Array | list[bytes | str | None]:
         """See `Columns`."""
@@ -90,6 +115,10 @@ class ObjectColumns:
         if types <= {int, float} and place.kind is not Kind.WHOLE:
             return pa.array([None if value is None else float(value) for value in values], pa.float64())
         raise Refused
+
+    def unknown(self, tree: FieldTree) -> Counter[str]:
+        """See `Columns`."""
+        return counted(self._records, tree)
 
     def messages(self, steps: Sequence[Step]) -> pa.Array | list[bytes | str | None]:
         """See `Columns`."""

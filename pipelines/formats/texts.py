@@ -1,28 +1,9 @@
-"""Values that stand inside texts: numbers in quotes, and messages in envelopes."""
+"""Messages that stand in the texts of envelopes."""
 
 import base64
-import re
 
-from features.mapping import NULL_TEXTS
 from features.schema import Reason
 from pipelines.salvage import FaultError, parse_whole
-
-_WHOLE = re.compile(r"-?[0-9]{1,19}")
-
-
-def unquoted(value: object, *, whole: bool) -> object:
-    """A number out of its quotes; what is none stays as it is, for the reader to refuse."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if text in NULL_TEXTS:
-        return None
-    if whole:
-        return int(text) if _WHOLE.fullmatch(text) else value
-    try:
-        return value if "_" in text else float(text)
-    except ValueError:
-        return value
 
 
 def decode_body(found: object) -> object:

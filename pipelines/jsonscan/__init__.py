@@ -63,13 +63,16 @@ class Scanner:
     Args:
         paths: What to read, by the names that lead to it: `TEXT`, `WHOLE` or `REAL`.
 
+        strict: Whether an object with any other field is refused.
+
     Raises:
         ValueError: There are more than 63 names on these paths, or a path leads through another one.
     """
 
-    def __init__(self, paths: Mapping[tuple[str, ...], int]) -> None:
+    def __init__(self, paths: Mapping[tuple[str, ...], int], *, strict: bool = False) -> None:
         self._kinds = tuple(paths.values())
         self._fields = _fields(list(paths))
+        self._strict = strict
 
     def read(self, objects: Sequence[bytes]) -> Scanned:
         """Read objects, whose sizes add up to less than 2 GiB."""
@@ -82,7 +85,8 @@ class Scanner:
         for number, data in enumerate(objects):
             end, offset, first = _FULL, 0, rows
             while end == _FULL:
-                end, offset, rows = _records(data, offset, self._fields, tuple(columns), rows, room)
+                asked = data, offset, self._fields, tuple(columns)
+                end, offset, rows = _records(*asked, rows, room, self._strict)
                 if end == _FULL:
                     room *= 2
                     columns = [_widened(column, room) for column in columns]

@@ -5,4 +5,5 @@ def records(
     columns: tuple[tuple[int, object, object, object], ...],
     rows: int,
     room: int,
+    strict: bool,
 ) -> tuple[int, int, int]: ...

@@ -128,7 +128,7 @@ static int soften(job *work, const char *data)
     return 0;
 }
 
-PyDoc_STRVAR(records_doc, "records(data, offset, fields, columns, rows, room)\n--\n\n"
+PyDoc_STRVAR(records_doc, "records(data, offset, fields, columns, rows, room, strict)\n--\n\n"
                           "Read records into columns; see pipelines.jsonscan. Returns how it ended, where, and rows.");
 
 static PyObject *records(PyObject *module, PyObject *arguments)
@@ -136,9 +136,10 @@ static PyObject *records(PyObject *module, PyObject *arguments)
     Py_buffer data;
     PyObject *fields, *columns, *result = NULL;
     Py_ssize_t offset, rows, room;
+    int strict;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y*nO!O!nn:records", &data, &offset, &PyTuple_Type, &fields, &PyTuple_Type, &columns,
-                          &rows, &room))
+    if (!PyArg_ParseTuple(arguments, "y*nO!O!nnp:records", &data, &offset, &PyTuple_Type, &fields, &PyTuple_Type, &columns,
+                          &rows, &room, &strict))
         return NULL;
     job *work = PyMem_Calloc(1, sizeof *work);
     if (work == NULL) {
@@ -154,6 +155,7 @@ static PyObject *records(PyObject *module, PyObject *arguments)
     work->scan.rows = (size_t)rows;
     work->scan.room = (size_t)room;
     work->scan.hard = work->hard;
+    work->scan.strict = strict;
     work->scan.hard_room = HARD;
     size_t at = (size_t)offset;
     tm_scan_end end;

@@ -381,7 +381,7 @@ static int read_object(reader *read, int32_t within);
 static int read_member(reader *read, int32_t field)
 {
     if (field < 0)
-        return skip_value(read, TM_SCAN_DEPTH);
+        return !read->scan->strict && skip_value(read, TM_SCAN_DEPTH);
     if (read->seen >> field & 1)
         return 0;
     read->seen |= (uint64_t)1 << field;

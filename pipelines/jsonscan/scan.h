@@ -54,6 +54,7 @@ typedef struct {
     tm_scan_hard *hard;
     size_t hard_room; /* at least column_count */
     size_t hard_count;
+    int strict; /* whether fields that were not asked for are refused, too */
 } tm_scan;
 
 typedef enum { TM_SCAN_DONE, TM_SCAN_FULL, TM_SCAN_REFUSED } tm_scan_end;

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from features.mapping import NULL_TEXTS, Mapping
+from features.mapping import Mapping
+from features.quotes import NULL_TEXTS
 from pipelines import salvage
 from pipelines.formats.avro import AvroFile
 from pipelines.formats.csvtext import CsvText

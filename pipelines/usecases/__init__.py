@@ -69,9 +69,22 @@ class UseCase:
         _demand(self.fleet in catalog.names(), "fleet", self.fleet, f"one of {', '.join(catalog.names())}")
         known = bool(self.placements) and set(self.placements) <= set(BUDGETS)
         _demand(known, "placements", ", ".join(self.placements), f"of {', '.join(BUDGETS)}")
+        if "gateway" in self.placements:
+            self._check_heard()
         shares = 0 < self.split.test_devices < 1 and 0 < self.split.test_time < 1
         _demand(shares, "split", f"{self.split.test_devices}, {self.split.test_time}", "shares between 0 and 1")
         _demand(self.label.horizon > timedelta(0), "label", str(self.label.horizon), "a horizon above zero")
+
+    def _check_heard(self) -> None:
+        """Make sure that a gateway can read what devices send; its trial would refuse the bundle, days later."""
+        stored = self.fleet_schema.mapping.storage_only
+        if stored:
+            raise UseCaseError(
+                f"a gateway cannot hear the fleet {self.fleet}: its mapping asks for {stored}",
+                where=f"use case {self.name}",
+                why="devices send single JSON records; only stored objects have keys, envelopes and files",
+                fix="declare what devices send as mapping= and how it lies as stored=, or leave out the gateway",
+            )
 
     @property
     def fleet_schema(self) -> Fleet:

@@ -33,8 +33,10 @@ from features.burst import BurstColumns, RefusedBurstError
 from features.errors import FleetError
 from features.mapping import choices
 from features.path import names
+from features.quotes import unquoted
 from features.schema import Fleet, Reason, check_devices, check_readings
-from serving.gateway.values import Rejected, clock_of, number_of, text_of, unquoted
+from features.unknown import FieldTree, add, plain_paths
+from serving.gateway.values import Rejected, clock_of, number_of, text_of
 
 PORTION = 500
 
@@ -57,12 +59,14 @@ class Readings:
         times: Their event times, shape ``(n,)``, UTC microseconds.
         values: Shape ``(n, signals)``, NaN where a signal is missing.
         rejected: How many records were not accepted, by reason.
+        unknown: How many records have a field that the mapping names nowhere, by field, where the fleet counts them.
     """
 
     devices: Sequence[str]
     times: NDArray[np.int64]
     values: NDArray[np.float64]
     rejected: Mapping[Reason, int]
+    unknown: Mapping[str, int]
 
 
 def read(body: bytes, fleet: Fleet, now_us: int | None) -> Readings:
@@ -82,6 +86,7 @@ def read(body: bytes, fleet: Fleet, now_us: int | None) -> Readings:
         np.concatenate([np.empty(0, np.int64), *(times for _, times, _ in parts)]),
         np.concatenate([np.empty((0, len(fleet.signals))), *(values for _, _, values in parts)]),
         rejected,
+        mapper.unknown,
     )
 
 
@@ -169,6 +174,9 @@ class _Mapper:
             (place, _getter(elsewhere[name])) for place, name in enumerate(self._names) if name in elsewhere
         ]
         self._quoted = mapping.quoted
+        self._fields = FieldTree(plain_paths(mapping, fleet.signal_names, fleet.bursts))
+        self._fate = fleet.unknown_fields
+        self.unknown: Counter[str] = Counter()
         self._clock = clock_of(mapping.time_unit, mapping.zone, quoted=mapping.quoted)
         self._stamp_clock = clock_of(mapping.received_unit or mapping.time_unit, mapping.zone, quoted=mapping.quoted)
 
@@ -206,6 +214,8 @@ class _Mapper:
             record = {}
         if type(record) is not dict:
             raise Rejected(Reason.UNREADABLE)
+        if self._fate != "ignore":
+            self._ask(record)
         device = self._named(record)
         time_us = self._timed(record)
         self._counted(record)
@@ -215,6 +225,12 @@ class _Mapper:
         if time_us is None:
             raise Rejected(Reason.NO_TIME)
         return device, time_us, self._stamp(record, time_us), row
+
+    def _ask(self, record: dict[str, object]) -> None:
+        names = self._fields.unknown(record)
+        if names and self._fate == "reject":
+            raise Rejected(Reason.UNKNOWN_FIELD)
+        add(self.unknown, dict.fromkeys(names, 1))
 
     def _named(self, record: dict[str, object]) -> str:
         for get in self._device:

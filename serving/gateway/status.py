@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from serving.exposition import Family
+from serving.exposition import Family, Sample
 from serving.gateway.installation import Installation
 from serving.gateway.updates import Updates
 from serving.record import Spool
@@ -116,6 +116,14 @@ def families(installations: Mapping[str, Installation], updates: Updates, spool:
             )
         ],
     )
+    unknown: list[Sample] = [
+        ({"usecase": name, "field": field}, count)
+        for name, counts in totals.items()
+        for field, count in sorted(counts.unknown.items())
+    ]
+    if unknown:
+        sentence = "Telemetry records with a field that the mapping names nowhere."
+        yield Family("tidemill_gateway_unknown_fields_total", "counter", sentence, unknown)
     for metric, sentence, field in (
         ("tidemill_gateway_predictions_total", "Predictions made.", "predictions"),
         ("tidemill_gateway_unpredicted_total", "Feature rows that no model could answer for.", "unpredicted"),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from features.errors import SnapshotError, TidemillError
 from features.featureset import FeatureSet
 from features.online import OnlineFeatures, OnlineRows
+from features.unknown import add
 from serving.alert import Alert, AlertPolicy, Alerts
 from serving.errors import ModelError, RecordError, StoreError
 from serving.gateway.errors import NoModelError
@@ -87,6 +88,7 @@ class Totals:
     predictions: int = 0
     unpredicted: int = 0
     alerts: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
     last_telemetry_us: int = 0
     last_prediction_us: int = 0
 
@@ -197,6 +199,7 @@ class Telemetry:
             rejected |= {reason: count for reason, count in beyond.items() if count}
             intake = Intake(accepted, rejected, duplicates, late, len(predictions))
             self._count(intake, now_us)
+            add(self.totals.unknown, readings.unknown)
             return intake
 
     def _dropped(self) -> NDArray[np.int64]:

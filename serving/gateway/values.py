@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from features.mapping import NULL_TEXTS
+from features.quotes import unquoted
 from features.schema import Reason
 from features.zone import offset_us
 
@@ -16,7 +16,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST_US, _LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?")
 _AMERICAN = re.compile(r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M")
-_WHOLE = re.compile(r"-?[0-9]{1,19}")
 _FARTHEST_NS = 2**63 - 1
 _TEXTS_US = (-(2**63) // 1000 + 1, (2**63 - 1) // 1000)  # texts are read to the nanosecond, which 64 bits limit
 
@@ -27,21 +26,6 @@ class Rejected(Exception):  # noqa: N818 - a record on its way out, not a fault
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-def unquoted(value: object, *, whole: bool) -> object:
-    """A number out of its quotes; what is none stays a text."""
-    if type(value) is not str:
-        return value
-    text = value.strip()
-    if text in NULL_TEXTS:
-        return None
-    if whole:
-        return int(text) if _WHOLE.fullmatch(text) else value
-    try:
-        return value if "_" in text else float(text)
-    except ValueError:
-        return value
 
 
 def text_of(value: object) -> str:

@@ -20,10 +20,14 @@ from tests.bench.raw import json_lines, messages
 from tests.bench.stopwatch import Stopwatch, report
 
 NOW_US = FIRST_DAY_US + 30 * DAY_US
+REFUSED = tuple(replace(signal, low=-2e6, high=-1e6, limit=None) for signal in FLEET.signals)
 FLEETS = {
     "json": replace(FLEET, mapping=Mapping(signals="values")),
     "parquet": FLEET,
+    "refused": replace(FLEET, mapping=Mapping(signals="values"), signals=REFUSED),
+    "mistyped": replace(FLEET, mapping=Mapping(signals="values", time_unit="iso")),
 }
+"""``refused`` believes no value, so that columns are judged away; in ``mistyped`` each record is at fault by itself."""
 
 
 def ingest(source: str, work: str, kind: str, expected: str) -> None:
@@ -31,9 +35,10 @@ def ingest(source: str, work: str, kind: str, expected: str) -> None:
     _copied(source, work)
     watch = Stopwatch()
     summary = _run(work, FLEETS[kind])
-    measured = watch.stop(messages=summary.accepted)
+    measured = watch.stop(messages=summary.records)
     _clear(work)
-    if summary.accepted != int(expected):
+    taken = summary.quarantined if kind in {"refused", "mistyped"} else summary.accepted
+    if taken != int(expected):
         sys.exit(f"{summary} is not what was meant: {expected} messages")
     report(measured)
 

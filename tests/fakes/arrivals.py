@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from pipelines.datareport import Arrivals, of_batch
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept, Rejected
 from tests.fakes.fleets import FANS, MINUTE_US, NOON_US
 
 SECOND_US = 1_000_000
@@ -20,4 +20,7 @@ def batch(rows: list[Row], rejects: tuple[Rejected, ...] = (), **counts: int) ->
         "speed": pa.array([1.0] * len(rows), pa.float64()),
         "current": pa.array([None] * len(rows), pa.float64()),
     }
-    return of_batch(FANS, [pa.table(columns)], rejects, counts)
+    kept = Kept()
+    for line in rejects:
+        kept.add(line)
+    return of_batch(FANS, [pa.table(columns)], kept, counts)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from features.burst import Burst, BurstReading
 from features.schema import Fleet, Mapping, Reason, Signal
-from pipelines.formats import decode
+from features.unknown import FieldTree, plain_paths
+from pipelines.formats import Executor, decode
 from pipelines.validate import believe
 from serving.gateway.records import read
 
@@ -39,6 +40,8 @@ FLEETS = tuple(
 FLEETS += (
     replace(FLEETS[0], enrol=False, devices=("v-0", "v-1")),
     replace(FLEETS[1], signals=(replace(FLEETS[1].signals[0], required=True), FLEETS[1].signals[1])),
+    *(replace(FLEETS[number], unknown_fields="count") for number in (1, 5)),
+    *(replace(FLEETS[number], unknown_fields="reject") for number in (1, 7)),
 )
 
 odd = st.sampled_from([
@@ -88,19 +91,29 @@ SOUND = {
 
 def sound(fleet: Fleet) -> dict[str, object]:
     units = {"s": NOW // 1_000_000, "iso": "2025-11-24T16:00:00Z", "ns": NOW * 1000}
-    return SOUND | {"ts": units.get(fleet.mapping.time_unit, NOW // 1000)}
+    record = SOUND | {"ts": units.get(fleet.mapping.time_unit, NOW // 1000)}
+    if fleet.unknown_fields == "reject":  # what nobody reads must not be in it
+        known = FieldTree(plain_paths(fleet.mapping, fleet.signal_names, fleet.bursts))
+        while names := known.unknown(record):
+            record = {name: value for name, value in record.items() if name not in {n.partition(".")[0] for n in names}}
+    return record
 
 
-def believed_by_ingest(body: bytes, fleet: Fleet) -> tuple[Counter[object], Counter[str]]:
-    judged = believe(fleet, decode(body, fleet.mapping, fleet.signal_names, bursts=fleet.bursts), NOW)
+Believed = tuple[Counter[object], Counter[str], Counter[str]]
+
+
+def believed_by_ingest(body: bytes, fleet: Fleet, by: Executor = "either") -> Believed:
+    decoded = decode(body, fleet.mapping, fleet.signal_names, bursts=fleet.bursts, by=by, unknown=fleet.unknown_fields)
+    judged = believe(fleet, decoded, NOW)
     rows = zip(judged.device.to_pylist(), judged.times.tolist(), map(repr, judged.values.tolist()), strict=True)
-    return Counter(rows), Counter(reject.reason.value for reject in judged.rejects)
+    return Counter(rows), Counter(reject.reason.value for reject in judged.rejects), Counter(judged.unknown)
 
 
-def believed_by_gateway(body: bytes, fleet: Fleet) -> tuple[Counter[object], Counter[str]]:
+def believed_by_gateway(body: bytes, fleet: Fleet) -> Believed:
     readings = read(body, fleet, NOW)
     rows = zip(readings.devices, readings.times.tolist(), map(repr, readings.values.tolist()), strict=True)
-    return Counter(rows), Counter({reason.value: count for reason, count in readings.rejected.items()})
+    reasons = Counter({reason.value: count for reason, count in readings.rejected.items()})
+    return Counter(rows), reasons, Counter(readings.unknown)
 
 
 @pytest.mark.parametrize("fleet", FLEETS, ids=range(len(FLEETS)))
@@ -108,7 +121,10 @@ def believed_by_gateway(body: bytes, fleet: Fleet) -> tuple[Counter[object], Cou
 @given(st.lists(records(), max_size=4))
 def test_both_believe_the_same_records_and_give_the_same_reasons(fleet, found):
     body = b"\n".join(json.dumps(record).encode() for record in [sound(fleet), *found])
-    assert believed_by_gateway(body, fleet) == believed_by_ingest(body, fleet)
+    believed = believed_by_gateway(body, fleet)
+    assert believed == believed_by_ingest(body, fleet)
+    if fleet.unknown_fields != "ignore":
+        assert believed == believed_by_ingest(body, fleet, "rows")
 
 
 @settings(max_examples=150, deadline=None)
@@ -179,7 +195,7 @@ def test_both_make_of_a_burst_what_is_right(acc, fate):
     fleet = VIBRATING[1]
     record = {"device": "v-1", "ts": NOW // 1000, "values": {"acc": acc, "speed": 1.0}}
     for believed in (believed_by_gateway, believed_by_ingest):
-        rows, rejected = believed(json.dumps(record).encode(), fleet)
+        rows, rejected, _ = believed(json.dumps(record).encode(), fleet)
         if isinstance(fate, Reason):
             assert (not rows, dict(rejected)) == (True, {fate.value: 1})
         else:

@@ -23,7 +23,7 @@ from pipelines.importers.arrivals import Imported, Reading, Report, Target, writ
 from pipelines.importers.faults import Faults
 from pipelines.ingest import IngestSummary, ingest
 from pipelines.lake import Lake
-from pipelines.records import WHOLE
+from pipelines.rejects import WHOLE
 from serving.store import Store, open_store
 
 ITEMS: Final[Mapping[str, Callable[[Path], Iterator[Reading | Report]]]] = {

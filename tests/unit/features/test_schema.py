@@ -72,7 +72,8 @@ def test_a_fleet_survives_json_with_its_digest() -> None:
     assert again == FLEET
     assert again.digest == FLEET.digest
     assert FLEET.digest.startswith("sha256:")
-    kept = replace(FLEET, keep=timedelta(days=400))
+    assert not {"keep_us", "unknown_fields"} & FLEET.to_json().keys()  # so older digests stay what they are
+    kept = replace(FLEET, keep=timedelta(days=400), unknown_fields="reject")
     assert Fleet.from_json(json.loads(json.dumps(kept.to_json()))) == kept
 
 
@@ -91,6 +92,7 @@ def test_a_fleet_survives_json_with_its_digest() -> None:
         {"mapping": Mapping()},
         {"mapping": Mapping(signals="values", received=None)},
         {"keep": timedelta(days=400)},
+        {"unknown_fields": "count"},
     ],
 )
 def test_every_parameter_is_in_the_digest(change: dict[str, Any]) -> None:
@@ -113,6 +115,7 @@ def test_prose_is_not_in_the_digest() -> None:
         ({"late_after": -HOUR}, "late_after"),
         ({"max_future": -HOUR}, "max_future"),
         ({"keep": HOUR}, "keep"),
+        ({"unknown_fields": "drop"}, "unknown_fields"),
     ],
 )
 def test_a_fleet_that_contradicts_itself_is_refused(change: dict[str, Any], message: str) -> None:

@@ -12,7 +12,8 @@ from features.mapping import Long, Mapping
 from features.schema import Reason
 from pipelines import salvage
 from pipelines.formats import Refused, decode, decode_all
-from pipelines.records import WHOLE, RawObject
+from pipelines.records import RawObject
+from pipelines.rejects import WHOLE
 from tests.fakes.shapes import CAPTURE, CAPTURE_SCHEMA, avro, lines, parquet, table
 from tests.sweep.hostile import container
 
@@ -66,7 +67,7 @@ def test_numbers_in_quotes_are_read_where_the_mapping_says_so(by):
     )
     assert decoded.values[0, 0] == 61.4
     assert decoded.sequence[0] == 12
-    (reject,) = decode(lines([message(ts=str(T0))] * 2), Mapping(received=None), ("rpm",)).rejects[:1]
+    reject = next(iter(decode(lines([message(ts=str(T0))] * 2), Mapping(received=None), ("rpm",)).rejects))
     assert reject.reason is Reason.WRONG_TYPE
 
 
@@ -233,3 +234,29 @@ def test_columns_refuse_what_they_cannot_do():
     burst = Burst("acc", 100, (BurstReading("temp", "rms"),), 8)
     with pytest.raises(Refused):
         decode(lines([message()]), Mapping(), SIGNALS, bursts=[burst], by="columns")
+
+
+def test_columns_that_a_mapping_leaves_out_are_counted_without_being_read():
+    columns = {"device": ["a", "b"], "ts": [T0, T0], "rpm": [1.0, 2.0], "fw": ["1", None], "none": [None, None]}
+    data = parquet({**columns, "where": [{"lat": 1.0}, {"lat": 2.0}]})
+    for by in ("columns", "rows"):
+        decoded = decode(data, Mapping(received=None), ("rpm",), by=by, unknown="count")
+        assert (len(decoded.times), decoded.unknown) == (2, {"fw": 1, "where": 2})
+    refused = decode(data, Mapping(received=None), ("rpm",), unknown="reject")
+    assert [json.loads(reject.data)["where"] for reject in refused.rejects] == [{"lat": 1.0}, {"lat": 2.0}]
+
+
+def test_a_table_of_text_counts_the_columns_that_a_mapping_leaves_out():
+    data = b"device,ts,rpm,fw\na,1,2,\nb,2,3,x\n"
+    for by in ("columns", "rows"):
+        decoded = decode(data, Mapping(received=None, format="csv"), ("rpm",), by=by, unknown="count")
+        assert (len(decoded.times), decoded.unknown) == (2, {"fw": 2})
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_how_many_records_are_taken_at_a_time_changes_nothing(monkeypatch, most):
+    body = b' {"a": 1}{"a": "\xc3\xb6"}\nrub\nbish\n[{"a": 3},\n {"a": 4}, oops\n{"a": 5}]\n\xff{"a": 6}'
+    whole = [(piece.offset, piece.data) for piece in salvage.pieces(body)]
+    monkeypatch.setattr(salvage, "_MOST_AT_ONCE", most)
+    assert [(piece.offset, piece.data) for piece in salvage.pieces(body)] == whole
+    assert len(whole) == 9

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipelines import datareport
 from pipelines.datareport import Arrivals, lateness_quantile, merged, nothing, of_batch
 from pipelines.findings import Memory, document
-from pipelines.quarantine import Rejected
+from pipelines.quarantine import Kept, Rejected
 from tests.fakes.arrivals import batch
 from tests.fakes.fleets import FANS, MINUTE_US, NOON_US
 
@@ -102,7 +102,7 @@ def test_values_between_the_steps_of_a_quantised_signal_are_counted():
     stepped = dataclasses.replace(FANS.signals[0], quantised=0.1)
     fleet = dataclasses.replace(FANS, signals=(stepped, FANS.signals[1]))
     columns = {"device": ["a"] * 5, "time": range(5), "received": range(5), "speed": [0.3, 0.7, 0.75, None, 2999.9]}
-    found = of_batch(fleet, [pa.table(columns)], [], {})
+    found = of_batch(fleet, [pa.table(columns)], Kept(), {})
     assert (found.off_grid, found.stepped) == (Counter(speed=1), Counter(speed=4))
     (told,) = document(fleet, merged(found, found), Memory(), 1, NOON_US)["off_grid"]
     assert told == {"signal": "speed", "count": 2, "share": 0.25}
@@ -116,7 +116,7 @@ def test_a_signal_with_an_interval_of_its_own_is_measured_by_it():
         columns = {"device": ["a"] * len(minutes), "time": [NOON_US + n * MINUTE_US for n in minutes]}
         columns |= {"received": columns["time"], "speed": [1.0] * len(minutes)}
         columns |= {"current": [1.0 if n % 20 == 0 else None for n in minutes]}
-        return of_batch(fleet, [pa.table(columns)], [], {})
+        return of_batch(fleet, [pa.table(columns)], Kept(), {})
 
     whole = merged(part(range(100, 200)), merged(part(range(100)), batch([("b", 0, 0)])))
     report = document(fleet, whole, Memory(), 1, NOON_US)

@@ -15,7 +15,8 @@ from features.schema import Mapping, Reason
 from pipelines import jsonscan
 from pipelines.formats import decode, decode_all, scanned, unpacking
 from pipelines.formats.columns import Refused
-from pipelines.records import UNSTAMPED, WHOLE, Decoded, RawObject
+from pipelines.records import UNSTAMPED, Decoded, RawObject
+from pipelines.rejects import WHOLE
 
 NESTED = Mapping(signals="values")
 FLAT = Mapping(device="meta.id", time="at", time_unit="iso", received=None)
@@ -326,18 +327,19 @@ def bodies(draw):
 def content(decoded: Decoded) -> tuple[Any, ...]:
     columns: list[Any] = [decoded.times, decoded.received, decoded.values, decoded.sources, decoded.ordinals]
     rejects = [(r.source, r.ordinal, r.offset, r.data, r.reason, r.sentence) for r in decoded.rejects]
-    return decoded.device.to_pylist(), *(repr(column.tolist()) for column in columns), sorted(rejects)
+    told = sorted(rejects), dict(decoded.unknown)
+    return decoded.device.to_pylist(), *(repr(column.tolist()) for column in columns), *told
 
 
 @settings(max_examples=300, deadline=None)
-@given(bodies(), st.sampled_from(["ms", "us", "s"]))
-def test_both_readers_give_the_same_rows(body, unit):
+@given(bodies(), st.sampled_from(["ms", "us", "s"]), st.sampled_from(["ignore", "count", "reject"]))
+def test_both_readers_give_the_same_rows(body, unit, unknown):
     mapping = Mapping(signals="values", time_unit=unit)
     try:
-        by_columns = decode(body, mapping, SIGNALS, by="columns")
+        by_columns = decode(body, mapping, SIGNALS, by="columns", unknown=unknown)
     except Refused:
         assume(False)
-    assert content(by_columns) == content(decode(body, mapping, SIGNALS, by="rows"))
+    assert content(by_columns) == content(decode(body, mapping, SIGNALS, by="rows", unknown=unknown))
 
 
 @settings(max_examples=150, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from features.schema import Reason
 from pipelines import quarantine
 from pipelines.errors import QuarantineError
-from pipelines.records import WHOLE, Reject
+from pipelines.rejects import WHOLE, Reject
 from tests.fakes.stores import MemoryStore
 
 

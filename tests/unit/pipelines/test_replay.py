@@ -9,7 +9,7 @@ from features.schema import Reason, Signal
 from pipelines import quarantine
 from pipelines.errors import QuarantineError
 from pipelines.ingest import ingest
-from pipelines.records import WHOLE, Reject
+from pipelines.rejects import WHOLE, Reject
 from pipelines.replay import replay
 from tests.fakes.fleets import DAY_US, FANS, NOON_US, Plant, reading
 from tests.fakes.interrupted import Budget, InterruptedStore, PowerCut

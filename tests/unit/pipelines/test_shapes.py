@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.mapping import Mapping
+from features.reason import Reason
+from features.unknown import Unknown
 from pipelines.formats import Executor, decode_all
 from pipelines.formats.columns import Refused
-from pipelines.records import UNSEQUENCED, UNSTAMPED, WHOLE, Decoded, RawObject
+from pipelines.records import UNSEQUENCED, UNSTAMPED, Decoded, RawObject
+from pipelines.rejects import WHOLE
 from tests.fakes.shapes import CAPTURE, CAPTURE_SCHEMA, SHAPES, SIGNALS, Reading, Shape, avro
 
 T0 = 1_764_000_000_000_000
@@ -24,8 +27,8 @@ GOLDEN = [
 ]
 
 
-def read(shape: Shape, raw: RawObject, by: Executor = "either") -> Decoded:
-    return decode_all([raw], shape.mapping, SIGNALS, by=by)
+def read(shape: Shape, raw: RawObject, by: Executor = "either", unknown: Unknown = "ignore") -> Decoded:
+    return decode_all([raw], shape.mapping, SIGNALS, by=by, unknown=unknown)
 
 
 def rows(decoded: Decoded) -> list[tuple[object, ...]]:
@@ -51,7 +54,7 @@ def expected(shape: Shape, readings: list[Reading]) -> list[tuple[object, ...]]:
 
 def content(decoded: Decoded) -> tuple[object, ...]:
     rejects = [(r.source, r.ordinal, r.offset, r.data, r.reason, r.sentence) for r in decoded.rejects]
-    return repr(rows(decoded)), decoded.sources.tolist(), sorted(rejects)
+    return repr(rows(decoded)), decoded.sources.tolist(), sorted(rejects), dict(decoded.unknown)
 
 
 @pytest.mark.parametrize("by", ["either", "rows", "columns"])
@@ -112,11 +115,24 @@ def objects(draw, shape):
 @given(st.data())
 def test_both_executors_give_the_same_rows_and_the_same_rejects(shape, data):
     raw = data.draw(objects(shape))
+    unknown = data.draw(st.sampled_from(["ignore", "count", "reject"]))
     try:
-        by_columns = read(shape, raw, "columns")
+        by_columns = read(shape, raw, "columns", unknown)
     except Refused:
-        assume(False)
-    assert content(by_columns) == content(read(shape, raw, "rows"))
+        assert content(read(shape, raw, unknown=unknown)) == content(read(shape, raw, "rows", unknown))
+    else:
+        assert content(by_columns) == content(read(shape, raw, "rows", unknown))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_unknown_fields_are_counted_or_refused_whoever_reads(shape):
+    raw = shape.write(GOLDEN)
+    counted = {by: read(shape, raw, by, "count") for by in ("either", "rows")}
+    assert content(counted["either"]) == content(counted["rows"])
+    assert rows(counted["rows"]) == expected(shape, GOLDEN)
+    refused = read(shape, raw, "either", "reject")
+    assert content(refused) == content(read(shape, raw, "rows", "reject"))
+    assert bool(counted["rows"].unknown) == (Reason.UNKNOWN_FIELD in refused.rejects.reasons)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from features import catalog
+from features.schema import Mapping
 from pipelines import estimator, usecases
 from pipelines.dataset import Split
 from pipelines.errors import UnknownNameError, UseCaseError
@@ -47,6 +49,20 @@ def test_a_misspelt_use_case_is_answered_with_a_suggestion():
 def test_a_field_that_cannot_be_is_refused_where_it_stands(field, value):
     with pytest.raises(UseCaseError, match=field):
         replace(usecases.load("pump_failure"), **{field: value})
+
+
+def test_a_fleet_that_only_storage_can_read_is_refused_on_gateways_where_it_stands(monkeypatch):
+    entry = catalog.load("pumps")
+    fleet = replace(entry.fleet, mapping=Mapping(rows="m[]", body="Body"))
+    monkeypatch.setattr(catalog, "load", lambda _name: replace(entry, fleet=fleet))
+    pumps = usecases.load("pump_failure")
+    assert replace(pumps, placements=("cloud",)).placements == ("cloud",)
+    with pytest.raises(UseCaseError, match=r"a gateway cannot hear the fleet pumps: its mapping asks for rows, body"):
+        replace(pumps, placements=("gateway", "cloud"))
+    monkeypatch.setattr(
+        catalog, "load", lambda _name: replace(entry, fleet=replace(fleet, mapping=Mapping(), stored=fleet.mapping))
+    )
+    assert replace(pumps, placements=("gateway",)).placements == ("gateway",)
 
 
 def test_reading_use_cases_loads_nothing_heavy():

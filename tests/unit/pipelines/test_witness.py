@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import quarantine
 from pipelines.datapage import page
 from pipelines.errors import ReportMissingError
 from pipelines.findings import Memory
@@ -114,8 +115,9 @@ def test_counters_run_over_all_runs_and_times_stay_points_in_time(plant):
 
 def test_before_the_first_reading_there_are_counters_and_no_times():
     witness = ReportWitness(MemoryStore(), FANS, NOW_US)
-    witness.close()
+    witness.close(0)
     found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_damaged_objects{fleet="fans"}'] == 0
     assert found['tidemill_ingest_runs_total{fleet="fans"}'] == 0
     assert not any("newest" in name or "lateness" in name for name in found)
 
@@ -137,3 +139,41 @@ def test_rows_that_changed_and_objects_that_were_passed_over_are_told(tmp_path):
     html = plant.store.get(witness.testimony.page_key).decode()
     assert "Rows replaced or taken out: 1. Objects passed over, as the mapping says: 1." in html
     assert "Records that share a row with another one: 1." in html
+
+
+def test_objects_that_come_damaged_are_told_in_report_and_metrics(plant):
+    witness = ReportWitness(plant.store, FANS, NOW_US)
+    ingest(plant.store, plant.lake, FANS, NOW_US, witness=witness)
+    witness.close(2)
+    _, report = read_report(plant.store, "fans", 2)
+    assert report["damaged_objects"] == 2
+    assert "2 objects came damaged" in plant.store.get(witness.testimony.page_key).decode()
+    found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_damaged_objects{fleet="fans"}'] == 2
+
+
+def test_fields_that_the_mapping_names_nowhere_are_counted_with_their_shares(tmp_path):
+    fleet = replace(FANS, unknown_fields="count")
+    plant = Plant(tmp_path, fleet=fleet)
+    plant.write([{**reading("a", NOON_US), "fw": "1.2"}, reading("b", NOON_US), {"device": "c", "fw": "1.2"}])
+    plant.write([reading("d", NOON_US, values={"speed": 1.0, "rpm": 2.0})])
+    witness = ReportWitness(plant.store, fleet, NOW_US)
+    assert ingest(plant.store, plant.lake, fleet, NOW_US, witness=witness).accepted == 3
+    _, report = read_report(plant.store, "fans")
+    assert report["unknown_fields"] == [
+        {"field": "fw", "count": 2, "share": 0.5},
+        {"field": "values.rpm", "count": 1, "share": 0.25},
+    ]
+    assert "Fields that nobody reads" in plant.store.get(witness.testimony.page_key).decode()
+    found = samples(metrics("fans", witness.testimony, NOW_US).decode())
+    assert found['tidemill_ingest_unknown_fields_total{fleet="fans",field="fw"}'] == 2
+
+
+def test_records_with_unknown_fields_are_quarantined_where_the_fleet_says_so(tmp_path):
+    fleet = replace(FANS, unknown_fields="reject")
+    plant = Plant(tmp_path, fleet=fleet)
+    plant.write([{**reading("a", NOON_US), "fw": "1.2"}, {**reading("b", NOON_US), "fw": None}])
+    done = ingest(plant.store, plant.lake, fleet, NOW_US)
+    assert (done.accepted, done.quarantined) == (1, 1)
+    (line,) = quarantine.read(plant.store, "fans", "00000001")
+    assert (line.reason, line.sentence) == ("unknown_field", "The mapping of the fleet names no field fw.")

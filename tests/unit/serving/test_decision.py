@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from features.schema import Mapping
 from serving.approval import Desired, GateRecord
 from serving.bundle import digest_of
 from serving.decision import DAY_US, decide
 from serving.release import Release, bundle_path
-from tests.fakes.bundles import packed
+from tests.fakes.bundles import FEATURES, FLEET, packed
 
 NOW = 1_790_000_000_000_000
 BUNDLE, OTHER = packed(), packed(bias=0.5)
@@ -21,6 +22,7 @@ SERVES = Release("fan_failure", 7, "4", DIGEST, bundle_path(DIGEST), NOW, ("gate
 BEFORE = Release("fan_failure", 6, "3", digest_of(OTHER), bundle_path(digest_of(OTHER)), NOW, ("cloud",))
 GONE = Release("fan_failure", 8, "", "", "", NOW)
 TORN = BUNDLE[:-1]
+STORED = packed(features=replace(FEATURES, fleet=replace(FLEET, mapping=Mapping(body="Body"))))
 
 CASES = {
     "a passed champion is released": (WANTED, None, PASSED, "released", "^$"),
@@ -124,6 +126,13 @@ CASES = {
         replace(PASSED, usecase="pump_failure"),
         "refused",
         "was built for fan_failure",
+    ),
+    "a fleet that only storage can read, on a gateway": (
+        replace(WANTED, bundle=STORED, digest=digest_of(STORED)),
+        None,
+        replace(PASSED, digest=digest_of(STORED)),
+        "refused",
+        r"a gateway cannot read by the mapping of fans \(body\): declare what devices send",
     ),
     "a model whose name is no use case": (
         replace(WANTED, usecase="../Fan"),

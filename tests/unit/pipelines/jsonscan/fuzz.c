@@ -110,7 +110,7 @@ int main(int count, char **arguments)
                                     {TM_SCAN_WHOLE, whole, valid[1], NULL},
                                     {TM_SCAN_REAL, reals[0], NULL, NULL},
                                     {TM_SCAN_REAL, reals[1], NULL, NULL}};
-        tm_scan scan = {fields, 6, columns, 4, ROOM, 0, hard, 4 + HARD, 0};
+        tm_scan scan = {fields, 6, columns, 4, ROOM, 0, hard, 4 + HARD, 0, round & 1};
         size_t offset = 0;
         tm_scan_end end;
         do {

@@ -165,3 +165,10 @@ def test_numbers_of_many_digits_are_exact(digits):
 def test_a_name_that_would_need_an_escape_is_none_that_stands_there():
     odd = Scanner({('a"b',): REAL, ("c",): REAL})
     assert odd.read([b'{"a"b":1}', b'{"c":2}']).counts.tolist() == [-1, 1]
+
+
+def test_a_strict_scanner_refuses_what_was_not_asked_for_at_any_depth():
+    strict = Scanner({("id",): TEXT, ("values", "flow"): REAL}, strict=True)
+    known = b'{"id": "a", "values": {"flow": 1}}'
+    others = [b'{"id": "a", "fw": 1}', b'{"id": "a", "values": {"flow": 1, "rpm": 2}}']
+    assert strict.read([known, *others]).counts.tolist() == [1, -1, -1]

@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,14 @@ def test_the_metrics_tell_version_records_and_predictions(plant):
     assert 'tidemill_gateway_records_total{usecase="fan_failure",became="accepted"} 71' in text
     assert 'tidemill_gateway_records_total{usecase="fan_failure",became="unreadable"} 1' in text
     assert 'tidemill_gateway_predictions_total{usecase="fan_failure"} 1' in text
+
+
+def test_the_metrics_tell_of_fields_that_nobody_reads(plant):
+    fleet = replace(bundles.FLEET, unknown_fields="count")
+    plant.releases.release("1", bundles.packed(features=replace(bundles.FEATURES, fleet=fleet)))
+    plant.step()
+    plant.agent.take(b'{"device":"a","ts":0,"fw":1}{"device":"b","ts":0,"fw":"2"}{"device":"b","ts":0,"fw":null}')
+    assert 'tidemill_gateway_unknown_fields_total{usecase="fan_failure",field="fw"} 2' in plant.agent.metrics().decode()
 
 
 def test_a_store_folder_that_is_mounted_later_is_found(tmp_path):
