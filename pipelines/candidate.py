@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.dataset import Dataset
-from pipelines.estimator import Fitted, fit
-from pipelines.evaluate import Span, choose_threshold
+from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
+from pipelines.labels import Anomaly, Forecast, RemainingLife
 from pipelines.reference import deciles, golden_rows
+from pipelines.tasks import Span, task_of
 from pipelines.usecases import UseCase
 from serving.bundle import Bundle, Manifest, pack, unpack
+from serving.output import PROBABILITY, Output
 from serving.predictor import Predictor
+
+_TOLERANCE = 1e-6  # of golden rows, as a share of the range of scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,9 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
     Raises:
         ExportError: The graph from panes is asked for, and a feature has no form in it.
     """
-    fitted = fit(estimator, parameters, dataset.train, seed)
-    threshold = choose_threshold(dataset.train, fitted.rehearsed, span_of(dataset), usecase.cost)
+    task, output = task_of(usecase.label), output_of(usecase, dataset)
+    fitted = fit(recipe_of(usecase, dataset, estimator, parameters, seed), dataset.train)
+    threshold = task.threshold(dataset.train, fitted.rehearsed, span_of(dataset), usecase.alerting)
     features = usecase.features
     settings = {f"parameter.{name}": str(value) for name, value in sorted(parameters.items())}
     manifest = Manifest(
@@ -73,12 +78,36 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         lineage={**dataset.lineage, **settings, "code": code_version()},
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
+        output=output,
     )
-    model = fitted.onnx()
+    model = fitted.onnx(len(features.names))
     from_panes = score_graph(features, model) if usecase.pane_graph else None
-    data = pack(manifest, model, golden_rows(fitted, dataset.train.values, seed), from_panes)
+    golden = golden_rows(fitted, dataset.train.values, seed, _TOLERANCE * output.range)
+    data = pack(manifest, model, golden, from_panes)
     bundle = unpack(data)
     return Candidate(estimator, parameters, fitted, data, bundle, Predictor(bundle))
+
+
+def recipe_of(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mapping[str, Any], seed: int) -> Recipe:
+    """Return what to fit for a use case; its own parameters hold for its own estimator, below those given."""
+    learns, output = task_of(usecase.label).learns, output_of(usecase, dataset)
+    given = {**(usecase.parameters if estimator == usecase.estimator else {}), **parameters}
+    bounds = (output.low, output.high) if learns == "quantity" else None
+    return Recipe(estimator, learns, dataset.names, given, usecase.calibration, bounds, seed)
+
+
+def output_of(usecase: UseCase, dataset: Dataset) -> Output:
+    """Return what the score of a use case says; the bounds of a forecast are those of the training labels."""
+    match usecase.label:
+        case RemainingLife() as label:
+            return Output("quantity", 0.0, label.longest, label.unit, "below")
+        case Forecast() as label:
+            low, high = float(dataset.train.label.min()), float(dataset.train.label.max())
+            return Output("quantity", low, high if high > low else low + 1.0, label.unit)
+        case Anomaly():
+            return Output("anomaly")
+        case _:
+            return PROBABILITY
 
 
 def span_of(dataset: Dataset) -> Span:

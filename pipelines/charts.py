@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipelines.dataset import Dataset
-from pipelines.evaluate import HOUR_US, DialPoint
 from pipelines.sensitivity import Leaning
+from pipelines.tasks.failure import HOUR_US, DialPoint
 from pipelines.timeline import Timeline
 
 WIDTH = 720.0

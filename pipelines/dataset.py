@@ -1,79 +1,31 @@
-"""What a training learns from and what it is judged on.
-
-::
-
-                         before the split    gap        after the split
-    devices in training  TRAIN               (unused)   TEST: known devices, weeks never seen
-    held-out devices     (unused)            (unused)   TEST: devices never seen, weeks never seen
-
-The gap is the label's horizon, so that no training label looks across the split, plus a purge. Nothing of a held-out
-device is ever learned from. Numbers are published for the test and for both of its parts. A random split of rows is not
-offered: windows of one device overlap in time, and it would examine the model on what it has learned by heart.
+"""What a training learns from and what it is judged on: feature rows with their labels, cut by ``pipelines.split``.
 
 Values are rounded to float32 here, before anything is fitted: the served model takes float32, so the splits a tree
 learns and the splits the served model applies are between the same numbers.
 
+Training labels are given as of the split, test labels as of ``known_until``: what a training at that time would have
+known, and what became of it.
+
 Why so:
 
-- *Probabilities and threshold come from training devices left out in turn* (``pipelines.estimator``), not from a slice
+- *Probabilities and threshold come from training devices left out in turn* (``pipelines.fitting``), not from a slice
   of their own: with the dozens of failures a fleet has, a slice for them costs training and test a third of theirs.
   Measured on the Azure machines, 90 days: 11 failures in the test instead of 4, and the spread over seeds halves.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import TooLittleDataError
-from pipelines.label import POSITIVE, UNLABELLED, Events, FailureWithin
+from pipelines.labels import Anomaly, Events, Label
+from pipelines.split import Split, hold_out, last_of_each
+from pipelines.windows import Windows
 
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Feature rows in columns: shape ``(n,)`` each, ``values`` ``(n, features)``; NaN where a statistic had no data.
-
-    Attributes:
-        device: Device names, text.
-        end: Ends of the windows, UTC microseconds.
-        values: Feature values.
-        label: 1, 0 or -1 (unlabelled) for each window.
-    """
-
-    device: NDArray[np.str_]
-    end: NDArray[np.int64]
-    values: NDArray[np.float64]
-    label: NDArray[np.int8]
-
-    def __len__(self) -> int:
-        return len(self.end)
-
-    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Windows":
-        """Return the windows that ``keep`` picks."""
-        return Windows(self.device[keep], self.end[keep], self.values[keep], self.label[keep])
-
-    @property
-    def positive(self) -> NDArray[np.bool_]:
-        """Which windows precede a failure within the horizon."""
-        return np.equal(self.label, POSITIVE)
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """How history is cut.
-
-    Attributes:
-        test_devices: Share of the devices that is held out.
-        test_time: Share of the labelled time that lies after the split.
-        purge: Gap between training and test, on top of the label's horizon.
-    """
-
-    test_devices: float = 0.25
-    test_time: float = 0.35
-    purge: timedelta = timedelta(hours=24)
+_TWO_ANSWERS = ("failure", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +85,7 @@ class Dataset:
         return np.isin(self.test.device, self.held_out)
 
     def events_in(self, windows: Windows) -> int:
-        """Count the failures that at least one of these windows precedes."""
+        """Count the events that at least one of these windows precedes within the horizon."""
         from_device, when = self.events.device, self.events.time
         return sum(
             bool(np.any((windows.device == d) & (windows.end < t) & (windows.end > t - self.horizon_us)))
@@ -144,7 +96,7 @@ class Dataset:
 def build(
     names: Sequence[str],
     windows: Windows,
-    label: FailureWithin,
+    label: Label,
     events: Events,
     split: Split,
     *,
@@ -169,30 +121,31 @@ def build(
         rejected: Shares of quarantined and late readings in the period.
 
     Raises:
-        TooLittleDataError: No failure to learn from, or no windows on one side of the split.
+        TooLittleDataError: Nothing to learn from, or no windows on one side of the split.
     """
-    labels = label.label(windows.device, windows.end, events, known_until)
     order = np.lexsort((windows.end, windows.device))
     values = windows.values[order].astype(np.float32).astype(np.float64)
-    every = Windows(windows.device[order], windows.end[order], values, labels[order])
-    rows = every.select(every.label != UNLABELLED)
-    if not rows.positive.any():
+    every = Windows.unlabelled(windows.device[order], windows.end[order], values)
+    columns = tuple(names)
+    every = replace(every, label=label.label(every, columns, events, known_until))
+    rows = every.select(every.labelled)
+    if not len(rows):
         raise TooLittleDataError(
-            f"{len(rows)} labelled windows hold no failure",
-            why="a model cannot learn what never happened",
+            f"not one of {len(every)} windows has a label",
+            why=f"{label.name} is known {label.known_after} after the end of a window",
             fix="train on a longer period, or check that events were ingested",
         )
     since, until = int(rows.end.min()), int(rows.end.max())
-    test_from = until - int(split.test_time * (until - since))
-    train_until = test_from - label.horizon_us - split.purge // timedelta(microseconds=1)
+    test_from = split.begins(since, until)
     held_out = hold_out(rows, split.test_devices, test_from, seed)
-    learned = ~np.isin(rows.device, held_out) & (rows.end <= train_until)
+    at_split = test_from - split.purge_us if split.in_time else known_until
+    train, train_until = _learned(every, label, columns, events, held_out=held_out, at_split=at_split)
     dataset = Dataset(
-        names=tuple(names),
-        train=rows.select(learned),
-        test=rows.select(rows.end >= test_from),
+        names=columns,
+        train=train,
+        test=_judged(rows, train, split, test_from, held_out),
         events=label.known(events, known_until),
-        horizon_us=label.horizon_us,
+        horizon_us=label.horizon // timedelta(microseconds=1),
         every_us=every_us,
         since=since,
         train_until=train_until,
@@ -202,42 +155,48 @@ def build(
         quality=Quality(float(np.isnan(every.values).mean()), _gaps(every, every_us), *rejected),
         lineage={**(lineage or {}), "seed": str(seed)},
     )
-    _require_rows(dataset)
+    _require_rows(dataset, label)
     return dataset
 
 
-def hold_out(rows: Windows, share: float, test_from: int, seed: int) -> tuple[str, ...]:
-    """Choose the held-out devices: by a stable hash, evenly over devices that fail early, late, or never.
-
-    Devices with failures after the split come first, so that from two of them on, one is held out and one is not.
-
-    Example:
-        >>> names = np.array([f"pump-{i}" for i in range(10)])
-        >>> rows = Windows(names, np.arange(10), np.zeros((10, 1)), np.array([1, 1] + [0] * 8, dtype=np.int8))
-        >>> hold_out(rows, 0.3, 0, seed=0)
-        ('pump-0', 'pump-2', 'pump-6')
-    """
-    names = np.unique(rows.device)
-    late = set(rows.device[rows.positive & (rows.end >= test_from)].tolist())
-    early = set(rows.device[rows.positive & (rows.end < test_from)].tolist())
-
-    def place(name: str) -> tuple[bool, bool, str]:
-        return name not in late, name not in early, hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
-
-    ranked = sorted(names.tolist(), key=place)
-    chosen = [n for i, n in enumerate(ranked) if int((i + 1) * share + 0.5) > int(i * share + 0.5)]
-    return tuple(sorted(chosen))
+def _learned(
+    every: Windows, label: Label, names: tuple[str, ...], events: Events, *, held_out: tuple[str, ...], at_split: int
+) -> tuple[Windows, int]:
+    """The windows to learn from with their labels as of the split, and the last window end that may be learned from."""
+    own = every.select(~np.isin(every.device, held_out) & (every.end <= at_split))
+    if isinstance(label, Anomaly):
+        calm = own.select(label.learned_from(own, events, at_split))
+        return replace(calm, label=np.zeros(len(calm))), at_split
+    known = replace(own, label=label.label(own, names, events, at_split))
+    return known.select(known.labelled), at_split - label.known_after // timedelta(microseconds=1)
 
 
-def _require_rows(dataset: Dataset) -> None:
-    """Without a failure there is nothing to fit; a test without one is fitted all the same, for the gate to refuse."""
+def _judged(rows: Windows, train: Windows, split: Split, test_from: int, held_out: tuple[str, ...]) -> Windows:
+    """The windows to judge with: nothing that was learned from."""
+    test = rows.select(rows.end >= test_from)
+    if not split.in_time and held_out:
+        test = test.select(np.isin(test.device, held_out))
+    if not split.in_time and not held_out:
+        learned = set(zip(train.device.tolist(), train.end.tolist(), strict=True))
+        pairs = zip(test.device.tolist(), test.end.tolist(), strict=True)
+        test = test.select(np.array([pair not in learned for pair in pairs], dtype=np.bool_))
+    return test.select(last_of_each(test)) if split.judged == "last" else test
+
+
+def _require_rows(dataset: Dataset, label: Label) -> None:
+    """Windows on both sides, and both answers to learn; whether there is enough of them, the gate says."""
     for name, windows in (("train", dataset.train), ("test", dataset.test)):
-        if len(windows) and (name != "train" or (windows.positive.any() and not windows.positive.all())):
-            continue
+        if not len(windows):
+            raise TooLittleDataError(
+                f"the {name} slice holds no window with a label",
+                why="training needs windows on every side of the split",
+                fix="train on a longer period, or change the shares of the use case's split",
+            )
+    if label.question in _TWO_ANSWERS and len(np.unique(dataset.train.label)) < 2:  # noqa: PLR2004 - see its name
         raise TooLittleDataError(
-            f"the {name} slice holds {len(windows)} windows, {int(windows.positive.sum())} of them before a failure",
-            why="training needs windows on every side of the split, and failures before it",
-            fix="train on a longer period, or change the shares of the use case's split",
+            f"all {len(dataset.train)} windows of the train slice have the same answer",
+            why=f"a model cannot learn {label.name} from one side of it",
+            fix="train on a longer period, or check that events were ingested",
         )
 
 

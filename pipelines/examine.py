@@ -4,24 +4,30 @@ The bundle is asked through the predictor that will serve it, on every held-out 
 measured, the same bundle and data give the same findings.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines.candidate import Candidate, span_of
-from pipelines.dataset import Dataset, Windows
-from pipelines.estimator import Logistic, fit
-from pipelines.evaluate import DialPoint, Metrics, Span, by_device, choose_threshold, dial, measure
+from pipelines import intervals
+from pipelines.candidate import Candidate, output_of, recipe_of, span_of
+from pipelines.dataset import Dataset
+from pipelines.estimators import able
+from pipelines.estimators.linear import Linear
+from pipelines.fitting import fit
 from pipelines.footprint import peak_memory_mib
 from pipelines.gate import Comparison, Evidence, RuleResult, judge, passed, reasons
+from pipelines.intervals import Draw
 from pipelines.parity import Panes, Parity, compare, compare_panes
 from pipelines.sensitivity import Leaning, lean
+from pipelines.tasks import Metrics, Span, Task, task_of
+from pipelines.tasks.failure import DialPoint, dial
 from pipelines.usecases import UseCase
+from pipelines.windows import Windows
 from serving.errors import GoldenMismatchError
-from serving.predictor import Predictor, Scores
+from serving.predictor import Predictor
 
 _LATENCY_CALLS = 200
 
@@ -51,20 +57,21 @@ class Examination:
         usecase: The use case.
         dataset: What was learned from and examined with.
         candidate: The candidate.
-        score: Probability of each window of the test.
+        score: Score of each window of the test.
         alert: Whether each alerts.
         metrics: On the whole test.
+        intervals: 95 % interval of each figure, when devices are drawn anew.
         known: On devices that were in training.
         new: On held-out devices.
-        constant: Of always guessing the base rate.
-        logistic: Of a plain logistic model.
+        constant: Of always guessing the same.
+        linear: Of a linear model; None where none can learn this.
         champion: The version in use, on the same rows.
         parity: Bundle against fitted model.
         golden_passed: Whether the bundle gives its golden scores here.
         latency_us: Median time of one row.
         memory_mib: Peak memory of a process that opens the bundle.
         outside: Share of test windows with a value outside what training saw.
-        dial: What other thresholds would have done.
+        dial: What other thresholds would have done; for failures only.
         devices: Metrics by device, worst first.
         leanings: What the model leans on, most important signal first.
         results: The rules of the gate, judged.
@@ -76,10 +83,11 @@ class Examination:
     score: NDArray[np.float64]
     alert: NDArray[np.bool_]
     metrics: Metrics
+    intervals: Mapping[str, tuple[float, float]]
     known: Metrics
     new: Metrics
     constant: Metrics
-    logistic: Metrics
+    linear: Metrics | None
     champion: Comparison | None
     parity: Parity
     golden_passed: bool
@@ -90,6 +98,11 @@ class Examination:
     devices: list[tuple[str, Metrics]]
     leanings: list[Leaning]
     results: list[RuleResult]
+
+    @property
+    def task(self) -> Task:
+        """How the answers are judged."""
+        return task_of(self.usecase.label)
 
     @property
     def passed(self) -> bool:
@@ -123,29 +136,31 @@ def examine(
         seed: Of the rows that are changed.
         timer: A monotonic clock, seconds.
     """
-    test, span, new = dataset.test, span_of(dataset), dataset.new
-    answers = _Answers(test, span, candidate.predictor.predict(test.values))
+    test, new, task = dataset.test, dataset.new, task_of(usecase.label)
+    given = candidate.predictor.predict(test.values)
+    answers = _Answers(task, test, span_of(dataset), given.score, given.alert)
     evidence = _evidence(usecase, dataset, candidate, champion, answers, panes=panes, seed=seed, timer=timer)
     return Examination(
         usecase=usecase,
         dataset=dataset,
         candidate=candidate,
-        score=answers.given.score,
-        alert=answers.given.alert,
+        score=answers.score,
+        alert=answers.alert,
         metrics=evidence.candidate,
-        known=answers.measured(~new),
-        new=answers.measured(new),
+        intervals=intervals.by_devices(test, dataset.events, answers.drawn, seed=seed),
+        known=answers.on(~new),
+        new=answers.on(new),
         constant=evidence.constant,
-        logistic=evidence.logistic,
+        linear=evidence.linear,
         champion=evidence.champion,
         parity=evidence.parity,
         golden_passed=evidence.golden_passed,
         latency_us=evidence.latency_us,
         memory_mib=evidence.memory_mib,
         outside=_outside(dataset.train.values, test.values),
-        dial=dial(test, answers.given.score, span, candidate.threshold),
-        devices=by_device(test, answers.given.alert, span),
-        leanings=lean(candidate.predictor, dataset.train, test, span, seed) if test.positive.any() else [],
+        dial=dial(test, answers.score, answers.span, candidate.threshold) if task.question == "failure" else [],
+        devices=answers.by_device(),
+        leanings=lean(task, candidate.predictor, dataset.train, test, answers.span, seed=seed),
         results=judge(usecase.gate, evidence),
     )
 
@@ -154,13 +169,29 @@ def examine(
 class _Answers:
     """What the bundle says of the windows of the test."""
 
+    task: Task
     test: Windows
     span: Span
-    given: Scores
+    score: NDArray[np.float64]
+    alert: NDArray[np.bool_]
 
-    def measured(self, rows: NDArray[np.bool_]) -> Metrics:
+    def on(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Metrics:
         """Metrics on some of them."""
-        return measure(self.test.select(rows), self.given.score[rows], self.given.alert[rows], self.span)
+        found: Metrics = self.task.measure(self.test.select(rows), self.score[rows], self.alert[rows], self.span)
+        return found
+
+    def drawn(self, draw: Draw) -> dict[str, float]:
+        """Figures of devices drawn anew."""
+        rows, span = draw.rows, replace(self.span, events=draw.events)
+        windows = replace(self.test.select(rows), device=draw.device)
+        found: Metrics = self.task.measure(windows, self.score[rows], self.alert[rows], span)
+        return found.figures
+
+    def by_device(self) -> list[tuple[str, Metrics]]:
+        """Metrics of each device for itself, worst first."""
+        names = np.unique(self.test.device).tolist()
+        found = [(name, self.on(self.test.device == name)) for name in names]
+        return sorted(found, key=lambda row: (self.task.severity(row[1]), row[0]))
 
 
 def _evidence(
@@ -175,24 +206,30 @@ def _evidence(
     timer: Callable[[], float],
 ) -> Evidence:
     """What the gate judges."""
-    test, span, predictor = answers.test, answers.span, candidate.predictor
-    metrics = answers.measured(np.ones(len(test), dtype=np.bool_))
-    constant = np.full(len(test), dataset.train.positive.mean())
+    task, test, span, predictor = answers.task, answers.test, answers.span, candidate.predictor
+    metrics = answers.on(np.ones(len(test), dtype=np.bool_))
+    (learned, _), (judged, counted) = task.evidence(dataset.train, span), task.evidence(test, span)
+    # Always the same: the base rate, the mean quantity, or nothing unusual.
+    constant = np.full(len(test), dataset.train.label.mean())
     return Evidence(
-        train_failures=dataset.events_in(dataset.train),
+        task=task,
+        train=learned,
+        test=judged,
+        counted=counted,
         train_devices=len(np.unique(dataset.train.device)),
         quality=dataset.quality,
         candidate=metrics,
-        constant=measure(test, constant, np.zeros(len(test), dtype=np.bool_), span),
-        logistic=metrics if candidate.estimator == Logistic.name else _logistic(usecase, dataset, span, seed),
-        champion=_compare(champion, test, span) if champion else None,
+        constant=task.measure(test, constant, np.zeros(len(test), dtype=np.bool_), span),
+        linear=metrics if candidate.estimator == Linear.name else _linear(usecase, dataset, answers, seed),
+        champion=_compare(champion, answers) if champion else None,
         parity=_parity(candidate, test, panes, seed),
+        range=candidate.bundle.manifest.output.range,
         golden_passed=_gives_golden_scores(predictor),
         latency_us=_latency_us(predictor, test.values, timer),
         bundle_bytes=len(candidate.data),
         memory_mib=peak_memory_mib(candidate.data),
         placements=usecase.placements,
-        cost=usecase.cost,
+        cost=usecase.alerting.cost,
     )
 
 
@@ -203,21 +240,27 @@ def _parity(candidate: Candidate, test: Windows, panes: Panes, seed: int) -> Par
     return compare_panes(found, candidate.predictor, test, panes)
 
 
-def _logistic(usecase: UseCase, dataset: Dataset, span: Span, seed: int) -> Metrics:
-    fitted = fit(Logistic.name, {}, dataset.train, seed)
-    threshold = choose_threshold(dataset.train, fitted.rehearsed, span, usecase.cost)
+def _linear(usecase: UseCase, dataset: Dataset, answers: _Answers, seed: int) -> Metrics | None:
+    task, span = answers.task, answers.span
+    if Linear.name not in able(task.learns):
+        return None
+    fitted = fit(recipe_of(usecase, dataset, Linear.name, {}, seed), dataset.train)
+    threshold = task.threshold(dataset.train, fitted.rehearsed, span, usecase.alerting)
     score = fitted.score(dataset.test.values)
-    return measure(dataset.test, score, score >= threshold, span)
+    alert = output_of(usecase, dataset).alerts(score, threshold)
+    found: Metrics = task.measure(dataset.test, score, alert, span)
+    return found
 
 
-def _compare(champion: Champion, test: Windows, span: Span) -> Comparison:
+def _compare(champion: Champion, answers: _Answers) -> Comparison:
     if champion.predictor is None or champion.values is None:
         return Comparison(champion.version, None, champion.note)
     try:
         answer = champion.predictor.predict(champion.values)
     except TidemillError as error:
         return Comparison(champion.version, None, str(error))
-    return Comparison(champion.version, measure(test, answer.score, answer.alert, span))
+    found: Metrics = answers.task.measure(answers.test, answer.score, answer.alert, answers.span)
+    return Comparison(champion.version, found)
 
 
 def _gives_golden_scores(predictor: Predictor) -> bool:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.dataset import Quality
-from pipelines.evaluate import Metrics
 from pipelines.parity import Parity
 from pipelines.rules import BUDGETS, Cost, GateRules
+from pipelines.tasks import Metrics, Task
+from pipelines.tasks.failure import FailureMetrics, paid
 
 _LARGE = 1000  # from here on, people read digits rather than exponents
 
@@ -38,14 +39,18 @@ class Evidence:
     """Everything the gate looks at.
 
     Attributes:
-        train_failures: Failures behind the training windows.
+        task: How the answers are judged.
+        train: How much there was to learn from, as the task counts.
+        test: How much there was to judge with.
+        counted: What was counted.
         train_devices: Devices in training.
         quality: Of the data.
         candidate: What the bundle reaches on the test.
-        constant: What always guessing the base rate reaches.
-        logistic: What a plain logistic model reaches.
+        constant: What always guessing the same reaches.
+        linear: What a linear model reaches; None where none can learn this.
         champion: The version in use on the same rows; None when there is none.
         parity: Bundle against fitted model.
+        range: From the lowest to the highest score there can be.
         golden_passed: Whether the bundle gives its golden scores.
         latency_us: Median time of one row through the predictor.
         bundle_bytes: Size of the bundle.
@@ -54,14 +59,18 @@ class Evidence:
         cost: What mistakes cost, where the use case says.
     """
 
-    train_failures: int
+    task: Task
+    train: int
+    test: int
+    counted: str
     train_devices: int
     quality: Quality
     candidate: Metrics
     constant: Metrics
-    logistic: Metrics
+    linear: Metrics | None
     champion: Comparison | None
     parity: Parity
+    range: float
     golden_passed: bool
     latency_us: float
     bundle_bytes: int
@@ -111,10 +120,10 @@ def reasons(results: Sequence[RuleResult]) -> list[str]:
 
 
 def _data(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
-    quality = evidence.quality
+    quality, counted = evidence.quality, evidence.counted
     return [
-        _at_least("train_failures", evidence.train_failures, rules.min_train_failures, "failures to learn from"),
-        _at_least("test_failures", evidence.candidate.failures, rules.min_test_failures, "failures in the test"),
+        _at_least("train", evidence.train, rules.min_train, f"{counted} to learn from"),
+        _at_least("test", evidence.test, rules.min_test, f"{counted} in the test"),
         _at_least("train_devices", evidence.train_devices, rules.min_train_devices, "devices to learn from"),
         _at_most("missing_values", quality.missing, rules.max_missing, "share of feature values missing"),
         _at_most("gaps", quality.gaps, rules.max_gaps, "share of windows absent"),
@@ -123,53 +132,56 @@ def _data(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
 
 
 def _floors(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
-    found = evidence.candidate
-    caught = f"share of failures caught ({found.caught} of {found.failures})"
-    return [
-        _at_least("caught", found.caught_share, rules.min_caught, caught),
-        _at_most(
-            "false_alarms",
-            found.false_alarms_per_device_week,
-            rules.max_false_alarms,
-            "false alarms per device and week",
-        ),
-        _at_least("average_precision", found.average_precision, rules.min_average_precision, "average precision"),
-    ]
+    """One rule for each measure that has a limit, by its own direction."""
+    limits = {**evidence.task.limits, **rules.limits}
+    figures, results = evidence.candidate.figures, []
+    for measure in evidence.task.measures:
+        if measure.name in limits:
+            value, limit = figures[measure.name], limits[measure.name]
+            rule = _at_least if measure.better == "higher" else _at_most
+            results.append(rule(measure.name, value, limit, measure.title))
+    return results
 
 
 def _against_others(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
-    found = evidence.candidate.average_precision
-    gain, behind = found - evidence.constant.average_precision, evidence.logistic.average_precision - found
-    results = [
-        _at_least("gain_over_guessing", gain, rules.min_gain, "average precision above guessing"),
-        _at_most(
-            "behind_logistic", behind, rules.max_behind_logistic, "average precision behind a plain logistic model"
-        ),
-    ]
+    first = evidence.task.measures[0]
+    found = evidence.candidate.figures[first.name]
+    gain = first.gain(found, evidence.constant.figures[first.name])
+    results = [_at_least("gain_over_guessing", gain, rules.min_gain, f"gain in {first.title} over guessing")]
+    if evidence.linear is not None:
+        behind = first.gain(evidence.linear.figures[first.name], found)
+        what = f"{first.title} behind a linear model"
+        results.append(_at_most("behind_linear", behind, rules.max_behind_linear, what))
     return results if evidence.champion is None else results + _against_champion(rules, evidence, evidence.champion)
 
 
 def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison) -> list[RuleResult]:
-    name, found = f"champion version {champion.version}", champion.metrics
+    name, found, candidate = f"champion version {champion.version}", champion.metrics, evidence.candidate
     if found is None:
         sentence = f"{name} could not be asked on the same rows: {champion.note}"
         return [RuleResult("champion_comparable", False, 0.0, 1.0, sentence)]
     asked = RuleResult("champion_comparable", True, 1.0, 1.0, f"{name} was asked on the same rows")
-    candidate = evidence.candidate
-    if evidence.cost is not None:
-        chance = evidence.cost.of(rules.max_fewer_caught, 1)
-        limit = (1 + rules.max_more_cost) * _paid(evidence.cost, found) + chance
-        what = f"{evidence.cost.currency} for mistakes on the rows of {name}"
-        return [asked, _at_most("champion_cost", _paid(evidence.cost, candidate), limit, what)]
+    if isinstance(found, FailureMetrics) and isinstance(candidate, FailureMetrics):
+        return [asked, *_in_failures(rules, evidence.cost, candidate, found, name)]
+    first = evidence.task.measures[0]
+    behind = first.gain(found.figures[first.name], candidate.figures[first.name])
+    what = f"{first.title} behind {name}"
+    return [asked, _at_most("champion_ahead", behind, rules.max_behind_champion, what)]
+
+
+def _in_failures(
+    rules: GateRules, cost: Cost | None, candidate: FailureMetrics, found: FailureMetrics, name: str
+) -> list[RuleResult]:
+    """Compare two models by what they caught: that is what the plant sees of them."""
+    if cost is not None:
+        chance = cost.of(rules.max_fewer_caught, 1)
+        limit = (1 + rules.max_more_cost) * paid(cost, found) + chance
+        what = f"{cost.currency} for mistakes on the rows of {name}"
+        return [_at_most("champion_cost", paid(cost, candidate), limit, what)]
     more = candidate.false_alarms_per_device_week - found.false_alarms_per_device_week
+    fewest = found.caught - rules.max_fewer_caught
     return [
-        asked,
-        _at_least(
-            "champion_caught",
-            candidate.caught,
-            found.caught - rules.max_fewer_caught,
-            f"failures caught on the rows of {name}",
-        ),
+        _at_least("champion_caught", candidate.caught, fewest, f"failures caught on the rows of {name}"),
         _at_most(
             "champion_false_alarms",
             more,
@@ -179,14 +191,10 @@ def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison
     ]
 
 
-def _paid(cost: Cost, found: Metrics) -> float:
-    return float(cost.of(found.failures - found.caught, found.false_alarms))
-
-
 def _faithful(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
     parity = evidence.parity
     rows = f"{parity.rows} rows, {parity.missing_rows} with missing values, {parity.split_rows} beside splits"
-    difference = "largest difference of a score between bundle and fitted model"
+    difference = "largest difference of a score between bundle and fitted model, as a share of the range of scores"
     golden = "the bundle gives its golden scores" if evidence.golden_passed else "the bundle misses its golden scores"
     from_panes = f"{parity.pane_rows} held-out windows asked from their panes as well"
     return [
@@ -196,7 +204,7 @@ def _faithful(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
             rules.max_label_flips,
             f"rows that the bundle decides otherwise, of {rows}",
         ),
-        _at_most("score_difference", parity.max_abs, rules.max_score_difference, difference),
+        _at_most("score_difference", parity.max_abs / evidence.range, rules.max_score_difference, difference),
         *([] if parity.pane_rows is None else [_at_least("pane_rows", parity.pane_rows, 1, from_panes)]),
         RuleResult("golden_rows", evidence.golden_passed, float(evidence.golden_passed), 1.0, golden),
     ]

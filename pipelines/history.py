@@ -11,11 +11,12 @@ from features.pane import PANE_FIELDS
 from features.panetable import PaneTable
 from features.schema import Fleet
 from pipelines import dataset, graph, quarantine
-from pipelines.dataset import Dataset, Windows
+from pipelines.dataset import Dataset
 from pipelines.errors import TooLittleDataError
-from pipelines.label import UNLABELLED, Events
+from pipelines.labels import Events
 from pipelines.lake import Lake, Snapshot
 from pipelines.usecases import UseCase
+from pipelines.windows import Windows
 from serving.predictor import pane_shape
 from serving.store import Store
 
@@ -89,7 +90,7 @@ def windows_of(
     rows = table.read(["device", "end", *features.names], after=after, before=before)
     values = np.column_stack([rows[name].to_numpy() for name in features.names])
     device = np.asarray(rows["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
-    return Windows(device, rows["end"].to_numpy(), values, np.full(len(device), UNLABELLED, dtype=np.int8))
+    return Windows.unlabelled(device, rows["end"].to_numpy(), values)
 
 
 def _rejected(store: Store, lake: Lake, fleet: Fleet, since: int, until: int) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake
 from pipelines.predictions import load_predictions
 from pipelines.retraining import Decision, Evidence, RetrainingRules, decide, drifted
+from pipelines.tasks import task_of
 from pipelines.unique import date_names
 from pipelines.usecases import UseCase
 from pipelines.watched import Watched, present, watched_versions
@@ -44,9 +45,10 @@ class MonitorSummary:
         devices: Devices it predicted for.
         joined_share: Share of the windows whose outcome is known.
         quality: Windows by alert and outcome (``tp fp fn tn``), ``precision``, ``recall``, ``f1``.
-        failures: Failures that could have been foreseen.
-        caught: Those it warned of.
-        false_alarms_per_device_week: Its false alarms.
+        judged: How much came true that it can be judged by: failures, lives that ended, windows.
+        counted: What was counted.
+        headline: What it reached, in a few words.
+        figures: What it reached, by measure.
         drifted: The features that moved far, most first.
         features: How many features were compared.
         score_index: Stability index of its latest scores against its first.
@@ -67,9 +69,10 @@ class MonitorSummary:
     devices: int
     joined_share: float | None
     quality: dict[str, float | None]
-    failures: int
-    caught: int
-    false_alarms_per_device_week: float | None
+    judged: int
+    counted: str
+    headline: str
+    figures: dict[str, float | None]
     drifted: list[str]
     features: int
     score_index: float | None
@@ -109,7 +112,7 @@ def monitor(
     progress("measure", 1, 1)
     date = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
     last = watched[-1] if watched else None
-    evidence = _evidence(last, _retrained(store, usecase.name))
+    evidence = _evidence(usecase, last, _retrained(store, usecase.name))
     decision_key = f"ledger/retraining/{usecase.name}/{date}.json"
     decision = _decide_once(store, decision_key, decide(evidence, usecase.gate, rules, now_us), last, now_us)
     summary = MonitorSummary(
@@ -138,9 +141,10 @@ def _found(last: Watched | None, evidence: Evidence) -> dict[str, Any]:
         "devices": evidence.devices,
         "joined_share": float(last.joined.mean()) if last else None,
         "quality": _quality(last.windows.label, last.alert) if last else {},
-        "failures": evidence.failures,
-        "caught": evidence.caught,
-        "false_alarms_per_device_week": _told(evidence.false_alarms_per_device_week),
+        "judged": evidence.judged,
+        "counted": evidence.counted,
+        "headline": last.task.headline(last.metrics()) if last and evidence.judged else "",
+        "figures": _plain(dict(evidence.figures)),
         "features": len(evidence.feature_index),
         "score_index": _told(evidence.score_index),
     }
@@ -159,16 +163,18 @@ def _write_report(
     store.put(summary.report, json.dumps(_plain(report), indent=1, allow_nan=False).encode())
 
 
-def _evidence(watched: Watched | None, retrained_at: list[int]) -> Evidence:
+def _evidence(usecase: UseCase, watched: Watched | None, retrained_at: list[int]) -> Evidence:
     if watched is None:
-        return Evidence(0, 0, 0, 0, math.nan, {}, math.nan, retrained_at)
-    metrics = watched.metrics()
+        task = task_of(usecase.label)
+        return Evidence(0, 0, task, 0, "", {}, {}, math.nan, retrained_at)
+    judged, counted = watched.task.evidence(watched.windows.select(watched.joined), watched.span)
     return Evidence(
         windows=len(watched.windows),
         devices=len(np.unique(watched.windows.device)),
-        failures=metrics.failures,
-        caught=metrics.caught,
-        false_alarms_per_device_week=metrics.false_alarms_per_device_week,
+        task=watched.task,
+        judged=judged,
+        counted=counted,
+        figures=watched.metrics().figures,
         feature_index=watched.feature_index(),
         score_index=watched.score_index(),
         retrained_at=retrained_at,
@@ -201,7 +207,7 @@ def _version_report(watched: Watched) -> dict[str, Any]:
         "windows": len(watched.windows),
         "joined_share": float(watched.joined.mean()),
         "quality": _quality(watched.windows.label, watched.alert),
-        "metrics": asdict(watched.metrics()),
+        "metrics": watched.metrics().figures,
         "feature_index": watched.feature_index(),
         "score_index": watched.score_index(),
         "days": [_day_report(watched, str(day), days == day) for day in np.unique(days)],
@@ -219,11 +225,11 @@ def _day_report(watched: Watched, day: str, rows: NDArray[np.bool_]) -> dict[str
     }
 
 
-def _quality(label: NDArray[np.int8], alert: NDArray[np.bool_]) -> dict[str, float | None]:
+def _quality(label: NDArray[np.float64], alert: NDArray[np.bool_]) -> dict[str, float | None]:
     """Count windows by alert and outcome; those without a known outcome are left out.
 
     Example:
-        >>> _quality(np.array([1, 1, 0, -1], np.int8), np.array([True, False, False, True]))["recall"]
+        >>> _quality(np.array([1.0, 1.0, 0.0, np.nan]), np.array([True, False, False, True]))["recall"]
         0.5
     """
     positive, negative = label == 1, label == 0

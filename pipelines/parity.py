@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.dataset import Windows
-from pipelines.estimator import Fitted
+from pipelines.fitting import Fitted
 from pipelines.reference import at_splits, with_gaps
+from pipelines.windows import Windows
 from serving.predictor import PanePredictor, Predictor
 
 Panes = Callable[[Windows], Iterable[tuple[NDArray[np.intp], NDArray[np.float64]]]]
@@ -62,11 +62,12 @@ def compare(fitted: Fitted, predictor: Predictor, values: NDArray[np.float64], s
     beside = at_splits(values, fitted.estimator.thresholds(), _SPLIT_ROWS, random)
     rows = np.vstack([values, gappy, beside, np.full((1, values.shape[1]), np.nan)])
     expected, found = fitted.score(rows), predictor.predict(rows)
+    manifest = predictor.bundle.manifest
     return Parity(
         rows=len(rows),
         missing_rows=int(np.isnan(rows).any(axis=1).sum()),
         split_rows=len(beside),
-        label_flips=int(np.sum((expected >= predictor.bundle.manifest.threshold) != found.alert)),
+        label_flips=int(np.sum(manifest.output.alerts(expected, manifest.threshold) != found.alert)),
         max_abs=float(np.abs(expected - found.score).max()),
     )
 

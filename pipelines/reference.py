@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.estimator import Fitted
+from pipelines.fitting import Fitted
 from serving.bundle import Golden
 
 ORDINARY, GAPPY, AT_SPLITS = 24, 16, 20  # with the edges and the empty row: about 64
@@ -37,13 +37,14 @@ def deciles(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list
     return result
 
 
-def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int) -> Golden:
+def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int, tolerance: float = 1e-6) -> Golden:
     """Choose golden rows and score them with the float64 reference.
 
     Args:
         fitted: The model.
         values: Rows that were not fitted on, shape ``(n, F)``.
         seed: Decides which of them are used.
+        tolerance: Largest difference of a score that another machine may show.
     """
     random = np.random.default_rng(seed)
     ranked = np.argsort(fitted.score(values), kind="stable")
@@ -58,7 +59,7 @@ def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int) -> Golde
         ]
     )
     rows = rows.astype(np.float32).astype(np.float64)
-    return Golden(rows, fitted.score(rows))
+    return Golden(rows, fitted.score(rows), tolerance)
 
 
 def with_gaps(values: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:

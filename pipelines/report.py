@@ -19,12 +19,14 @@ import numpy as np
 from pipelines import charts
 from pipelines.candidate import span_of
 from pipelines.errors import ReportError
-from pipelines.evaluate import Metrics, failures, rate_interval, share_interval
 from pipelines.examine import Examination
+from pipelines.intervals import rate_interval, share_interval
 from pipelines.pages import render
 from pipelines.rules import BUDGETS
+from pipelines.tasks.failure import FailureMetrics, failures, paid
 from pipelines.timeline import Timeline
-from pipelines.verdict import day, figure, metrics_of
+from pipelines.verdict import day, figure, metrics_of, titled
+from pipelines.verdict import shown as shown_measure
 
 PARTS = (
     "verdict",
@@ -54,12 +56,12 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
     Raises:
         ReportError: The page is larger than ``MOST_BYTES``.
     """
-    dataset, candidate = examination.dataset, examination.candidate
-    bands = {leaning.signal: leaning.normal for leaning in examination.leanings}
-    leads = [f.lead_hours for f in failures(dataset.test, examination.alert, span_of(dataset)) if f.first_alert]
+    dataset, candidate, task = examination.dataset, examination.candidate, examination.task
+    span = span_of(dataset)
     values = {
         "it": examination,
         "usecase": examination.usecase,
+        "unit": examination.usecase.label.unit,
         "data": dataset,
         "found": examination.metrics,
         "manifest": candidate.bundle.manifest,
@@ -68,27 +70,44 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         "budgets": BUDGETS,
         "sentence": sentence(examination),
         "money": money(examination),
-        "caught_interval": share_interval(examination.metrics.caught, examination.metrics.failures),
-        "alarm_interval": rate_interval(examination.metrics.false_alarms, examination.metrics.device_weeks),
         "champion": examination.champion,
-        "timelines": [charts.timeline_picture(t, candidate.threshold, bands[t.signal]) for t in shown],
+        "evidence": task.evidence(dataset.train, span),
+        "judged": task.evidence(dataset.test, span),
         "split": charts.split_picture(dataset),
-        "dial": charts.dial_picture(examination.dial, candidate.threshold),
-        "points": [_point(point.threshold, point.metrics) for point in examination.dial],
-        "chosen": [point.threshold for point in examination.dial].index(candidate.threshold),
-        "lead": charts.lead_picture(leads, dataset.horizon_us),
         "importances": list(zip(examination.leanings, charts.bar_widths(examination.leanings), strict=True)),
+        "worst": examination.leanings[0] if examination.leanings else None,
         "devices": examination.devices[:_MOST_DEVICES],
         "unlisted": len(examination.devices[_MOST_DEVICES:]),
         "device_count": len(np.unique(np.concatenate([dataset.train.device, dataset.test.device]))),
         "now_us": now_us,
         "note": note,
+        "shown": shown_measure,
+        "titled": titled,
+        **_in_failures(examination, shown),
     }
     filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount}
     html = render("report.html.j2", filters, values)
     if len(html.encode()) > MOST_BYTES:
         raise ReportError(f"the report has {len(html.encode())} bytes, at most {MOST_BYTES} are allowed")
     return html
+
+
+def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[str, Any]:
+    """What is told of failures alone."""
+    found, dataset, threshold = examination.metrics, examination.dataset, examination.candidate.threshold
+    if not isinstance(found, FailureMetrics):
+        return {}
+    bands = {leaning.signal: leaning.normal for leaning in examination.leanings}
+    leads = [f.lead_hours for f in failures(dataset.test, examination.alert, span_of(dataset)) if f.first_alert]
+    return {
+        "caught_interval": share_interval(found.caught, found.failures),
+        "alarm_interval": rate_interval(found.false_alarms, found.device_weeks),
+        "timelines": [charts.timeline_picture(t, threshold, bands[t.signal]) for t in shown],
+        "dial": charts.dial_picture(examination.dial, threshold),
+        "points": [_point(point.threshold, point.metrics) for point in examination.dial],
+        "chosen": [point.threshold for point in examination.dial].index(threshold),
+        "lead": charts.lead_picture(leads, dataset.horizon_us),
+    }
 
 
 def document(examination: Examination) -> dict[str, Any]:
@@ -100,12 +119,14 @@ def document(examination: Examination) -> dict[str, Any]:
         "usecase": examination.usecase.name,
         "verdict": sentence(examination),
         "gate": {"passed": examination.passed, "rules": examination.results},
+        "question": examination.task.question,
         "metrics": metrics_of(examination),
+        "intervals": dict(examination.intervals),
         "slices": {"known_devices": examination.known, "new_devices": examination.new},
         "champion": {"version": champion.version, "metrics": champion.metrics, "note": champion.note}
         if champion
         else None,
-        "baselines": {"constant": examination.constant, "logistic": examination.logistic},
+        "baselines": {"constant": examination.constant, "linear": examination.linear},
         "parity": examination.parity,
         "data": {
             "quality": dataset.quality,
@@ -118,7 +139,7 @@ def document(examination: Examination) -> dict[str, Any]:
             "windows": {"train": len(dataset.train), "test": len(dataset.test)},
             "outside": examination.outside,
         },
-        "devices": [{"device": name, **plain(metrics)} for name, metrics in examination.devices],
+        "devices": [{"device": name, **plain(metrics.figures)} for name, metrics in examination.devices],
         "signals": examination.leanings,
         "thresholds": [_point(point.threshold, point.metrics) for point in examination.dial],
         "bundle": {
@@ -135,25 +156,17 @@ def document(examination: Examination) -> dict[str, Any]:
 
 
 def sentence(examination: Examination) -> str:
-    """Say in one sentence what the model does, in events."""
-    found = examination.metrics
-    if not found.failures:
-        return "No failure fell into the test, so nothing can be said about this model."
-    alarms = f"{figure(found.false_alarms_per_device_week)} false alarms per device and week"
-    if not found.caught:
-        return f"It warns of none of {found.failures} failures, with {alarms}."
-    lead = f"{found.lead_time_hours_median:.0f} hours ahead at the median"
-    return f"It warns of {found.caught} of {found.failures} failures, {lead}, with {alarms}."
+    """Say in one sentence what the model does."""
+    return examination.task.sentence(examination.metrics, examination.usecase.label.unit)
 
 
 def money(examination: Examination) -> str:
     """Say what mistakes would have cost in the weeks of the test, with the model and without; empty without prices."""
-    cost, found = examination.usecase.cost, examination.metrics
-    if cost is None:
+    cost, found = examination.usecase.alerting.cost, examination.metrics
+    if cost is None or not isinstance(found, FailureMetrics):
         return ""
-    paid = cost.of(found.failures - found.caught, found.false_alarms)
     alone = cost.of(found.failures, 0)
-    words = f"Its mistakes would have cost {_amount(paid)} {cost.currency} in the weeks of the test; "
+    words = f"Its mistakes would have cost {_amount(paid(cost, found))} {cost.currency} in the weeks of the test; "
     return words + f"without it, failures nobody was warned of would have cost {_amount(alone)} {cost.currency}."
 
 
@@ -175,7 +188,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _point(threshold: float, metrics: Metrics) -> dict[str, Any]:
+def _point(threshold: float, metrics: FailureMetrics) -> dict[str, Any]:
     return {
         "threshold": round(threshold, 6),
         "caught": metrics.caught,

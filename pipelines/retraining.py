@@ -5,11 +5,13 @@ that the model misses its own gate, or a large part of its inputs has moved. Whe
 gate, moved inputs alone are no reason. Brakes are too small a sample, a recent retraining, and too many in a month.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.drift import MAJOR
 from pipelines.rules import GateRules
+from pipelines.tasks import Task
 
 DAY_US = 86_400_000_000
 
@@ -21,7 +23,7 @@ class RetrainingRules:
     Attributes:
         min_windows: Windows below which nothing is decided.
         min_devices: Devices below which nothing is decided.
-        min_failures: Failures from which on the labels count as evidence.
+        min_judged: Failures, or what else the task counts, from which on the labels count as evidence.
         max_stability_index: Of a feature or of the scores; more is a major shift.
         max_drifted: Share of the features that may have shifted.
         cool_down_days: Days after a retraining in which there is none.
@@ -30,7 +32,7 @@ class RetrainingRules:
 
     min_windows: int = 500
     min_devices: int = 5
-    min_failures: int = 3
+    min_judged: int = 3
     max_stability_index: float = MAJOR
     max_drifted: float = 0.3
     cool_down_days: int = 7
@@ -44,9 +46,10 @@ class Evidence:
     Attributes:
         windows: Windows it predicted.
         devices: Devices it predicted for.
-        failures: Failures that came true and could have been foreseen.
-        caught: Those it warned of.
-        false_alarms_per_device_week: Its false alarms; NaN without labels.
+        task: How its answers are judged.
+        judged: How much came true that it can be judged by, as the task counts.
+        counted: What was counted.
+        figures: What it reached, by measure; NaN where nothing can be told.
         feature_index: Stability index by feature; NaN where it cannot be told.
         score_index: Stability index of its scores; NaN where it cannot be told.
         retrained_at: When retraining was decided before, UTC microseconds.
@@ -54,9 +57,10 @@ class Evidence:
 
     windows: int
     devices: int
-    failures: int
-    caught: int
-    false_alarms_per_device_week: float
+    task: Task
+    judged: int
+    counted: str
+    figures: Mapping[str, float]
     feature_index: dict[str, float]
     score_index: float
     retrained_at: Sequence[int] = ()
@@ -105,20 +109,20 @@ def decide(evidence: Evidence, gate: GateRules, rules: RetrainingRules, now_us: 
     reasons = worse + moved
     brakes = _brakes(evidence, rules, now_us)
     if moved and labels_speak and not worse:
-        brakes.append(f"it still reaches its gate: {evidence.caught} of {evidence.failures} failures caught")
+        brakes.append(f"it still reaches its gate on {evidence.judged} {evidence.counted}")
     return Decision(bool(reasons) and not brakes, reasons, brakes)
 
 
 def _missed_gate(evidence: Evidence, gate: GateRules, rules: RetrainingRules) -> tuple[list[str], bool]:
     """Return where the labels show it below its gate, and whether there are enough labels to show anything."""
-    if evidence.failures < rules.min_failures:
+    if evidence.judged < rules.min_judged:
         return [], False
-    found = []
-    if evidence.caught < gate.min_caught * evidence.failures:
-        found.append(f"caught {evidence.caught} of {evidence.failures} failures, {gate.min_caught:.0%} are demanded")
-    if evidence.false_alarms_per_device_week > gate.max_false_alarms:
-        rate = evidence.false_alarms_per_device_week
-        found.append(f"{rate:.2f} false alarms per device and week, {gate.max_false_alarms:g} are allowed")
+    limits, found = {**evidence.task.limits, **gate.limits}, []
+    for measure in evidence.task.measures:
+        value, limit = evidence.figures.get(measure.name, math.nan), limits.get(measure.name)
+        if limit is not None and not math.isnan(value) and not measure.reaches(value, limit):
+            word = "at least" if measure.better == "higher" else "at most"
+            found.append(f"{measure.title} {value:.3g}, {word} {limit:g} is demanded")
     return found, True
 
 

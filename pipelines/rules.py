@@ -5,7 +5,7 @@ Declarations only, so that a schedule or a command line can read use cases witho
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MEBIBYTE = 1024 * 1024
 
@@ -38,36 +38,36 @@ class GateRules:
     """The limits of a use case. Shares are 0..1.
 
     Attributes:
-        min_train_failures: Failures to learn from.
-        min_test_failures: Failures to be examined with.
+        limits: Floors and ceilings of single measures, such as ``{"rmse": 16.0}``, beside those that the kind of label
+            brings (``pipelines.tasks``); which direction is better, the measure knows.
+        min_train: Of what is learned from: failures, lives that ended, windows in the rarer state, calm windows.
+        min_test: Of what is judged with.
         min_train_devices: Devices to learn from.
         max_missing: Share of missing feature values.
         max_gaps: Share of absent windows.
         max_quarantined: Share of rejected readings.
-        min_caught: Share of the test's failures that must be caught.
-        max_false_alarms: False alarms per device and week.
-        min_average_precision: Floor of the ranking.
-        min_gain: Average precision gained over always guessing the base rate.
-        max_behind_logistic: Average precision by which a plain logistic model may be better.
+        min_gain: Gain over always guessing the same, by the first measure of the task.
+        max_behind_linear: By how much a linear model may be better, by the same measure.
+        max_behind_champion: By how much the champion may be better, by the same measure; failures are compared by
+            what was caught instead, by false alarms and by cost.
         max_fewer_caught: Failures fewer than the champion catches: of a few dozen, one more or less is chance.
         max_more_false_alarms: False alarms per device and week above the champion's.
         max_more_cost: Share by which mistakes may cost more than the champion's, besides ``max_fewer_caught`` failures
             and one false alarm; replaces both where a cost is declared.
         max_label_flips: Rows on which bundle and fitted model disagree.
-        max_score_difference: Largest difference of their scores.
+        max_score_difference: Largest difference of their scores, as a share of the range of scores.
     """
 
-    min_train_failures: int = 5
-    min_test_failures: int = 3
+    limits: Mapping[str, float] = field(default_factory=dict)
+    min_train: int = 5
+    min_test: int = 3
     min_train_devices: int = 3
     max_missing: float = 0.5
     max_gaps: float = 0.3
     max_quarantined: float = 0.1
-    min_caught: float = 0.5
-    max_false_alarms: float = 1.0
-    min_average_precision: float = 0.3
     min_gain: float = 0.2
-    max_behind_logistic: float = 0.1
+    max_behind_linear: float = 0.1
+    max_behind_champion: float = 0.05
     max_fewer_caught: int = 1
     max_more_false_alarms: float = 0.1
     max_more_cost: float = 0.1
@@ -83,6 +83,7 @@ class Cost:
         missed_failure: A failure nobody was warned of.
         false_alarm: A visit for nothing.
         currency: Its name.
+        lead_hours: Warning that is needed to do anything about a failure; one with less counts as missed.
 
     Example:
         >>> Cost(missed_failure=8000, false_alarm=150).of(missed=2, false_alarms=10)
@@ -92,7 +93,23 @@ class Cost:
     missed_failure: float
     false_alarm: float
     currency: str = "EUR"
+    lead_hours: float = 0.0
 
     def of(self, missed: int, false_alarms: int) -> float:
         """Return the cost of these mistakes."""
         return self.missed_failure * missed + self.false_alarm * false_alarms
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """When to alert. Without any of these, the threshold with the best F1 is chosen.
+
+    Attributes:
+        cost: Choose the threshold with the least cost of mistakes.
+        false_alarms_per_device_week: Choose the one that catches most within this budget.
+        at: Alert from here on, in the unit of the label: a remaining life at or below it, an anomaly score at or above.
+    """
+
+    cost: Cost | None = None
+    false_alarms_per_device_week: float | None = None
+    at: float | None = None

@@ -10,12 +10,11 @@ from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from features.feature import AnyFeature, Feature, plain
 from features.featureset import FeatureSet
-from pipelines.dataset import Windows
-from pipelines.evaluate import Metrics, Span, measure
+from pipelines.tasks import Metrics, Span, Task
+from pipelines.windows import Windows
 from serving.predictor import Predictor
 
 _ROWS = 4000
@@ -32,9 +31,10 @@ class Leaning:
         signal: Its name.
         unit: Its unit.
         description: What it measures.
-        loss: Average precision lost when the signal is shuffled.
-        normal: Middle 80 % of the signal in calm training windows (low, high), in its unit; NaN if unknown.
-        before: Median of the signal in training windows before a failure; NaN if unknown.
+        loss: What is lost of the task's first measure when the signal is shuffled: a difference where higher is
+            better, the growth of an error as a share of it where lower is.
+        normal: Middle 80 % of the signal in training windows without label 1 (low, high), in its unit; NaN if unknown.
+        before: Median of the signal in training windows with label 1; NaN if unknown.
         dead: What is left when the sensor dies.
     """
 
@@ -47,40 +47,44 @@ class Leaning:
     dead: Metrics
 
 
-def lean(predictor: Predictor, train: Windows, test: Windows, span: Span, seed: int) -> list[Leaning]:
+def lean(task: Task, predictor: Predictor, train: Windows, test: Windows, span: Span, *, seed: int) -> list[Leaning]:
     """Measure each signal that the features are made of, the most important first.
 
     Args:
+        task: How answers are judged.
         predictor: The bundle.
         train: Where the normal band comes from.
         test: Where the model is asked.
-        span: Failures and rhythm of the test.
+        span: What is known about the labels of the test.
         seed: Of the shuffles.
+
+    Returns:
+        Nothing where the task's first measure cannot be told, as of a test without a failure.
     """
     random, features = np.random.default_rng(seed), predictor.bundle.manifest.features
+    first = task.measures[0]
     sample = test.select(_sample(test, random))
-    whole = average_precision_score(sample.positive, predictor.predict(sample.values).score)
+
+    def reached(windows: Windows, values: NDArray[np.float64]) -> Metrics:
+        answer = predictor.predict(values)
+        found: Metrics = task.measure(windows, answer.score, answer.alert, span)
+        return found
+
+    whole = reached(sample, sample.values).figures[first.name]
+    if np.isnan(whole):
+        return []
     result = []
     for signal in features.fleet.signals:
         columns = [i for i, feature in enumerate(features.features) if _reads(feature, signal.name)]
         if not columns:
             continue
-        scores = [_shuffled(predictor, sample, columns, random) for _ in range(_SHUFFLES)]
+        shuffled = [reached(sample, _shuffled(sample, columns, random)).figures[first.name] for _ in range(_SHUFFLES)]
+        loss = -first.gain(float(np.mean(shuffled)), whole)
         taken = test.values.copy()
         taken[:, columns] = np.nan
-        answer = predictor.predict(taken)
         low, high, before = _band(features, signal.name, train)
-        result.append(
-            Leaning(
-                signal.name,
-                signal.unit,
-                signal.description,
-                float(whole - np.mean(scores)),
-                (low, high),
-                before,
-                measure(test, answer.score, answer.alert, span),
-            )
-        )
+        dead = reached(test, taken)
+        result.append(Leaning(signal.name, signal.unit, signal.description, loss, (low, high), before, dead))
     return sorted(result, key=lambda leaning: -leaning.loss)
 
 
@@ -101,16 +105,16 @@ def _reads(feature: AnyFeature, signal: str) -> bool:
 
 
 def _sample(test: Windows, random: np.random.Generator) -> NDArray[np.intp]:
-    """All windows before failures and as many calm ones as there is room for."""
+    """All windows with label 1 and as many others as there is room for, in their order."""
     danger, calm = np.flatnonzero(test.positive), np.flatnonzero(~test.positive)
     chosen = random.permutation(calm)[: max(_ROWS - len(danger), _ROWS // 2)]
     return np.sort(np.concatenate([danger, chosen]))
 
 
-def _shuffled(predictor: Predictor, sample: Windows, columns: Sequence[int], random: np.random.Generator) -> float:
+def _shuffled(sample: Windows, columns: Sequence[int], random: np.random.Generator) -> NDArray[np.float64]:
     values = sample.values.copy()
     values[:, columns] = values[random.permutation(len(values))][:, columns]
-    return float(average_precision_score(sample.positive, predictor.predict(values).score))
+    return values
 
 
 def _band(features: FeatureSet, signal: str, train: Windows) -> tuple[float, float, float]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.candidate import span_of
-from pipelines.evaluate import HOUR_US, Alarm, alarms, failures
 from pipelines.examine import Examination
+from pipelines.tasks.failure import HOUR_US, Alarm, alarms, failures
 
 Kind = Literal["caught", "missed", "false alarm"]
 _BEFORE_US, _AFTER_US = 72 * HOUR_US, 24 * HOUR_US

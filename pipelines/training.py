@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 
 from features.errors import TidemillError
 from pipelines import history, regimes, report, verdict
-from pipelines.candidate import build
+from pipelines.candidate import build, recipe_of, span_of
 from pipelines.dataset import Dataset
 from pipelines.errors import VersionMissingError
-from pipelines.estimator import create
+from pipelines.estimators import create
 from pipelines.examine import Champion, Examination, examine
 from pipelines.graph import feature_graph
 from pipelines.lake import Lake, Snapshot
 from pipelines.materialize import materialize
 from pipelines.registration import BUNDLE, REPORT, TABLES, Registered, Registration, RegistryPort
+from pipelines.tasks import task_of
 from pipelines.timeline import timelines
 from pipelines.tuning import search
 from pipelines.usecases import UseCase
@@ -211,12 +212,15 @@ def _champion(lake: Lake, registry: RegistryPort, usecase: UseCase, version: str
 
 def _searched(registry: RegistryPort, usecase: UseCase, parameters: Parameters, data: Dataset) -> dict[str, Any]:
     name = parameters.estimator or usecase.estimator
-    create(name)
+    task, recipe = task_of(usecase.label), recipe_of(usecase, data, name, {}, parameters.seed)
+    create(name, task.learns)
     if parameters.budget_s <= 0:
         return {}
     before = registry.found_before(_experiment(usecase), _key(usecase, parameters, data))
     space = usecase.search if name == usecase.estimator else {}
-    return search(name, space, data.train, parameters.budget_s, parameters.seed) if before is None else before
+    if before is not None:
+        return before
+    return search(task, recipe, space, data.train, span_of(data), budget_s=parameters.budget_s)
 
 
 def _key(usecase: UseCase, parameters: Parameters, data: Dataset) -> str:
@@ -243,7 +247,7 @@ def _gate_record(examination: Examination, now_us: int) -> GateRecord:
 def _registration(lake: Lake, examination: Examination, parameters: Parameters, now_us: int) -> Registration:
     usecase, data, candidate = examination.usecase, examination.dataset, examination.candidate
     telemetry = lake.telemetry(usecase.fleet_schema).open()
-    shown = timelines(examination, _reader(telemetry))
+    shown = timelines(examination, _reader(telemetry)) if usecase.label.question == "failure" else []
     document = report.document(examination)
     page = report.page(examination, shown, now_us=now_us, note=parameters.note)
     source = {**data.lineage, "train": len(data.train), "test": len(data.test)}
@@ -288,7 +292,6 @@ def _reader(telemetry: Snapshot) -> Callable[[str, str, int, int], tuple[NDArray
 
 def _summary(examination: Examination, registered: Registered) -> TrainingSummary:
     data, candidate, parity = examination.dataset, examination.candidate, examination.parity
-    figures = verdict.metrics_of(examination)
     return TrainingSummary(
         usecase=examination.usecase.name,
         version=registered.version,
@@ -297,7 +300,7 @@ def _summary(examination: Examination, registered: Registered) -> TrainingSummar
         reasons=examination.reasons,
         digest=candidate.bundle.digest,
         estimator=candidate.estimator,
-        metrics=report.plain({name: value for name, value in figures.items() if name not in verdict.DETAILS}),
+        metrics=report.plain(verdict.told(examination)),
         parity={"rows": parity.rows, "label_flips": parity.label_flips, "max_abs": parity.max_abs},
         rows={"train": len(data.train), "test": len(data.test)},
         champion=examination.champion.version if examination.champion else "",

@@ -6,24 +6,15 @@ person asks before setting an alias: better than what runs? how to ship? how to 
 """
 
 import math
-from collections.abc import Callable
 from datetime import UTC, datetime
 
-from pipelines.evaluate import Metrics
 from pipelines.examine import Examination
+from pipelines.tasks import Measure, Metrics
 
 MOST_PARAMS = 20
+_ROWS = 6  # of the table in a description
 # Figures of a run that a summary leaves out.
-DETAILS = (
-    "roc_auc",
-    "brier",
-    "known_devices_failures_caught_share",
-    "known_devices_average_precision",
-    "constant_average_precision",
-    "parity_rows",
-    "parity_label_flips",
-    "parity_max_abs",
-)
+DETAILS = ("known_devices_", "constant_", "parity_", "interval_", "brier", "roc_auc", "windows", "positives")
 _DAY_US = 86_400_000_000
 
 
@@ -44,9 +35,8 @@ def day(moment_us: int) -> str:
 
 def headline(examination: Examination) -> str:
     """Return the verdict in at most thirty characters: lists show no more of a description, some of them only half."""
-    found = examination.metrics
     if examination.passed:
-        return f"Passed: {found.caught}/{found.failures} failures caught"[:30]
+        return f"Passed: {examination.task.headline(examination.metrics)}"[:30]
     count = len(examination.reasons)
     return f"Refused by {count} rule{'s' * (count > 1)}"
 
@@ -73,28 +63,26 @@ def description(examination: Examination, report: str) -> str:
 
 
 def metrics_of(examination: Examination) -> dict[str, float]:
-    """Return the figures of a run; the same names are used live."""
-    found = examination.metrics
-    result = {
-        "failures": found.failures,
-        "failures_caught": found.caught,
-        "failures_caught_share": found.caught_share,
-        "false_alarms": found.false_alarms,
-        "false_alarms_per_device_week": found.false_alarms_per_device_week,
-        "lead_time_hours_median": found.lead_time_hours_median,
-        "lead_time_hours_p10": found.lead_time_hours_p10,
-        "precision": found.precision,
-        "recall": found.recall,
-        "f1": found.f1,
-        "average_precision": found.average_precision,
-        "roc_auc": found.roc_auc,
-        "brier": found.brier,
-        "new_devices_failures_caught_share": examination.new.caught_share,
-        "new_devices_average_precision": examination.new.average_precision,
-        "known_devices_failures_caught_share": examination.known.caught_share,
-        "known_devices_average_precision": examination.known.average_precision,
-        "logistic_average_precision": examination.logistic.average_precision,
-        "constant_average_precision": examination.constant.average_precision,
+    """Return the figures of a run; the same names are used live.
+
+    Every figure of the task, the interval of its first measures, and how the first one does on devices that were in
+    training, on new ones, for a linear model, for guessing and for the champion.
+    """
+    first = examination.task.measures[0].name
+    result = dict(examination.metrics.figures)
+    compared = {
+        "known_devices": examination.known,
+        "new_devices": examination.new,
+        "linear": examination.linear,
+        "constant": examination.constant,
+        "champion": examination.champion.metrics if examination.champion else None,
+    }
+    result |= {f"{name}_{first}": metrics.figures[first] for name, metrics in compared.items() if metrics is not None}
+    for measure in examination.task.measures:
+        if measure.name in examination.intervals:
+            low, high = examination.intervals[measure.name]
+            result |= {f"interval_low_{measure.name}": low, f"interval_high_{measure.name}": high}
+    result |= {
         "parity_rows": examination.parity.rows,
         "parity_label_flips": examination.parity.label_flips,
         "parity_max_abs": examination.parity.max_abs,
@@ -102,11 +90,12 @@ def metrics_of(examination: Examination) -> dict[str, float]:
         "bundle_bytes": len(examination.candidate.data),
         "memory_mib": examination.memory_mib,
     }
-    if examination.champion and (other := examination.champion.metrics):
-        result["champion_failures_caught"] = other.caught
-        result["champion_false_alarms_per_device_week"] = other.false_alarms_per_device_week
-        result["champion_average_precision"] = other.average_precision
     return {name: float(value) for name, value in result.items()}
+
+
+def told(examination: Examination) -> dict[str, float]:
+    """Return the figures that a summary tells: those of a run without its details."""
+    return {name: value for name, value in metrics_of(examination).items() if not name.startswith(DETAILS)}
 
 
 def params_of(examination: Examination) -> dict[str, str]:
@@ -133,16 +122,23 @@ def _table(examination: Examination) -> list[str]:
     champion = examination.champion
     other = champion.metrics if champion else None
     name = f"champion v{champion.version}" if champion else "no champion yet"
-    rows: list[tuple[str, Callable[[Metrics], str]]] = [
-        ("Failures caught", lambda m: f"{m.caught} of {m.failures}"),
-        ("False alarms per device and week", lambda m: figure(m.false_alarms_per_device_week)),
-        ("Hours of warning, median", lambda m: figure(m.lead_time_hours_median, 0)),
-        ("Hours of warning, shortest tenth", lambda m: figure(m.lead_time_hours_p10, 0)),
-        ("F1 of the windows", lambda m: figure(m.f1)),
-        ("Average precision", lambda m: figure(m.average_precision)),
+    head = [f"| on the same held-out windows | {name} | this version |", "|---|---|---|"]
+    unit = examination.usecase.label.unit
+    return head + [
+        f"| {titled(measure, unit)} | {shown(measure, other)} | {shown(measure, examination.metrics)} |"
+        for measure in examination.task.measures[:_ROWS]
     ]
-    head = [f"| on the same held-out weeks | {name} | this version |", "|---|---|---|"]
-    return head + [f"| {what} | {show(other) if other else '-'} | {show(examination.metrics)} |" for what, show in rows]
+
+
+def titled(measure: Measure, unit: str) -> str:
+    """Return the title of a measure with its unit."""
+    named = unit if measure.unit == "label" else measure.unit
+    return f"{measure.title}, {named}" if named and named != "1" else measure.title
+
+
+def shown(measure: Measure, metrics: Metrics | None) -> str:
+    """Write a measure for people; a dash where there is none."""
+    return "-" if metrics is None else figure(metrics.figures[measure.name], measure.digits)
 
 
 def figure(value: float, digits: int = 2) -> str:

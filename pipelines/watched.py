@@ -7,7 +7,7 @@ fell silent has not become healthy, and the failures of what was not heard yet a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines import evaluate
-from pipelines.dataset import Windows
 from pipelines.drift import DECILES, stability_index, stability_indices
-from pipelines.evaluate import Metrics, Span
-from pipelines.label import UNLABELLED, Events
+from pipelines.labels import Events
 from pipelines.lake import Lake
+from pipelines.tasks import Metrics, Span, Task, task_of
 from pipelines.usecases import UseCase
+from pipelines.windows import Windows
 from serving.bundle import Manifest, unpack
 from serving.errors import BundleError, MissingObjectError
 from serving.store import Store
@@ -43,6 +42,7 @@ class Watched:
         score: Score of each, shape ``(n,)``.
         alert: Whether each raised an alert, shape ``(n,)``.
         span: The failures, as far as they are known.
+        task: How its answers are judged.
         manifest: Of its bundle; None when that cannot be read.
     """
 
@@ -52,17 +52,21 @@ class Watched:
     score: NDArray[np.float64]
     alert: NDArray[np.bool_]
     span: Span
+    task: Task
     manifest: Manifest | None
 
     @property
     def joined(self) -> NDArray[np.bool_]:
         """Which windows have a known outcome."""
-        return np.not_equal(self.windows.label, UNLABELLED)
+        return self.windows.labelled
 
     def metrics(self) -> Metrics:
         """Its quality on the windows whose outcome is known."""
         joined = self.joined
-        return evaluate.measure(self.windows.select(joined), self.score[joined], self.alert[joined], self.span)
+        found: Metrics = self.task.measure(
+            self.windows.select(joined), self.score[joined], self.alert[joined], self.span
+        )
+        return found
 
     def feature_index(self, rows: NDArray[np.bool_] | None = None) -> dict[str, float]:
         """Stability index by feature, of some of the rows; empty without the bundle."""
@@ -116,14 +120,21 @@ def _watch(usecase: UseCase, rows: pa.Table, manifest: Manifest | None, events: 
     again = np.concatenate([[False], (device[1:] == device[:-1]) & (end[1:] == end[:-1])])
     rows, device, end = rows.filter(pa.array(~again)), device[~again], end[~again]
     width = len(manifest.features.names) if manifest else 0
-    label = usecase.label.label(device, end, events, present_us)
+    values = _values(rows["features"], width)
+    windows = Windows.unlabelled(device, end, values)
+    label = usecase.label.label(windows, manifest.features.names if manifest else (), events, present_us)
     return Watched(
         newest["version"],
         newest["bundle"],
-        Windows(device, end, _values(rows["features"], width), label),
+        replace(windows, label=label),
         rows["score"].to_numpy(),
         np.asarray(rows["alert"].to_pylist(), dtype=np.bool_),
-        Span(usecase.label.known(events, present_us), usecase.label.horizon_us, usecase.features.every_us),
+        Span(
+            usecase.label.known(events, present_us),
+            usecase.label.horizon // timedelta(microseconds=1),
+            usecase.features.every_us,
+        ),
+        task_of(usecase.label),
         manifest,
     )
 

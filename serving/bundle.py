@@ -128,7 +128,7 @@ def unpack(data: bytes, expected_digest: str | None = None) -> Bundle:
     _check_version(stated)
     _check_members(stated, members)
     manifest = read_manifest(stated)
-    golden = read_golden(parse(members["golden.json"], "golden.json"), len(manifest.features.names))
+    golden = read_golden(parse(members["golden.json"], "golden.json"), len(manifest.features.names), manifest.output)
     return Bundle(manifest, members["model.onnx"], golden, digest, members.get(_OPTIONAL))
 
 

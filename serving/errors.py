@@ -211,7 +211,7 @@ class GoldenMismatchError(ModelError):
 
 
 class PredictionError(ModelError):
-    """The model answered with a score that is no probability (NaN or outside 0..1), or failed while it ran."""
+    """The model answered with a score that is NaN or outside its bounds, or failed while it ran."""
 
     code = "TM-225"
 

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import NoReturn
 
 import numpy as np
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from features.errors import TidemillError
 from features.featureset import FeatureSet
 from serving.errors import BundleContentError
+from serving.output import PROBABILITY, Output, is_kind, is_side
 
 PLACEMENTS = ("endpoint", "gateway", "hub", "cloud")
 REFERENCE_EDGES = 11  # deciles with both ends
 GOLDEN_ROWS = 10_000
-LARGEST_TOLERANCE = 1e-3  # a wider one would let any model pass
+LARGEST_TOLERANCE = 1e-3  # as a share of the range of scores; a wider one would let any model pass
 
 _USECASE = re.compile(r"[a-z][a-z0-9_]{0,63}")  # it becomes part of keys, paths and URLs
 _MISREAD = (TidemillError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
@@ -34,14 +35,15 @@ class Manifest:
     Attributes:
         usecase: Name of the use case, ``[a-z][a-z0-9_]*``.
         features: The feature set; the columns of every row are ``features.names`` in order.
-        threshold: A score at or above it is an alert, 0..1.
-        horizon_s: The label speaks about this many seconds after the end of a window.
+        threshold: Where alerts begin, within the bounds of ``output``.
+        horizon_s: The label speaks about this many seconds after the end of a window; 0 for a question about now.
         estimator: What was fitted, for humans.
         placements: Where the model may run, of ``PLACEMENTS``.
         lineage: Where it comes from: run, data set version, code version. Free text by name.
         reference: Per feature the deciles of the training rows, 11 edges from minimum to maximum; NaN where a feature
             was never there. Monitoring compares with them.
-        label: Name of what the score is the probability of.
+        label: Name of what is foreseen.
+        output: What the score says about it.
     """
 
     usecase: str
@@ -53,6 +55,7 @@ class Manifest:
     lineage: Mapping[str, str]
     reference: Mapping[str, list[float]]
     label: str
+    output: Output = PROBABILITY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,7 @@ class Golden:
 
     Attributes:
         rows: Shape ``(n, F)``, n >= 1; NaN is a missing feature.
-        scores: Shape ``(n,)``, 0..1.
+        scores: Shape ``(n,)``.
         tolerance: Largest absolute difference that another machine may show.
     """
 
@@ -82,7 +85,7 @@ def canonical_json(value: object) -> bytes:
 
 def manifest_json(manifest: Manifest, outline: Mapping[str, object]) -> bytes:
     """The member ``manifest.json``: the manifest and what ``outline`` adds about the archive."""
-    fields = {
+    stated = {
         **outline,
         "estimator": manifest.estimator,
         "feature_digest": manifest.features.digest,
@@ -95,8 +98,10 @@ def manifest_json(manifest: Manifest, outline: Mapping[str, object]) -> bytes:
         "threshold": manifest.threshold,
         "usecase": manifest.usecase,
     }
+    if manifest.output != PROBABILITY:  # left out, so that what was written before there was another reads the same
+        stated["output"] = asdict(manifest.output)
     try:
-        return canonical_json(fields)
+        return canonical_json(stated)
     except (TypeError, ValueError) as error:
         raise BundleContentError("the manifest cannot be written", where="manifest.json", why=str(error)) from error
 
@@ -130,9 +135,11 @@ def _judged(stated: dict[str, object], features: FeatureSet) -> Manifest:
     usecase = _text(stated, "usecase")
     _demand(_USECASE.fullmatch(usecase) is not None, "usecase", f"{usecase[:80]!r} is not like {_USECASE.pattern}")
     threshold = _number(stated["threshold"], "threshold")
-    _demand(0.0 <= threshold <= 1.0, "threshold", f"{threshold} is not within 0..1")
+    output = _output(stated["output"]) if "output" in stated else PROBABILITY
+    within = f"{output.low:g}..{output.high:g}"
+    _demand(output.low <= threshold <= output.high, "threshold", f"{threshold} is not within {within}")
     horizon = stated["horizon_s"]
-    _demand(type(horizon) is int and horizon > 0, "horizon_s", "it is not a positive whole number of seconds")
+    _demand(type(horizon) is int and horizon >= 0, "horizon_s", "it is not a whole number of seconds from 0 on")
     placements = tuple(_list(stated["placements"], "placements"))
     known = len(placements) > 0 and len(set(placements)) == len(placements) and set(placements) <= set(PLACEMENTS)
     _demand(known, "placements", f"it is not a choice of {', '.join(PLACEMENTS)}")
@@ -148,7 +155,21 @@ def _judged(stated: dict[str, object], features: FeatureSet) -> Manifest:
         lineage={name: str(value) for name, value in lineage.items()},
         reference=_reference(_object(stated["reference"], "reference"), features.names),
         label=_text(stated, "label"),
+        output=output,
     )
+
+
+def _output(value: object) -> Output:
+    stated = _object(value, "output")
+    _demand(set(stated) == {field.name for field in fields(Output)}, "output", "it has other fields than it must have")
+    kind, alert = _text(stated, "kind"), _text(stated, "alert")
+    low, high = _number(stated["low"], "output"), _number(stated["high"], "output")
+    _demand(low < high, "output", f"there is nothing between {low} and {high}")
+    if not is_kind(kind) or not is_side(alert):
+        raise BundleContentError(
+            "output is of no known kind", where="manifest.json", why=f"{kind[:80]!r}, {alert[:80]!r}"
+        )
+    return Output(kind, low, high, _text(stated, "unit"), alert)
 
 
 def _reference(stated: dict[str, object], names: tuple[str, ...]) -> dict[str, list[float]]:
@@ -172,12 +193,13 @@ def golden_json(golden: Golden) -> bytes:
         raise BundleContentError("the golden rows cannot be written", where="golden.json", why=str(error)) from error
 
 
-def read_golden(stated: dict[str, object], width: int) -> Golden:
+def read_golden(stated: dict[str, object], width: int, output: Output = PROBABILITY) -> Golden:
     """The inverse of ``golden_json``, trusting nothing.
 
     Args:
         stated: The parsed member.
         width: Number of features.
+        output: What scores are.
 
     Raises:
         BundleContentError: Shapes do not fit, or a number is not where it must be.
@@ -192,8 +214,10 @@ def read_golden(stated: dict[str, object], width: int) -> Golden:
         all(len(row) == width for row in listed), where, f"not every row has the {width} features of the feature set"
     )
     _demand(len(scores) == len(listed), where, f"{len(scores)} scores for {len(listed)} rows")
-    _demand(bool(np.all((scores >= 0.0) & (scores <= 1.0))), where, "a score is not within 0..1")
-    _demand(0.0 < tolerance <= LARGEST_TOLERANCE, where, f"tolerance {tolerance} is not within 0..{LARGEST_TOLERANCE}")
+    within = f"{output.low:g}..{output.high:g}"
+    _demand(bool(np.all((scores >= output.low) & (scores <= output.high))), where, f"a score is not within {within}")
+    most = LARGEST_TOLERANCE * output.range
+    _demand(0.0 < tolerance <= most, where, f"tolerance {tolerance} is not within 0..{most}")
     return Golden(np.array(listed, dtype=np.float64).reshape(len(listed), width), scores, tolerance)
 
 

@@ -49,7 +49,7 @@ class Prediction:
         version: Registered version, for humans.
         bundle: Digest of the bundle.
         feature_digest: Digest of the feature set.
-        score: Probability of the label.
+        score: What the model answered: a probability, a quantity or an anomaly score.
         alert: Whether the score reached the threshold.
         features: What the model saw, in the order of the feature set; NaN is missing (null in JSON).
     """

@@ -2,7 +2,7 @@
 
 Training judges candidates through it and every placement serves through it, so what was judged is what answers.
 The model is checked before the runtime sees it (``operators``), its inputs and outputs after it was loaded, and each
-score before it is handed out: NaN or a number outside 0..1 never leaves.
+score before it is handed out: NaN or a number outside its bounds never leaves.
 
 ``Predictor`` answers rows of features. ``PanePredictor`` answers panes, through the graph that a bundle may hold for
 runtimes without our feature code; only who asks it pays for loading it.
@@ -27,7 +27,7 @@ from serving.errors import GoldenMismatchError, InputError, ModelLoadError, Pred
 from serving.operators import check_operators
 
 _SILENT = 4  # ONNX Runtime's log level "fatal": it writes to stderr what its exceptions say as well
-_ROUNDING = 1e-5  # a mean over trees in float32 may leave 0..1 by this much
+_ROUNDING = 1e-5  # a sum in float32 may leave its bounds by this share of their range
 _MATRIX = 2
 
 onnxruntime.set_default_logger_severity(_SILENT)
@@ -38,8 +38,8 @@ class Scores:
     """What a model says about rows.
 
     Attributes:
-        score: Shape ``(n,)``: probability of the label, 0..1, never NaN.
-        alert: Shape ``(n,)``: whether the score reaches the bundle's threshold.
+        score: Shape ``(n,)``: what the bundle's manifest says under ``output``, within its bounds, never NaN.
+        alert: Shape ``(n,)``: whether the score is at the bundle's threshold or on the alerting side of it.
     """
 
     score: NDArray[np.float64]
@@ -217,12 +217,15 @@ def _scores(session: Any, given: dict[str, NDArray[Any]], bundle: Bundle) -> Sco
         raise PredictionError(
             "the model answered with another number of scores", why=f"{len(score)} for {len(rows)} rows"
         )
-    # Written so that NaN fails it.
-    if not bool(np.all((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING))):
-        row = int(np.argmin((score >= -_ROUNDING) & (score <= 1.0 + _ROUNDING)))
-        raise PredictionError("the model answered with no probability", where=f"row {row}", why=f"{score[row]}")
-    score = np.clip(score, 0.0, 1.0)
-    return Scores(score, score >= bundle.manifest.threshold)
+    output = bundle.manifest.output
+    room = _ROUNDING * output.range
+    within = (score >= output.low - room) & (score <= output.high + room)  # written so that NaN fails it
+    if not bool(within.all()):
+        row = int(np.argmin(within))
+        why = f"{score[row]} is not within {output.low:g}..{output.high:g}"
+        raise PredictionError(f"the model answered with no {output.kind}", where=f"row {row}", why=why)
+    score = np.clip(score, output.low, output.high)
+    return Scores(score, output.alerts(score, bundle.manifest.threshold))
 
 
 def _options(threads: int) -> Any:

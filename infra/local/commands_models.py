@@ -108,7 +108,7 @@ def monitor(run: Run, usecase: str) -> Outcome:
     if found.version:
         lines += [
             f"version {found.version}: {found.windows:,} windows of {found.devices} devices",
-            f"{found.caught} of {found.failures} failures caught, {found.joined_share or 0:.0%} of outcomes known",
+            f"{found.headline or 'nothing to judge by yet'}, {found.joined_share or 0:.0%} of outcomes known",
             f"{len(found.drifted)} of {found.features} features moved far",
         ]
     return Outcome(dataclasses.asdict(found), [*lines, found.sentence, f"all numbers: {store.uri}/{found.report}"])

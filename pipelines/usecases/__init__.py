@@ -17,18 +17,18 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from features import catalog
 from features.featureset import FeatureSet
 from features.schema import Fleet
-from pipelines.dataset import Split
 from pipelines.errors import UnknownNameError, UseCaseError
-from pipelines.label import FailureWithin
-from pipelines.rules import BUDGETS, Cost, GateRules
+from pipelines.labels import Label
+from pipelines.rules import BUDGETS, Alerting, GateRules
+from pipelines.split import Split
 
 # Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimator.
-ESTIMATORS = ("hist_gradient_boosting", "random_forest", "logistic")
+ESTIMATORS = ("hist_gradient_boosting", "random_forest", "linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +41,31 @@ class UseCase:
         fleet: Fleet of the catalog whose features the model sees.
         label: What is foreseen, and how far ahead.
         estimator: One of ``ESTIMATORS``; a training may ask for another.
+        parameters: Those of the estimator that differ from its defaults.
+        calibration: From margins to probabilities: ``"sigmoid"``, or ``"isotonic"`` where there are thousands of rows
+            with either answer.
         search: Where a search for parameters looks, ``{"max_leaf_nodes": (7, 63)}``; empty for the estimator's own.
         split: How history is cut into training and test.
         gate: What a candidate has to reach.
         placements: Where it is to run; each brings its budget of time and size.
         pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
-        cost: What mistakes cost. Declared, the threshold is chosen for the least cost, else for the best F1.
+        alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
         feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
     """
 
     name: str
     title: str
     fleet: str
-    label: FailureWithin
+    label: Label
     estimator: str = "hist_gradient_boosting"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Literal["sigmoid", "isotonic"] = "sigmoid"
     search: Mapping[str, Any] = field(default_factory=dict)
     split: Split = field(default_factory=Split)
     gate: GateRules = field(default_factory=GateRules)
     placements: tuple[str, ...] = ("gateway", "cloud")
     pane_graph: bool = False
-    cost: Cost | None = None
+    alerting: Alerting = field(default_factory=Alerting)
     feature_set: FeatureSet | None = None
 
     def __post_init__(self) -> None:
@@ -71,9 +76,10 @@ class UseCase:
         _demand(known, "placements", ", ".join(self.placements), f"of {', '.join(BUDGETS)}")
         if "gateway" in self.placements:
             self._check_heard()
-        shares = 0 < self.split.test_devices < 1 and 0 < self.split.test_time < 1
-        _demand(shares, "split", f"{self.split.test_devices}, {self.split.test_time}", "shares between 0 and 1")
-        _demand(self.label.horizon > timedelta(0), "label", str(self.label.horizon), "a horizon above zero")
+        _demand(
+            _cuts(self.split), "split", f"{self.split.test_devices}, {self.split.test_time}", "shares from 0 to below 1"
+        )
+        _demand(self.label.horizon >= timedelta(0), "label", str(self.label.horizon), "a horizon from zero on")
 
     def _check_heard(self) -> None:
         """Make sure that a gateway can read what devices send; its trial would refuse the bundle, days later."""
@@ -126,6 +132,12 @@ def load(name: str) -> UseCase:
         where = f"pipelines/usecases/{name}.py"
         raise UseCaseError("the module declares no use case of its name", where=where, fix="set USECASE")
     return found
+
+
+def _cuts(split: Split) -> bool:
+    """Whether a split cuts something off, and not everything; what an anomaly is judged with, its label cuts off."""
+    shares = [share for share in (split.test_devices, split.test_time) if isinstance(share, float | int)]
+    return all(0 <= share < 1 for share in shares)
 
 
 def _demand(met: bool, name: str, value: str, allowed: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from pipelines.label import FailureWithin
+from pipelines.labels import FailureWithin
 from pipelines.rules import GateRules
 from pipelines.usecases import UseCase
 
@@ -11,6 +11,6 @@ USECASE = UseCase(
     title="Machine fails within 24 hours",
     fleet="azure_pdm",
     label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=24)),
-    gate=GateRules(min_caught=0.5, max_false_alarms=0.5),
+    gate=GateRules(limits={"false_alarms_per_device_week": 0.5}),
     placements=("gateway", "cloud"),
 )

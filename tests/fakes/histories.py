@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from pipelines.dataset import Windows
-from pipelines.label import UNLABELLED, Events
+from pipelines.labels import Events
+from pipelines.windows import Windows
 
 HOUR = 3_600_000_000
 NAMES = ("vibration_mean_6h", "vibration_std_6h", "pressure_mean_6h", "flow_mean_6h", "speed_mean_24h")
@@ -44,12 +44,7 @@ def history(devices=12, days=40, seed=0, start=1_000 * 24 * HOUR):
         values[random.random(values.shape) < 0.04] = np.nan
         names.append(np.full(len(ends), name))
         rows.append(values)
-    table = Windows(
-        np.concatenate(names),
-        np.tile(ends, devices),
-        np.concatenate(rows),
-        np.full(devices * len(ends), UNLABELLED, dtype=np.int8),
-    )
+    table = Windows.unlabelled(np.concatenate(names), np.tile(ends, devices), np.concatenate(rows))
     time = np.array([time for _, time in failures])
     events = Events(np.array([name for name, _ in failures]), time, np.full(len(time), "failure"), time + HOUR)
     return History(table, events, int(ends[-1]))

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from pipelines import usecases
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
-from pipelines.label import FailureWithin
+from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
 from pipelines.registration import BUNDLE, REPORT, Registration, TrainingSet
 from pipelines.registry import Registry
@@ -58,7 +58,7 @@ def registration(name, data=b"a bundle", **changes):
         run_name="2026-11-22 manual 90d",
         digest=digest_of(data),
         passed=True,
-        params={"estimator": "logistic", "seed": "0"},
+        params={"estimator": "linear", "seed": "0"},
         metrics={"failures_caught": 3.0, "lead_time_hours_median": float("nan")},
         tags={"training.key": "k1", "search.found": '{"C": 0.5}', "airflow.url": "http://airflow/run"},
         files={BUNDLE: data, REPORT: b"<!doctype html>", "report/report.json": b"{}"},
@@ -82,7 +82,7 @@ def test_a_training_leaves_one_run_with_everything_in_it(registry, client, name)
     run = client.get_run(found.run_id)
     assert run.info.run_name == "2026-11-22 manual 90d"
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"estimator": "logistic", "seed": "0"}
+    assert run.data.params == {"estimator": "linear", "seed": "0"}
     assert run.data.metrics == {"failures_caught": 3.0}  # a number that is not there is left out
     assert run.data.tags["airflow.url"] == "http://airflow/run"
     assert run.data.tags["bundle.digest"] == digest_of(b"a bundle")

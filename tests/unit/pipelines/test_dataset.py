@@ -4,9 +4,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipelines.dataset import Split, Windows, build, hold_out
+from pipelines.dataset import build
 from pipelines.errors import TooLittleDataError
-from pipelines.label import Events, FailureWithin
+from pipelines.labels import FailureWithin
+from pipelines.split import Split, hold_out
+from pipelines.windows import Windows
 from tests.fakes.histories import HOUR, NAMES, history
 
 LABEL = FailureWithin(timedelta(hours=24))
@@ -81,10 +83,39 @@ def test_failures_of_a_slice_are_counted_once(past):
     assert data.events_in(data.test) == int(np.sum(in_reach))
 
 
-def test_without_any_failure_training_says_so(past):
-    calm = Events(*(getattr(past.events, name)[:0] for name in ("device", "time", "kind", "known_at")))
-    with pytest.raises(TooLittleDataError, match="hold no failure"):
-        built(replace(past, events=calm))
+def test_windows_whose_labels_are_not_known_yet_are_no_history(past):
+    with pytest.raises(TooLittleDataError, match="not one of"):
+        built(past, known_until=int(past.windows.end.min()))
+
+
+def test_training_labels_are_those_that_were_known_at_the_split(past):
+    """A failure that was reported late is no training label, though the test knows it by now."""
+    hour = 3_600_000_000
+    late = replace(past.events, known_at=past.events.known_at + 10 * 24 * hour)
+    data, before = built(replace(past, events=late)), built(past)
+    assert data.test_from == before.test_from
+    assert data.train.positive.sum() < before.train.positive.sum()
+
+
+@pytest.mark.parametrize(
+    ("split", "devices", "times"),
+    [
+        (Split(test_time=0), "apart", "same"),
+        (Split(test_devices=0), "same", "apart"),
+        (Split(test_devices=("pump-0[0-3]",), test_time=0), "apart", "same"),
+    ],
+)
+def test_a_split_by_devices_or_by_time_alone(past, split, devices, times):
+    data = built(past, split)
+    shared = set(data.train.device) & set(data.test.device)
+    assert bool(shared) == (devices == "same")
+    assert (data.train.end.max() < data.test.end.min()) == (times == "apart")
+
+
+def test_the_last_window_of_each_device_can_be_all_that_is_judged(past):
+    data = built(past, Split(test_time=0, judged="last"))
+    assert len(data.test) == len(data.held_out)
+    assert set(data.test.end) == {built(past, Split(test_time=0)).test.end.max()}
 
 
 def test_a_test_without_failures_is_left_to_the_gate(past):
@@ -96,13 +127,13 @@ def test_a_test_without_failures_is_left_to_the_gate(past):
 
 def test_without_failures_before_the_split_there_is_nothing_to_learn(past):
     late = past.events.select(past.events.time > past.windows.end.min() + 30 * 24 * HOUR)
-    with pytest.raises(TooLittleDataError, match="train slice holds"):
+    with pytest.raises(TooLittleDataError, match="same answer"):
         built(replace(past, events=late))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.3, 0.5])
 def test_two_failing_devices_are_divided_between_the_sides(share):
-    label = np.array([1, 0, 0, 0, 1, 0, 0, 0], dtype=np.int8)
+    label = np.array([1.0, 0, 0, 0, 1, 0, 0, 0])
     names = np.array([f"d{i}" for i in range(8)])
     rows = Windows(names, np.arange(8), np.zeros((8, 1)), label)
     for seed in range(20):

@@ -3,12 +3,14 @@ from dataclasses import replace
 import pytest
 
 from pipelines.dataset import Quality
-from pipelines.evaluate import Metrics
 from pipelines.gate import Comparison, Evidence, judge, passed, reasons
 from pipelines.parity import Parity
 from pipelines.rules import BUDGETS, Cost, GateRules
+from pipelines.tasks import TASKS
+from pipelines.tasks.failure import FailureMetrics
+from pipelines.tasks.quantity import QuantityMetrics
 
-METRICS = Metrics(
+METRICS = FailureMetrics(
     windows=2000,
     positives=80,
     precision=0.8,
@@ -21,18 +23,21 @@ METRICS = Metrics(
     caught=9,
     false_alarms=4,
     device_weeks=20.0,
-    lead_time_hours_median=20.0,
-    lead_time_hours_p10=9.0,
+    leads=(9.0, 20.0, 21.0),
 )
 GOOD = Evidence(
-    train_failures=20,
+    task=TASKS["failure"],
+    train=20,
+    test=10,
+    counted="failures",
     train_devices=12,
     quality=Quality(missing=0.02, gaps=0.01, quarantined=0.001, late=0.01),
     candidate=METRICS,
     constant=replace(METRICS, average_precision=0.04, caught=0, false_alarms=0),
-    logistic=replace(METRICS, average_precision=0.6),
+    linear=replace(METRICS, average_precision=0.6),
     champion=Comparison("3", replace(METRICS, caught=8)),
     parity=Parity(rows=5000, missing_rows=3000, split_rows=3000, label_flips=0, max_abs=1e-7),
+    range=1.0,
     golden_passed=True,
     latency_us=40.0,
     bundle_bytes=200_000,
@@ -52,17 +57,17 @@ def candidate(**changes):
 
 
 FAILING = {
-    "train_failures": {"train_failures": 4},
-    "test_failures": candidate(failures=2, caught=2) | champion(caught=2),
+    "train": {"train": 4},
+    "test": {"test": 2},
     "train_devices": {"train_devices": 2},
     "missing_values": {"quality": Quality(missing=0.51, gaps=0)},
     "gaps": {"quality": Quality(missing=0, gaps=0.31)},
     "quarantined": {"quality": Quality(missing=0, gaps=0, quarantined=0.11)},
-    "caught": candidate(caught=4) | champion(caught=4),
-    "false_alarms": candidate(false_alarms=21) | champion(false_alarms=21),
-    "average_precision": candidate(average_precision=0.29) | {"logistic": replace(METRICS, average_precision=0.2)},
+    "caught_share": candidate(caught=4) | champion(caught=4),
+    "false_alarms_per_device_week": candidate(false_alarms=21) | champion(false_alarms=21),
+    "average_precision": candidate(average_precision=0.29) | {"linear": replace(METRICS, average_precision=0.2)},
     "gain_over_guessing": {"constant": replace(METRICS, average_precision=0.61)},
-    "behind_logistic": {"logistic": replace(METRICS, average_precision=0.91)},
+    "behind_linear": {"linear": replace(METRICS, average_precision=0.91)},
     "champion_comparable": {"champion": Comparison("3", None, "its features cannot be computed")},
     "champion_caught": champion(caught=10) | candidate(caught=8),
     "champion_cost": champion(caught=10, false_alarms=0) | {"cost": COST},
@@ -99,17 +104,54 @@ def test_no_rule_is_without_a_test_that_fails_it():
     from_panes = replace(GOOD, parity=replace(GOOD.parity, pane_rows=2000))
     judged = judge(RULES, GOOD) + judge(RULES, replace(GOOD, cost=COST)) + judge(RULES, from_panes)
     assert {result.rule for result in judged} == set(FAILING)
+    assert {result.rule for result in judge(LIFE_RULES, LIFE)} - set(FAILING) == {"champion_ahead", "rmse"}
+
+
+def life_of(rmse):
+    return QuantityMetrics(2000, 20, rmse=rmse, mae=rmse / 2, bias=1.0, r2=0.8, score=900.0)
+
+
+LIFE = replace(
+    GOOD,
+    task=TASKS["life"],
+    candidate=life_of(12.0),
+    constant=life_of(40.0),
+    linear=life_of(13.0),
+    champion=Comparison("3", life_of(12.5)),
+    range=125.0,
+)
+LIFE_RULES = GateRules(limits={"rmse": 15.0})
+LIFE_FAILING = {
+    "rmse": {"candidate": life_of(15.1), "linear": life_of(15.1), "champion": None},
+    "gain_over_guessing": {"constant": life_of(14.9)},
+    "behind_linear": {"linear": life_of(10.7)},
+    "champion_ahead": {"champion": Comparison("3", life_of(11.3))},
+    "champion_comparable": {"champion": Comparison("3", None, "its features cannot be computed")},
+    "score_difference": {"parity": replace(GOOD.parity, max_abs=1.3e-4)},
+}
+
+
+@pytest.mark.parametrize("rule", LIFE_FAILING)
+def test_where_lower_is_better_each_rule_can_fail_alone(rule):
+    assert failed(LIFE, LIFE_RULES) == []
+    assert failed(replace(LIFE, **LIFE_FAILING[rule]), LIFE_RULES) == [rule]
+
+
+def test_a_model_with_a_larger_error_than_the_champion_is_never_the_better_one():
+    """The worst model has the largest number: whoever forgets the direction of a measure promotes it."""
+    worst = replace(LIFE, candidate=life_of(39.0), linear=None, constant=life_of(60.0))
+    assert failed(worst, GateRules()) == ["champion_ahead"]
 
 
 def test_limits_themselves_are_allowed():
-    edge = replace(GOOD, train_failures=5, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
+    edge = replace(GOOD, train=5, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
     assert failed(edge) == []
 
 
 def test_a_number_that_is_not_there_fails():
     nothing = replace(METRICS, failures=0, caught=0, average_precision=float("nan"))
-    found = failed(replace(GOOD, candidate=nothing, champion=None))
-    assert {"test_failures", "caught", "average_precision", "gain_over_guessing"} <= set(found)
+    found = failed(replace(GOOD, candidate=nothing, champion=None, test=0))
+    assert {"test", "caught_share", "average_precision", "gain_over_guessing"} <= set(found)
 
 
 def test_one_failure_less_than_the_champion_is_chance():
@@ -130,9 +172,9 @@ def test_without_a_champion_there_is_nothing_to_beat():
 
 
 def test_a_refusal_names_all_its_reasons_with_value_and_limit():
-    bad = replace(GOOD, train_failures=4, golden_passed=False)
+    bad = replace(GOOD, train=4, golden_passed=False)
     assert reasons(judge(RULES, bad)) == [
-        "train_failures: failures to learn from: 4 (at least 5)",
+        "train: failures to learn from: 4 (at least 5)",
         "golden_rows: the bundle misses its golden scores",
     ]
 

@@ -21,12 +21,13 @@ from features.schema import Fleet, Signal
 from features.statistic import STATISTICS
 from pipelines import history, usecases
 from pipelines.errors import ExportError
-from pipelines.estimator import create
-from pipelines.export import Sigmoid
+from pipelines.estimators import Rows, create
+from pipelines.export import write
 from pipelines.graph import feature_graph, panes_behind, score_graph
 from pipelines.graph.statistic import FORMS, WITHOUT_FORM
-from pipelines.label import FailureWithin
+from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
+from pipelines.links import Sigmoid
 from pipelines.materialize import materialize
 from pipelines.registration import BUNDLE
 from pipelines.training import Parameters, train
@@ -213,7 +214,7 @@ class TestDensePanes:
         np.testing.assert_array_equal(dense[0], empty((8, 2)))
 
 
-@pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest", "logistic"])
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest", "linear"])
 def test_panes_to_score_is_features_to_score(name):
     random = np.random.default_rng(8)
     minutes = np.arange(0, 60 * 24 * 60, 5)
@@ -225,10 +226,10 @@ def test_panes_to_score_is_features_to_score(name):
     table = panes_of(PUMPS, device, times, values)
     rows = feature_rows(PUMPS, table)
     seen = rows.values.astype(np.float32).astype(np.float64)
-    label = (np.nan_to_num(seen[:, 0]) > np.nanmedian(seen[:, 0])).astype(np.int8)
-    estimator = create(name)
-    estimator.fit(seen, label, {}, seed=1)
-    model = estimator.onnx(Sigmoid())
+    label = (np.nan_to_num(seen[:, 0]) > np.nanmedian(seen[:, 0])).astype(float)
+    estimator = create(name, "probability")
+    estimator.fit(Rows("probability", PUMPS.names, seen, label), {}, seed=1)
+    model = write(estimator.nodes(), Sigmoid(), len(PUMPS.names))
     expected = onnxruntime.InferenceSession(model).run(["score"], {"features": rows.values.astype(np.float32)})[0]
     found = answer(score_graph(PUMPS, model), panes_behind(PUMPS, table, rows.device, rows.end), "score")
     assert np.isnan(rows.values).any(axis=1).sum() > 100

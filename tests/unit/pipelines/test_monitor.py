@@ -133,7 +133,7 @@ def test_quality_counts_windows_by_alert_and_outcome(tmp_path, store, lake):
     assert summary.quality == {
         "tp": 2, "fp": 1, "fn": 1, "tn": 3, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3,
     }  # fmt: skip
-    assert (summary.failures, summary.caught, summary.joined_share) == (1, 1, 1.0)
+    assert (summary.judged, summary.headline, summary.joined_share) == (1, "1/1 failures caught", 1.0)
     days = json.loads(store.get(summary.report))["versions"][0]["days"]
     assert [(day["date"], day["quality"]["tp"], day["quality"]["fn"]) for day in days] == [
         ("2026-03-02", 1, 1),
@@ -203,7 +203,7 @@ def test_missed_failures_ask_for_a_new_model(tmp_path, store, lake):
     send(tmp_path, store, a_fortnight(np.random.default_rng(1)))
     hear_of(lake, [(device, START + 5 * DAY) for device in PUMPS])
     summary = monitor(store, lake, USECASE, NOW)
-    assert summary.reasons == ["caught 0 of 6 failures, 60% are demanded"]
+    assert "share of failures caught 0, at least 0.6 is demanded" in summary.reasons
     assert summary.retrain
 
 

@@ -10,14 +10,15 @@ import pytest
 from pipelines import usecases
 from pipelines.candidate import build, span_of
 from pipelines.dataset import build as cut
-from pipelines.errors import UnknownNameError
-from pipelines.estimator import ESTIMATORS
-from pipelines.export import Tree, export_trees
+from pipelines.estimators import ESTIMATORS
+from pipelines.export import Tree, tree_nodes, write
+from pipelines.fitting import Recipe
 from pipelines.footprint import peak_memory_mib
-from pipelines.label import FailureWithin
+from pipelines.labels import FailureWithin
 from pipelines.parity import compare
 from pipelines.reference import at_splits, deciles, golden_rows, with_gaps
 from pipelines.sensitivity import lean, level_column
+from pipelines.tasks.failure import Failure
 from pipelines.tuning import search
 from serving.bundle import pack, unpack
 from serving.errors import GoldenMismatchError
@@ -72,7 +73,7 @@ def repacked(candidate, change):
     estimator: Any = candidate.fitted.estimator
     trees = [change(tree) for tree in estimator._trees()]
     base = float(estimator._model._baseline_prediction.item())
-    model = export_trees(trees, base, candidate.fitted.sigmoid, len(NAMES))
+    model = write(tree_nodes(trees, base, len(NAMES)), candidate.fitted.link, len(NAMES))
     return Predictor(unpack(pack(candidate.bundle.manifest, model, candidate.bundle.golden)))
 
 
@@ -127,11 +128,11 @@ def test_deciles_ignore_missing_values_and_keep_order():
 
 
 def test_the_signal_that_knows_comes_first_and_its_loss_is_felt(boosted, data):
-    found = lean(boosted.predictor, data.train, data.test, span_of(data), seed=0)
+    found = lean(Failure(), boosted.predictor, data.train, data.test, span_of(data), seed=0)
     assert found[0].signal == "volt"
     assert found[0].loss > 0.3
     assert max(leaning.loss for leaning in found[1:]) < 0.05
-    assert found[0].dead.caught < found[1].dead.caught
+    assert found[0].dead.figures["caught"] < found[1].dead.figures["caught"]
     low, high = found[0].normal
     assert low < high < found[0].before
 
@@ -152,18 +153,18 @@ def test_a_bundle_takes_memory_and_a_broken_one_gives_no_number(boosted):
     assert np.isnan(peak_memory_mib(b"not a bundle"))
 
 
+def searched(data, name, space, budget_s):
+    recipe = Recipe(name, "probability", NAMES)
+    return search(Failure(), recipe, space, data.train, span_of(data), budget_s=budget_s)
+
+
 def test_a_search_without_a_budget_finds_nothing(data):
-    assert search("logistic", {}, data.train, 0.0, seed=0) == {}
+    assert searched(data, "linear", {}, 0.0) == {}
 
 
 def test_a_search_looks_where_it_is_told_and_only_there(data):
-    found = search("logistic", {"C": (0.001, 0.002)}, data.train, 0.5, seed=0)
+    found = searched(data, "linear", {"C": (0.001, 0.002)}, 0.5)
     assert 0.001 <= found["C"] <= 0.002
-    chosen = search("random_forest", {"max_depth": (3, 5), "max_features": ["sqrt"]}, data.train, 0.1, seed=0)
+    chosen = searched(data, "random_forest", {"max_depth": (3, 5), "max_features": ["sqrt"]}, 0.1)
     assert chosen["max_features"] == "sqrt"
     assert chosen["max_depth"] in (3, 4, 5)
-
-
-def test_a_search_for_a_model_that_does_not_exist_says_so(data):
-    with pytest.raises(UnknownNameError):
-        search("perceptron", {}, data.train, 1.0, seed=0)

@@ -16,7 +16,7 @@ from features.regime import RegimeRule, Regimes
 from features.schema import Fleet, Signal
 from pipelines import history, regimes, usecases
 from pipelines.errors import TooLittleDataError
-from pipelines.label import FailureWithin
+from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
 from pipelines.materialize import materialize
 from pipelines.registration import BUNDLE
@@ -251,7 +251,7 @@ def test_six_flight_conditions_are_told_apart_and_the_wear_behind_them_shows(tmp
 
 def test_a_training_sees_the_fault_that_raw_values_hide(tmp_path, past):
     store, lake = fill(tmp_path, past)
-    registry, parameters = MemoryTrainings(), Parameters(estimator="logistic", seed=1)
+    registry, parameters = MemoryTrainings(), Parameters(estimator="linear", seed=1)
     plain = replace(USECASE, feature_set=FEATURES.computable)
     materialize(lake, plain.features)
     caught: dict[str, Any] = {}

@@ -14,8 +14,8 @@ from pipelines.charts import dial_picture, thinned, timeline_picture
 from pipelines.dataset import build as cut
 from pipelines.errors import ReportError
 from pipelines.examine import Champion, examine
-from pipelines.label import FailureWithin
-from pipelines.rules import Cost
+from pipelines.labels import FailureWithin
+from pipelines.rules import Alerting, Cost
 from pipelines.timeline import timelines
 from tests.fakes.histories import HOUR, history
 
@@ -23,8 +23,8 @@ NOW = 1_795_305_600_000_000
 USECASE = replace(
     usecases.load("machine_failure"),
     label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12)),
-    estimator="logistic",
-    cost=Cost(missed_failure=8000, false_alarm=100),
+    estimator="linear",
+    alerting=Alerting(cost=Cost(missed_failure=8000, false_alarm=100)),
 )
 
 
@@ -69,7 +69,7 @@ def refused():
     """No failure fell into the test: most numbers are missing."""
     past = history(devices=12, days=45)
     early = past.events.time < past.windows.end.min() + 20 * 24 * HOUR
-    return examined(past.events.select(early), replace(USECASE, cost=None))
+    return examined(past.events.select(early), replace(USECASE, alerting=Alerting()))
 
 
 class Page(HTMLParser):
@@ -164,7 +164,7 @@ def test_a_report_with_missing_numbers_says_so_instead_of_nan(refused):
 def test_the_document_is_plain_json_with_the_same_figures(passed, refused):
     content = json.loads(json.dumps(report.document(passed), allow_nan=False))
     assert content["gate"]["passed"] is True
-    assert content["metrics"]["failures_caught"] == passed.metrics.caught
+    assert content["metrics"]["caught"] == passed.metrics.caught
     assert {rule["rule"] for rule in content["gate"]["rules"]} == {result.rule for result in passed.results}
     assert json.loads(json.dumps(report.document(refused), allow_nan=False))["metrics"]["lead_time_hours_p10"] is None
 

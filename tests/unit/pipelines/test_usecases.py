@@ -7,10 +7,11 @@ import pytest
 
 from features import catalog
 from features.schema import Mapping
-from pipelines import estimator, usecases
-from pipelines.dataset import Split
+from pipelines import usecases
 from pipelines.errors import UnknownNameError, UseCaseError
-from pipelines.label import FailureWithin
+from pipelines.estimators import ESTIMATORS
+from pipelines.labels import FailureWithin
+from pipelines.split import Split
 
 
 @pytest.mark.parametrize("name", usecases.names())
@@ -25,7 +26,7 @@ def test_use_cases_are_found_by_their_modules():
 
 
 def test_the_estimators_a_use_case_may_name_are_those_that_exist():
-    assert tuple(estimator.ESTIMATORS) == usecases.ESTIMATORS
+    assert tuple(ESTIMATORS) == usecases.ESTIMATORS
 
 
 def test_a_misspelt_use_case_is_answered_with_a_suggestion():
@@ -42,8 +43,8 @@ def test_a_misspelt_use_case_is_answered_with_a_suggestion():
         ("placements", ("gatway",)),
         ("placements", ()),
         ("split", Split(test_devices=1.0)),
-        ("split", Split(test_time=0.0)),
-        ("label", FailureWithin(timedelta(0))),
+        ("split", Split(test_time=-0.1)),
+        ("label", FailureWithin(timedelta(hours=-1))),
     ],
 )
 def test_a_field_that_cannot_be_is_refused_where_it_stands(field, value):

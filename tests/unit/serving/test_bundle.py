@@ -117,7 +117,7 @@ def test_another_digest_than_promised_is_refused_before_anything_is_read():
         (lambda: with_manifest(threshold=1.5), BundleContentError, "(threshold): 1.5 is not within 0..1"),
         (lambda: with_manifest(threshold=True), BundleContentError, "(threshold): it holds a bool"),
         (lambda: with_manifest(threshold=10**400), BundleContentError, "infinite"),
-        (lambda: with_manifest(horizon_s=0), BundleContentError, "(horizon_s)"),
+        (lambda: with_manifest(horizon_s=-1), BundleContentError, "(horizon_s)"),
         (lambda: with_manifest(horizon_s=1.5), BundleContentError, "(horizon_s)"),
         (lambda: with_manifest(placements=["moon"]), BundleContentError, "(placements)"),
         (lambda: with_manifest(placements=[]), BundleContentError, "(placements)"),

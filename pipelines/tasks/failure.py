@@ -11,37 +11,24 @@ predictor that will serve it.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipelines.dataset import Windows
-from pipelines.label import Events
-from pipelines.rules import Cost
+from pipelines.labels import Question
+from pipelines.rules import Alerting, Cost
+from pipelines.tasks.measures import Measure
+from pipelines.tasks.span import Learns, Span
+from pipelines.tasks.thresholds import cuts_between, spread
+from pipelines.windows import Windows
 
 HOUR_US = 3_600_000_000
 WEEK_US = 168 * HOUR_US
-NOISE = 1e-6  # what two machines may differ by in a score; no threshold is put closer than this to a score
-_DIAL_POINTS = 24
-_Z = 1.96  # two-sided 95 %
 _UNBROKEN = 2  # windows further apart than this many steps belong to two alarms
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is known about the label of the windows that are measured.
-
-    Attributes:
-        events: The failures, sorted by device and time.
-        horizon_us: How far ahead the label looks.
-        every_us: Step between two windows of a device.
-    """
-
-    events: Events
-    horizon_us: int
-    every_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +42,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Foreseen:
     """A failure that the measured windows could have foreseen; ``first_alert`` is None when none did."""
 
     device: str
@@ -69,7 +56,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class FailureMetrics:
     """The numbers of one model on one set of windows. Rates of nothing are NaN.
 
     Attributes:
@@ -85,8 +72,7 @@ class Metrics:
         caught: Those that were.
         false_alarms: Alarms without a failure.
         device_weeks: Time that was watched.
-        lead_time_hours_median: Warning before a caught failure.
-        lead_time_hours_p10: The shortest tenth of the warnings.
+        leads: Hours of warning before each caught failure.
     """
 
     windows: int
@@ -101,8 +87,24 @@ class Metrics:
     caught: int
     false_alarms: int
     device_weeks: float
-    lead_time_hours_median: float
-    lead_time_hours_p10: float
+    leads: tuple[float, ...] = ()
+
+    @property
+    def lead_time_hours_median(self) -> float:
+        """Warning before a caught failure."""
+        return float(np.median(self.leads)) if self.leads else math.nan
+
+    @property
+    def lead_time_hours_p10(self) -> float:
+        """The shortest tenth of the warnings."""
+        return float(np.quantile(self.leads, 0.1)) if self.leads else math.nan
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All of them by name."""
+        plain = {name: float(value) for name, value in asdict(self).items() if name != "leads"}
+        derived = ("caught_share", "false_alarms_per_device_week", "lead_time_hours_median", "lead_time_hours_p10")
+        return {**plain, **{name: getattr(self, name) for name in derived}}
 
     @property
     def caught_share(self) -> float:
@@ -115,7 +117,7 @@ class Metrics:
         return _ratio(self.false_alarms, self.device_weeks)
 
 
-def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span) -> Metrics:
+def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span) -> FailureMetrics:
     """Measure a model.
 
     Args:
@@ -129,7 +131,7 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
     found = failures(windows, alert, span)
     leads = [f.lead_hours for f in found if f.first_alert is not None]
     ranked = bool(positive.any() and not positive.all())
-    return Metrics(
+    return FailureMetrics(
         windows=len(windows),
         positives=int(positive.sum()),
         precision=_ratio(hits, int(alert.sum())),
@@ -142,12 +144,11 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
         caught=len(leads),
         false_alarms=sum(not alarm.hit for alarm in alarms(windows, alert, span)),
         device_weeks=len(windows) * span.every_us / WEEK_US,
-        lead_time_hours_median=float(np.median(leads)) if leads else math.nan,
-        lead_time_hours_p10=float(np.quantile(leads, 0.1)) if leads else math.nan,
+        leads=tuple(leads),
     )
 
 
-def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Failure]:
+def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Foreseen]:
     """Return the failures that at least one window precedes within the horizon, by device and time."""
     result = []
     for device in np.unique(span.events.device):
@@ -157,7 +158,7 @@ def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Fai
             if not np.any((ends < time) & (ends > time - span.horizon_us)):
                 continue
             ahead = alerts[(alerts < time) & (alerts > time - span.horizon_us)]
-            result.append(Failure(str(device), time, int(ahead.min()) if len(ahead) else None))
+            result.append(Foreseen(str(device), time, int(ahead.min()) if len(ahead) else None))
     return result
 
 
@@ -175,17 +176,12 @@ def alarms(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Alarm
     return found
 
 
-def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, cost: Cost | None = None) -> float:
-    """Choose from which score on to alert: the best F1 of the windows, or the least cost where one is declared.
-
-    The threshold lies in the middle between two scores that are further apart than the noise of float32, so that no row
-    seen here changes sides on another machine. Of equals, the one in the widest gap wins. Without a failure to choose
-    by, it never alerts.
-    """
+def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
+    """Choose from which score on to alert: see ``Failure.threshold``."""
     cuts, room = cuts_between(score)
     if not windows.positive.any():
         return float(cuts[-1])
-    if cost is None:
+    if alerting.cost is None and alerting.false_alarms_per_device_week is None:
         positives, alerts = windows.positive[np.argsort(score)], np.sort(score)
         first = np.searchsorted(alerts, cuts)
         hits = positives.sum() - np.concatenate([[0], np.cumsum(positives)])[first]
@@ -193,33 +189,24 @@ def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, c
     else:
         kept = spread(cuts)
         cuts, room = cuts[kept], room[kept]
-        worth = np.array([-_paid(cost, measure(windows, score, score >= cut, span)) for cut in cuts])
+        worth = np.array([_worth(alerting, measure(windows, score, score >= cut, span)) for cut in cuts])
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
     return float(cuts[best[np.argmax(room[best])]])
 
 
-def _paid(cost: Cost, found: Metrics) -> float:
-    return cost.of(found.failures - found.caught, found.false_alarms)
+def _worth(alerting: Alerting, found: "FailureMetrics") -> float:
+    """What a threshold is worth: less cost, or more failures caught within the budget of false alarms."""
+    if alerting.cost is not None:
+        return -paid(alerting.cost, found)
+    budget = alerting.false_alarms_per_device_week or 0.0
+    over = found.false_alarms_per_device_week - budget
+    return -over if over > 0 else float(found.caught)
 
 
-def cuts_between(score: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the thresholds that separate scores safely, ascending, and the width of the gap each lies in.
-
-    The last one is above every score: never alert.
-    """
-    values = np.unique(score)
-    gaps = np.diff(values)
-    safe = gaps > 2 * NOISE
-    top = (values[-1] + 1) / 2
-    cuts = np.append((values[:-1] + gaps / 2)[safe], top)
-    return cuts, np.append(gaps[safe], 1 - values[-1])
-
-
-def spread(cuts: NDArray[np.float64], points: int = _DIAL_POINTS) -> NDArray[np.intp]:
-    """Return indices of at most ``points`` cuts: half of them evenly by rank, half evenly by score."""
-    by_rank = np.linspace(0, len(cuts) - 1, points // 2).round().astype(np.intp)
-    by_score = np.searchsorted(cuts, np.linspace(cuts[0], cuts[-1], points // 2)).clip(max=len(cuts) - 1)
-    return np.unique(np.concatenate([by_rank, by_score]))
+def paid(cost: Cost, found: "FailureMetrics") -> float:
+    """Return what the mistakes cost; a failure that was caught too late for anything to be done counts as missed."""
+    late = sum(lead < cost.lead_hours for lead in found.leads)
+    return cost.of(found.failures - found.caught + late, found.false_alarms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +214,7 @@ class DialPoint:
     """What another threshold would have done."""
 
     threshold: float
-    metrics: Metrics
+    metrics: FailureMetrics
 
 
 def dial(windows: Windows, score: NDArray[np.float64], span: Span, chosen: float) -> list[DialPoint]:
@@ -237,45 +224,68 @@ def dial(windows: Windows, score: NDArray[np.float64], span: Span, chosen: float
     return [DialPoint(float(cut), measure(windows, score, score >= cut, span)) for cut in thresholds]
 
 
-def by_device(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[tuple[str, Metrics]]:
-    """Measure each device for itself, worst first: missed failures, then false alarms."""
-    rows = []
-    for device in np.unique(windows.device):
-        own = windows.device == device
-        rows.append((str(device), measure(windows.select(own), alert[own].astype(float), alert[own], span)))
-    return sorted(rows, key=lambda row: (row[1].caught - row[1].failures, -row[1].false_alarms, row[0]))
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How answers to "does it fail within the horizon?" are judged."""
 
+    question: ClassVar[Question] = "failure"
+    learns: ClassVar[Learns] = "probability"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("average_precision", "average precision"),
+        Measure("caught_share", "share of failures caught"),
+        Measure("false_alarms_per_device_week", "false alarms per device and week", "lower"),
+        Measure("lead_time_hours_median", "hours of warning, median", unit="h", digits=0),
+        Measure("lead_time_hours_p10", "hours of warning, shortest tenth", unit="h", digits=0),
+        Measure("f1", "F1 of the windows"),
+        Measure("precision", "precision"),
+        Measure("recall", "recall"),
+        Measure("roc_auc", "ROC AUC"),
+        Measure("brier", "Brier score", "lower", digits=3),
+    )
+    limits: ClassVar[Mapping[str, float]] = {
+        "caught_share": 0.5,
+        "false_alarms_per_device_week": 1.0,
+        "average_precision": 0.3,
+    }
 
-def share_interval(part: int, whole: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927: honest for few events).
+    def evidence(self, windows: Windows, span: Span) -> tuple[int, str]:
+        """Count the failures that the windows could have foreseen."""
+        return len(failures(windows, np.zeros(len(windows), dtype=np.bool_), span)), "failures"
 
-    Example:
-        >>> low, high = share_interval(4, 5)
-        >>> round(low, 2), round(high, 2)
-        (0.38, 0.96)
-    """
-    if whole == 0:
-        return 0.0, 1.0
-    share, z2 = part / whole, _Z * _Z
-    middle = (share + z2 / (2 * whole)) / (1 + z2 / whole)
-    reach = _Z / (1 + z2 / whole) * math.sqrt(share * (1 - share) / whole + z2 / (4 * whole * whole))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    def measure(
+        self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
+    ) -> "FailureMetrics":
+        """See ``measure``."""
+        return measure(windows, score, alert, span)
 
+    def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
+        """Choose from which score on to alert.
 
-def rate_interval(count: int, exposure: float) -> tuple[float, float]:
-    """Return the 95 % interval of a rate of rare events (Byar's approximation to the exact Poisson interval).
+        The best F1 of the windows; or the least cost, where one is declared; or the most failures caught within a
+        budget of false alarms. The threshold lies in the middle between two scores that are further apart than the
+        noise of float32, so that no row seen here changes sides on another machine. Of equals, the one in the widest
+        gap wins. Without a failure to choose by, it never alerts.
+        """
+        return choose_threshold(windows, score, span, alerting)
 
-    Example:
-        >>> low, high = rate_interval(0, 10.0)
-        >>> round(low, 2), round(high, 2)
-        (0.0, 0.37)
-    """
-    if exposure <= 0:
-        return 0.0, math.inf
-    low = count * (1 - 1 / (9 * count) - _Z / (3 * math.sqrt(count))) ** 3 if count else 0.0
-    up = count + 1
-    high = up * (1 - 1 / (9 * up) + _Z / (3 * math.sqrt(up))) ** 3
-    return max(0.0, low) / exposure, high / exposure
+    def severity(self, metrics: "FailureMetrics") -> tuple[float, ...]:
+        """Order devices: missed failures first, then false alarms."""
+        return metrics.caught - metrics.failures, -metrics.false_alarms
+
+    def headline(self, metrics: "FailureMetrics") -> str:
+        """Say in at most twenty characters what it reaches."""
+        return f"{metrics.caught}/{metrics.failures} failures caught"
+
+    def sentence(self, metrics: "FailureMetrics", unit: str) -> str:
+        """Say in one sentence what the model does, in events."""
+        del unit
+        if not metrics.failures:
+            return "No failure fell into the test, so nothing can be said about this model."
+        alarms_ = f"{metrics.false_alarms_per_device_week:.2f} false alarms per device and week"
+        if not metrics.caught:
+            return f"It warns of none of {metrics.failures} failures, with {alarms_}."
+        lead = f"{metrics.lead_time_hours_median:.0f} hours ahead at the median"
+        return f"It warns of {metrics.caught} of {metrics.failures} failures, {lead}, with {alarms_}."
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -5,22 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.dataset import Windows
-from pipelines.evaluate import (
-    NOISE,
-    Span,
-    alarms,
-    by_device,
-    choose_threshold,
-    cuts_between,
-    dial,
-    failures,
-    measure,
-    rate_interval,
-    share_interval,
-)
-from pipelines.label import Events
-from pipelines.rules import Cost
+from pipelines.labels import Events
+from pipelines.rules import Alerting, Cost
+from pipelines.tasks.failure import Failure, alarms, choose_threshold, dial, failures, measure
+from pipelines.tasks.span import Span
+from pipelines.tasks.thresholds import NOISE, cuts_between
+from pipelines.windows import Windows
 
 HOUR = 3_600_000_000
 FAILURE_H = 50
@@ -29,7 +19,7 @@ FAILURE_H = 50
 def windows_of(hours, device="a", failure_h=FAILURE_H, horizon_h=24):
     """Hourly windows of one device that fails at ``failure_h``."""
     hours = np.array(list(hours))
-    label = ((hours < failure_h) & (hours >= failure_h - horizon_h)).astype(np.int8)
+    label = ((hours < failure_h) & (hours >= failure_h - horizon_h)).astype(float)
     return Windows(np.full(len(hours), device), hours * HOUR, np.zeros((len(hours), 1)), label)
 
 
@@ -83,9 +73,7 @@ def test_an_alarm_that_lasts_into_the_horizon_is_not_false():
 
 
 def test_alarms_of_two_devices_stay_apart():
-    both = Windows(
-        np.repeat(["a", "b"], 2), np.array([98, 99, 99, 100]) * HOUR, np.zeros((4, 1)), np.zeros(4, dtype=np.int8)
-    )
+    both = Windows(np.repeat(["a", "b"], 2), np.array([98, 99, 99, 100]) * HOUR, np.zeros((4, 1)), np.zeros(4))
     assert len(alarms(both, np.ones(4, dtype=bool), SPAN)) == 2
 
 
@@ -123,7 +111,7 @@ scores = st.lists(st.integers(0, 30).map(lambda n: n / 32), min_size=len(SHORT),
 @given(scores)
 def test_no_other_cut_between_scores_has_a_better_f1(drawn):
     score = np.array(drawn)
-    threshold = choose_threshold(SHORT, score, SPAN)
+    threshold = choose_threshold(SHORT, score, SPAN, Alerting())
 
     def f1(cut):
         alert = score >= cut
@@ -143,27 +131,27 @@ def test_no_cut_lies_between_scores_that_only_noise_separates():
 def test_of_equally_good_thresholds_the_one_with_most_room_wins():
     score = np.where(WINDOWS.positive, 0.9, 0.1)
     score[0] = 0.15
-    assert choose_threshold(WINDOWS, score, SPAN) == pytest.approx((0.15 + 0.9) / 2)
+    assert choose_threshold(WINDOWS, score, SPAN, Alerting()) == pytest.approx((0.15 + 0.9) / 2)
 
 
 def test_a_declared_cost_decides_between_alarms_and_misses():
     score = np.full(100, 0.1)
     score[[30, 5, 15, 70, 90]] = [0.5, 0.6, 0.7, 0.8, 0.9]  # to catch the failure means four false alarms
-    careful = choose_threshold(WINDOWS, score, SPAN, Cost(missed_failure=10_000, false_alarm=1))
-    frugal = choose_threshold(WINDOWS, score, SPAN, Cost(missed_failure=10, false_alarm=1_000))
+    careful = choose_threshold(WINDOWS, score, SPAN, Alerting(Cost(missed_failure=10_000, false_alarm=1)))
+    frugal = choose_threshold(WINDOWS, score, SPAN, Alerting(Cost(missed_failure=10, false_alarm=1_000)))
     assert measure(WINDOWS, score, score >= careful, SPAN).caught == 1
     assert not (score >= frugal).any()
 
 
 def test_scores_that_are_all_alike_never_alert():
     score = np.full(100, 0.24)
-    assert not (score >= choose_threshold(WINDOWS, score, SPAN)).any()
+    assert not (score >= choose_threshold(WINDOWS, score, SPAN, Alerting())).any()
 
 
 def test_without_a_failure_to_choose_by_nothing_alerts():
     calm = windows_of(range(10), failure_h=-1)
     score = np.linspace(0.1, 0.3, 10)
-    assert choose_threshold(calm, score, SPAN) > 0.3
+    assert choose_threshold(calm, score, SPAN, Alerting()) > 0.3
 
 
 def test_the_dial_holds_the_chosen_threshold_and_trades_misses_for_alarms():
@@ -175,18 +163,23 @@ def test_the_dial_holds_the_chosen_threshold_and_trades_misses_for_alarms():
     assert len(points) <= 25
 
 
-def test_the_worst_device_comes_first():
-    both = [windows_of(range(100), device) for device in ("a", "b")]
-    table = Windows(*(np.concatenate([getattr(w, n) for w in both]) for n in ("device", "end", "values", "label")))
-    span = span_of(("a", FAILURE_H), ("b", FAILURE_H))
-    rows = by_device(table, np.concatenate([alert_at(30), alert_at()]), span)
-    assert [(name, found.caught) for name, found in rows] == [("b", 0), ("a", 1)]
+def test_missed_failures_are_worse_than_false_alarms():
+    missed, alarming = measured(alert_at()), measured(alert_at(30, 1, 90))
+    assert Failure().severity(missed) < Failure().severity(alarming)
 
 
-def test_intervals_shrink_with_evidence_and_hold_the_value():
-    for share in (share_interval(3, 4), share_interval(300, 400)):
-        assert share[0] < 0.75 < share[1]
-    assert np.diff(share_interval(300, 400)) < np.diff(share_interval(3, 4)) / 5
-    assert share_interval(0, 0) == (0.0, 1.0)
-    # Exact Poisson limits for 10 events are 4.795 and 18.39.
-    assert rate_interval(10, 1.0) == pytest.approx((4.795, 18.39), abs=0.05)
+def test_within_a_budget_of_false_alarms_most_failures_are_caught():
+    score = np.full(100, 0.1)
+    score[[30, 5, 15, 70, 90]] = [0.5, 0.6, 0.7, 0.8, 0.9]
+    weeks = 100 / 168
+    roomy = choose_threshold(WINDOWS, score, SPAN, Alerting(false_alarms_per_device_week=4.1 / weeks))
+    tight = choose_threshold(WINDOWS, score, SPAN, Alerting(false_alarms_per_device_week=2.1 / weeks))
+    assert measure(WINDOWS, score, score >= roomy, SPAN).caught == 1
+    found = measure(WINDOWS, score, score >= tight, SPAN)
+    assert (found.caught, found.false_alarms <= 2) == (0, True)
+
+
+def test_a_warning_that_comes_too_late_for_the_crew_counts_as_missed():
+    score = np.where(WINDOWS.end == 49 * HOUR, 0.9, 0.1)
+    late = Alerting(Cost(missed_failure=100, false_alarm=1, lead_hours=6))
+    assert not (score >= choose_threshold(WINDOWS, score, SPAN, late)).all()

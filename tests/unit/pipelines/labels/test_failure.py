@@ -3,10 +3,12 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from pipelines.label import NEVER, Events, FailureWithin, next_event
+from pipelines.labels import Events, FailureWithin
+from pipelines.labels.events import NEVER, next_event
+from pipelines.windows import Windows
 
 HOUR = 3_600_000_000
 LABEL = FailureWithin(timedelta(hours=24))
@@ -18,7 +20,13 @@ def events_of(*rows):
 
 
 def label_of(end_h, events, until_h=1000, device="a"):
-    return LABEL.label(np.array([device]), np.array([end_h * HOUR]), events, until_h * HOUR)[0]
+    return given(LABEL, end_h, events, until_h, device)
+
+
+def given(label, end_h, events, until_h, device="a"):
+    window = Windows.unlabelled(np.array([device]), np.array([end_h * HOUR]), np.empty((1, 0)))
+    found = label.label(window, (), events, until_h * HOUR)[0]
+    return -1 if np.isnan(found) else found
 
 
 FAILURE = ("a", 100 * HOUR, "failure", 101 * HOUR)
@@ -55,13 +63,13 @@ def test_a_window_whose_horizon_passes_the_known_is_unlabelled_even_if_it_fails(
 @pytest.mark.parametrize(("end_h", "expected"), [(99, 1), (100, -1), (111, -1), (112, 0)])
 def test_while_a_device_recovers_its_windows_say_nothing_about_calm(end_h, expected):
     label = replace(LABEL, recovery=timedelta(hours=12))
-    assert label.label(np.array(["a"]), np.array([end_h * HOUR]), events_of(FAILURE), 1000 * HOUR)[0] == expected
+    assert given(label, end_h, events_of(FAILURE), 1000) == expected
 
 
 def test_a_failure_soon_after_a_failure_is_still_foreseen():
     label = replace(LABEL, recovery=timedelta(hours=12))
     soon = events_of(FAILURE, ("a", 120 * HOUR, "failure", 0))
-    assert label.label(np.array(["a"]), np.array([105 * HOUR]), soon, 1000 * HOUR)[0] == 1
+    assert given(label, 105, soon, 1000) == 1
 
 
 def test_two_failures_at_one_moment_are_one():
@@ -72,7 +80,7 @@ def test_two_failures_at_one_moment_are_one():
 def test_a_window_is_unlabelled_until_its_failure_would_have_been_reported():
     label = replace(LABEL, reported_within=timedelta(hours=12))
     for until_h, expected in ((125, -1), (126, 1)):
-        assert label.label(np.array(["a"]), np.array([90 * HOUR]), events_of(FAILURE), until_h * HOUR)[0] == expected
+        assert given(label, 90, events_of(FAILURE), until_h) == expected
 
 
 def test_without_events_every_window_is_negative():
@@ -80,7 +88,7 @@ def test_without_events_every_window_is_negative():
     assert label_of(90, nothing) == 0
 
 
-@given(
+@drawn(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50)), max_size=8),
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), min_size=1, max_size=12),
 )
@@ -103,3 +111,9 @@ def test_the_next_event_is_the_smallest_later_one_of_the_device(events, windows)
 
 def test_the_name_says_what_is_foreseen():
     assert LABEL.name == "failure_within_24h"
+
+
+def test_where_silence_counts_an_open_window_is_calm_until_a_failure_is_known():
+    label = replace(LABEL, open_ended="calm")
+    assert given(label, 90, events_of(FAILURE), 100) == 0
+    assert given(label, 90, events_of(FAILURE), 101) == 1

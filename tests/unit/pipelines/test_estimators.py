@@ -1,0 +1,151 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pipelines.errors import UnknownNameError, UseCaseError
+from pipelines.estimators import ESTIMATORS, Rows, create
+from pipelines.export import write
+from pipelines.fitting import Recipe, calibrate, fit, folds, isotonic
+from pipelines.links import Sigmoid
+from pipelines.windows import Windows
+
+CASES = [(name, learns) for name, kind in ESTIMATORS.items() for learns in sorted(kind.learns)]
+COLUMNS = ("a", "b", "c", "d", "e")
+
+
+def rows(count=600, width=5, seed=0, missing=0.05):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(count, width))
+    label = (values[:, 0] + values[:, 1] * values[:, 2] + random.normal(size=count) * 0.5 > 1.2).astype(float)
+    values[random.random(values.shape) < missing] = np.nan
+    return values.astype(np.float32).astype(np.float64), label
+
+
+def fitted_on(name, learns, values, label, **parameters):
+    estimator = create(name, learns)
+    estimator.fit(Rows(learns, COLUMNS, values, label), parameters, seed=1)
+    return estimator
+
+
+@pytest.mark.parametrize(("name", "learns"), CASES)
+def test_a_fitted_estimator_ranks_danger_above_calm(name, learns):
+    values, label = rows()
+    fitted = fitted_on(name, learns, values, label)
+    unseen, truth = rows(seed=2)
+    margin = fitted.margin(unseen)
+    assert margin[truth == 1].mean() > margin[truth == 0].mean() + 0.1
+
+
+@pytest.mark.parametrize(("name", "learns"), CASES)
+def test_the_same_fit_gives_the_same_bytes(name, learns):
+    values, label = rows()
+    written = [write(fitted_on(name, learns, values, label).nodes(), Sigmoid(1.5, -0.25), 5) for _ in range(2)]
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_default_parameters_lie_where_the_search_looks(name):
+    kind = ESTIMATORS[name]
+    for key, where in kind.space.items():
+        inside = kind.defaults[key] in where if isinstance(where, list) else where[0] <= kind.defaults[key] <= where[1]
+        assert inside, key
+
+
+def test_split_points_are_sorted_and_single():
+    values, label = rows()
+    fitted = fitted_on("hist_gradient_boosting", "probability", values, label, max_iter=20)
+    points = fitted.thresholds()
+    assert len(points) > 20
+    assert all(left < right for left, right in pairwise(points))
+
+
+def test_a_misspelt_estimator_is_answered_with_a_suggestion():
+    with pytest.raises(UnknownNameError, match="did you mean random_forest"):
+        create("random_forrest", "probability")
+
+
+def test_an_estimator_that_cannot_learn_it_is_refused_with_those_that_can():
+    with pytest.raises(UseCaseError, match="cannot learn a normality"):
+        create("linear", "normality")
+
+
+def test_calibration_turns_margins_into_shares():
+    random = np.random.default_rng(3)
+    margin = random.normal(size=20_000) * 3
+    label = (random.random(20_000) < 1 / (1 + np.exp(-(0.5 * margin - 1)))).astype(float)
+    sigmoid = calibrate(margin * 100, label)
+    assert sigmoid.slope * 100 == pytest.approx(0.5, abs=0.03)
+    assert sigmoid.offset == pytest.approx(-1, abs=0.05)
+
+
+def test_calibration_of_a_perfect_separation_stays_finite():
+    margin, label = np.repeat([-1.0, 1.0], 50), np.repeat([0, 1], 50).astype(float)
+    low, high = calibrate(margin, label)(np.array([-1.0, 1.0]))
+    assert low == pytest.approx(1 / 52, abs=1e-3)
+    assert high == pytest.approx(51 / 52, abs=1e-3)
+
+
+def test_a_margin_against_the_truth_scores_the_base_rate():
+    label = np.repeat([1, 0], [20, 80]).astype(float)
+    sigmoid = calibrate(np.linspace(-1, 1, 100), label)
+    assert sigmoid.slope == 0
+    assert sigmoid(np.array([-9.0, 9.0])) == pytest.approx([0.2, 0.2], abs=0.02)
+
+
+def recipe(name, **parameters):
+    return Recipe(name, "probability", COLUMNS, parameters)
+
+
+def windows(devices=6, seed=0):
+    values, label = rows(seed=seed)
+    return Windows(np.array([f"d{i % devices}" for i in range(600)]), np.arange(600), values, label)
+
+
+def test_a_score_depends_only_on_what_float32_holds():
+    train = windows()
+    fitted = fit(recipe("hist_gradient_boosting", max_iter=10), train)
+    nudged = train.values * (1 + 1e-9)
+    assert not np.array_equal(nudged, train.values, equal_nan=True)
+    assert np.array_equal(fitted.score(train.values), fitted.score(nudged))
+
+
+def test_the_rehearsal_is_by_models_that_had_not_seen_the_device():
+    train = windows()
+    noise = replace(train, label=np.random.default_rng(8).permutation(train.label))
+    fitted = fit(recipe("random_forest", max_depth=14, min_samples_leaf=1), noise)
+    by_heart = roc_auc_score(noise.label, fitted.score(noise.values))
+    rehearsed = roc_auc_score(noise.label, fitted.rehearsed)
+    assert by_heart > 0.95
+    assert rehearsed < 0.65
+
+
+def test_folds_are_of_whole_devices_and_never_without_failures_to_learn_from():
+    train = windows()
+    for learned, left_out in folds(train, "probability", seed=0):
+        assert not set(train.device[learned]) & set(train.device[left_out])
+    one = replace(train, label=((train.device == "d0") & (train.label == 1)).astype(float))
+    assert all(one.label[learned].any() for learned, _ in folds(one, "probability", seed=0))
+    assert len(folds(one, "probability", seed=0)) == 2
+
+
+def test_of_a_single_device_stretches_of_time_are_left_out():
+    train = windows(devices=1)
+    parts = folds(train, "quantity", seed=0)
+    assert len(parts) == 3
+    for learned, left_out in parts:
+        assert len(np.flatnonzero(np.diff(np.sort(left_out)) > 1)) <= 2  # three stretches of nine
+        assert not set(learned) & set(left_out)
+
+
+def test_an_isotonic_calibration_never_falls_and_has_few_knots():
+    random = np.random.default_rng(3)
+    margin = random.normal(size=5_000)
+    label = (random.random(5_000) < 1 / (1 + np.exp(-3 * margin))).astype(float)
+    found = isotonic(margin, label)
+    asked = found(np.linspace(-5, 5, 300))
+    assert (np.diff(asked) >= 0).all()
+    assert len(found.margins) <= 32
+    assert np.abs(found(margin) - 1 / (1 + np.exp(-3 * margin))).mean() < 0.03
