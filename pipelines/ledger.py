@@ -37,10 +37,8 @@ Span = tuple[int, int]
 EVER: Final[Span] = (-(2**63), 2**63 - 1)
 _NOTHING: Final[Span] = (2**63 - 1, -(2**63))
 _SUM_UP_EVERY = 16
-_SELDOM, _MANY_OBJECTS = (
-    4,
-    10_000,
-)  # a summary of many objects takes room and time: only each fourth of these is written
+_SELDOM = 4  # of many objects only each fourth summary is written: it takes room and time
+_MANY_OBJECTS = 10_000
 _THREADS = 8
 _UNSETTLED = ""
 
