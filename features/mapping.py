@@ -209,7 +209,7 @@ class Mapping:
 
     def selects(self, key: str) -> bool:
         """Whether the object of this key is read at all."""
-        return not any(text in key for text in self.exclude)
+        return not self.exclude or not any(text in key for text in self.exclude)
 
     def groups_of(self, key: str) -> dict[str, str]:
         """What the key says, ``{group: text}``; empty where the expression does not fit."""

@@ -218,7 +218,7 @@ class Run:
             if not retries:
                 raise
             return self._commit(newer, intake, retries - 1)
-        files = Counter(file.date for file in snapshot.files())  # those that this commit added included
+        files = Counter(file.date for file in snapshot.files())  # as they were before this commit
         self.crowded = max(files.values(), default=0) > CROWDED
         return outcome
 

@@ -63,9 +63,10 @@ def torn_files(table_uri: str) -> list[Path]:
 
 def _sync_checkpoint_files(log: Path, version: int) -> None:
     """A checkpoint is written after the commit and read instead of the entries before it."""
-    for path in [*log.glob(f"{version:020d}*"), log / "_last_checkpoint"]:
-        if path.exists():
-            _sync_file(path)
+    # By name, not by pattern: the folder keeps an entry of each commit, and to look through them takes longer.
+    for name in (f"{version:020d}.json", f"{version:020d}.checkpoint.parquet", "_last_checkpoint"):
+        if (log / name).exists():
+            _sync_file(log / name)
 
 
 def _sync_file(path: Path) -> None:

@@ -8,22 +8,26 @@ table cannot disagree: after a kill at any point, either the number is in the ta
     00000012.grew-<d>.json  what is to be read again: positions of objects that were no longer as planned, or damaged,
                             when they were read; keys of others in which copies were looked for in vain
     00000012.done.json      what came of it, and where copies of readings lie that are no rows of their own
-    00000064.known.json.gz  all objects up to here, so that a run reads at most 64 intents, however long the history is
+    00000064.known.json.gz  all objects up to here, so that a run reads at most 16 intents, however long the history is;
+                            64 where there are more than 10,000 objects
 
 These lie in ``ledger/objects/<fleet>/`` for telemetry and in ``ledger/events/<fleet>/`` for events.
 """
 
+import contextlib
+import gc
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 from pipelines.errors import LedgerError
 from serving.errors import MissingObjectError
-from serving.store import Entry, Store
+from serving.store import Entry, Remote, Store
 
 Place = tuple[int, int]
 """Where an object was read: the number of the batch, and its position in the intent."""
@@ -32,7 +36,9 @@ Span = tuple[int, int]
 
 EVER: Final[Span] = (-(2**63), 2**63 - 1)
 _NOTHING: Final[Span] = (2**63 - 1, -(2**63))
-_SUM_UP_EVERY = 64
+_SUM_UP_EVERY = 16
+_SELDOM = 4  # of many objects only each fourth summary is written: it takes room and time
+_MANY_OBJECTS = 10_000
 _THREADS = 8
 _UNSETTLED = ""
 
@@ -156,6 +162,8 @@ class Past:
 
     def hide(self, spans: Mapping[Place, Span]) -> None:
         """Note that readings of objects of earlier batches went out of the table."""
+        if not spans:  # nearly always, and there may be very many objects
+            return
         found = {place: key for key, known in self.objects.items() for place in known.places if place in spans}
         for place, key in found.items():
             known = self.objects[key]
@@ -173,7 +181,8 @@ class Past:
             ValueError: It was written by another version of this program, or is something else.
         """
         for key, etag, places, (low, high) in listed:
-            self.objects[key] = Known(etag, tuple((seq, position) for seq, position in places), (low, high))
+            hidden = (low, high) if low <= high else _NOTHING  # one for all: there are very many
+            self.objects[key] = Known(etag, tuple([(seq, position) for seq, position in places]), hidden)
 
 
 class Ledger:
@@ -201,15 +210,15 @@ class Ledger:
         numbers = [int(name[:8]) for name in names if name[8:] == ".json"]
         past.left = [number for number in numbers if number > reached]
         done = {int(name[:8]) for name in names if name[8:] == ".done.json"}
-        grew = [name for name in names if name[8:].startswith(".grew-")]
+        grew: defaultdict[int, list[str]] = defaultdict(list)
+        for name in names:
+            if name[8:].startswith(".grew-"):
+                grew[int(name[:8])].append(name)
         told = [number for number in numbers if summed_up < number <= reached]
         past.undone = summed_up < reached and reached not in done
-        with ThreadPoolExecutor(_THREADS) as pool:
-            outcomes = pool.map(lambda number: self._outcome(number) if number in done else {}, told)
-            grown = pool.map(lambda number: self._grown(number, grew), told)
-            for intent, changed, outcome in zip(pool.map(self.intent, told), grown, outcomes, strict=True):
-                past.add(intent, changed, spans_of(outcome.get("hidden")))
-                past.hide(spans_of(outcome.get("moved")) or {})
+        for intent, changed, outcome in self._told(told, done, grew):
+            past.add(intent, changed, spans_of(outcome.get("hidden")))
+            past.hide(spans_of(outcome.get("moved")) or {})
         return past
 
     def numbers(self) -> list[int]:
@@ -259,7 +268,7 @@ class Ledger:
         hidden = [[*place, *span] for place, span in sorted(outcome.hidden.items())]
         document = {"seq": seq, **outcome.counts, "hidden": hidden}
         self._store.put(self._done(seq), json.dumps(document).encode())
-        if seq % _SUM_UP_EVERY == 0:
+        if seq % (_SUM_UP_EVERY * (_SELDOM if len(past.objects) > _MANY_OBJECTS else 1)) == 0:
             data = gzip.compress(json.dumps(past.to_json(), separators=(",", ":")).encode(), 1, mtime=0)
             self._store.put(self._summed_up(seq), data)
 
@@ -272,7 +281,9 @@ class Ledger:
         for number in range(reached // _SUM_UP_EVERY * _SUM_UP_EVERY, 0, -_SUM_UP_EVERY):
             past = Past(keep_places=self._keep_places)
             try:
-                past.restore(json.loads(gzip.decompress(self._store.get(self._summed_up(number)))))
+                packed = self._store.get(self._summed_up(number))
+                with _uncollected():
+                    past.restore(json.loads(gzip.decompress(packed)))
             except (MissingObjectError, ValueError, TypeError, OSError, EOFError):
                 continue
             return past, number
@@ -281,8 +292,23 @@ class Ledger:
     def _listed(self, summed_up: int) -> Iterator[Entry]:
         return self._store.list(f"{self._prefix}/", after=self._summed_up(summed_up) if summed_up else "")
 
-    def _grown(self, seq: int, names: Iterable[str]) -> set[int | str]:
-        noted = (self._store.get(f"{self._prefix}/{name}") for name in names if int(name[:8]) == seq)
+    def _told(
+        self, numbers: Sequence[int], done: Collection[int], grew: Mapping[int, Sequence[str]]
+    ) -> Iterator[tuple[Intent, set[int | str], dict[str, Any]]]:
+        """Intents, what is to be read again of each, and its outcome; of a remote store several at a time."""
+
+        def read(number: int) -> tuple[Intent, set[int | str], dict[str, Any]]:
+            outcome = self._outcome(number) if number in done else {}
+            return self.intent(number), self._grown(grew.get(number, ())), outcome
+
+        if not isinstance(self._store, Remote):  # a disk has answered before a thread has started
+            yield from map(read, numbers)
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            yield from pool.map(read, numbers)
+
+    def _grown(self, names: Iterable[str]) -> set[int | str]:
+        noted = (self._store.get(f"{self._prefix}/{name}") for name in names)
         return {each if isinstance(each, str) else int(each) for data in noted for each in json.loads(data)}
 
     def _outcome(self, seq: int) -> dict[str, Any]:
@@ -301,6 +327,21 @@ class Ledger:
 
     def _summed_up(self, seq: int) -> str:
         return f"{self._prefix}/{seq:08d}.known.json.gz"
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking through the whole process because very many objects are made at once.
+
+    A tenth of a second each time, in a process that has imported all of this program; none of them is garbage.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def told_apart(hidden: Mapping[Place, Span], seq: int) -> list[list[int]]:

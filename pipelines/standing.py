@@ -65,6 +65,8 @@ class Standing:
         former = self.former
         lineage = ["batch", "object"] if former else []
         stored = self.snapshot.read([*KEY, *lineage], dates=dates, coded=True, **bounds)
+        if not len(stored):
+            return mine.slice(0, 0)
         ours, theirs = self.rule.keys(mine, stored)
         wanted = _among(theirs, ours)
         if former:

@@ -136,7 +136,8 @@ class TelemetryStream:
 
         What was computed from a row that goes away is told in the table ``withdrawn``, before the row goes.
         """
-        rows = pa.concat_tables(intake.rows)
+        # Without empty parts the rows of one object are in one piece, and need not be copied to be put in order.
+        rows = pa.concat_tables([part for part in intake.rows if len(part)] or intake.rows[:1])
         rows = rows.append_column("date", date_names(rows["time"].to_numpy()))
         rows = rows.append_column("batch", pa.array(np.full(len(rows), intake.seq)))
         rows = rows.select(self.table.layout.schema.names).cast(self.table.layout.schema)

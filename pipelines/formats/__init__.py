@@ -108,7 +108,9 @@ def _judged(
 ) -> Decoded:
     """Take out the rows that lack a device or a time, and the objects that are none of this fleet."""
     named = mask(pc.fill_null(pc.not_equal(frame.device, ""), fill_value=False))
-    bare = ~named & ~frame.clocked & np.isnan(frame.values).all(axis=1)
+    bare = ~named & ~frame.clocked
+    if bare.any():
+        bare &= np.isnan(frame.values).all(axis=1)
     foreign = _foreign(frame, bare, rejects)
     whole = [
         Reject(source, WHOLE, 0, objects[source].data, Reason.UNREADABLE, _foreign_sentence(mapping))

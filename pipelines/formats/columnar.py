@@ -18,7 +18,7 @@ from pipelines.formats.pivot import Long, pivot
 from pipelines.formats.plan import Place, Plan, Scope
 from pipelines.formats.sources import Columns, as_kind, walk
 from pipelines.formats.texts import message_in
-from pipelines.formats.times import mask, microseconds
+from pipelines.formats.times import mask, microseconds, present
 from pipelines.records import UNSEQUENCED, UNSTAMPED
 from pipelines.rejects import Links, row_number
 
@@ -95,7 +95,7 @@ class _Reading:
         links = None
         if self._row is not None:
             links = Links(row_number(sources.astype(np.int64), ordinals), places_in_object(self._sources)[self._row])
-        clocked = mask(clock.is_valid())
+        clocked = present(clock)
         return Frame(
             device, times, timed, clocked, received, sequence, values, sources,
             ordinals.astype(np.int32), links, self._counts,
@@ -128,7 +128,7 @@ class _Reading:
         times, timed = self._microseconds(own, None)
         records = places_in_object(self._sources)[rows if self._row is None else self._row[rows]]
         long = Long(
-            device.take(taken), np.where(timed, times, 0), timed, mask(own.is_valid()), received[rows], sequence[rows],
+            device.take(taken), np.where(timed, times, 0), timed, present(own), received[rows], sequence[rows],
             sources[rows], columns, values, records,
         )  # fmt: skip
         return pivot(long, len(plan.signals), self._counts)

@@ -39,7 +39,7 @@ def microseconds(column: pa.Array, unit: str, zone: str | None) -> tuple[NDArray
         return _from_timestamps(column, zone)
     if unit == "iso":
         return _from_texts(column, zone)
-    valid = mask(column.is_valid())
+    valid = present(column)
     if unit == "s":
         seconds = column.fill_null(np.nan).to_numpy()
         valid = valid & np.isfinite(seconds)
@@ -51,6 +51,8 @@ def microseconds(column: pa.Array, unit: str, zone: str | None) -> tuple[NDArray
     else:
         most = _FARTHEST // _PER_UNIT[unit]
         times = np.clip(column.fill_null(0).to_numpy(), -most, most) * _PER_UNIT[unit]
+    if len(times) and times.min() >= _EARLIEST_US and times.max() <= _LATEST_US:  # nearly always
+        return times, valid
     return times, valid & (times >= _EARLIEST_US) & (times <= _LATEST_US)
 
 
@@ -66,12 +68,17 @@ def iso_text(time_us: int) -> str:
 
 def mask(flags: pa.Array) -> NDArray[np.bool_]:
     """A boolean array as numpy."""
-    found: NDArray[np.bool_] = flags.to_numpy(zero_copy_only=False).astype(bool)
+    found: NDArray[np.bool_] = flags.to_numpy(zero_copy_only=False).astype(bool, copy=False)
     return found
 
 
+def present(column: pa.Array) -> NDArray[np.bool_]:
+    """Where a column has values."""
+    return mask(column.is_valid()) if column.null_count else np.ones(len(column), np.bool_)
+
+
 def _from_timestamps(column: pa.Array, zone: str | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    valid = mask(column.is_valid())
+    valid = present(column)
     counted = column.cast(pa.int64()).fill_null(0).to_numpy()
     unit = column.type.unit
     if unit == "ns":

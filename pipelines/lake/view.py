@@ -31,6 +31,7 @@ class View:
     def __init__(self, folder: Folder, delta: DeltaTable) -> None:
         self._folder, self._uri, self._layout = folder, folder.uri, folder.layout
         self._delta = delta
+        self._numbers: dict[str, int] = {}
         self.version: int = delta.version()
 
     @property
@@ -50,9 +51,11 @@ class View:
         return bool(configuration.get("delta.enableExpiredLogCleanup") != "false")
 
     def transaction(self, writer: str) -> int:
-        """The number of the latest commit of this writer, 0 if it never committed."""
-        with translated(self._uri):
-            return int(self._delta.transaction_version(writer) or 0)
+        """The number of the latest commit of this writer, 0 if it never committed; the log is read once for each."""
+        if writer not in self._numbers:
+            with translated(self._uri):
+                self._numbers[writer] = int(self._delta.transaction_version(writer) or 0)
+        return self._numbers[writer]
 
     def dates(self) -> list[str]:
         """The dates there are rows of, sorted."""

@@ -124,7 +124,7 @@ class FolderStore:
             check_readable(prefix.rstrip("/"))
         found = list(self._scan(prefix))
         return Level(
-            tuple(entry for name, item in found if not name.endswith("/") for entry in _listed(name, item)),
+            tuple(entry for name, item in found if not name.endswith("/") and (entry := _listed(name, item))),
             tuple(name for name, _ in found if name.endswith("/")),
         )
 
@@ -160,40 +160,54 @@ class FolderStore:
                 temporary.unlink(missing_ok=True)
 
     def _walk(self, base: str, prefix: str, after: str) -> Iterator[Entry]:
-        for name, item in self._scan(base):
+        for name, item in self._scan(base, prefix, after):
             if name.endswith("/"):
-                wanted = name.startswith(prefix) or prefix.startswith(name)
-                passed = after > name and not after.startswith(name)
-                if wanted and not passed:
-                    yield from self._walk(name, prefix, after)
-            elif name.startswith(prefix) and name > after:
-                yield from _listed(name, item)
+                yield from self._walk(name, prefix, after)
+            elif entry := _listed(name, item):
+                yield entry
 
-    def _scan(self, base: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Objects and folders below one folder, in key order; none where it is missing."""
+    def _scan(self, base: str, prefix: str = "", after: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Objects and folders below one folder that a listing is to show or to enter, in key order."""
+        # Of a long history mostly the end is asked for: the rest is left out before its names are put together.
+        passed = after.removeprefix(base) if after.startswith(base) else ""
         try:
             with os.scandir(self.root / base) as found:
-                entries = [(f"{base}{item.name}{'/' if item.is_dir() else ''}", item) for item in found]
+                shown = (item for item in found if item.name > passed or item.is_dir()) if passed else found
+                entries = [(f"{base}{item.name}{'/' if item.is_dir() else ''}", item) for item in shown]
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             _raise_for(error, base, self.uri)
+        if after or not base.startswith(prefix):
+            entries = [entry for entry in entries if _wanted(entry[0], prefix, after)]
         # A folder sorts with its slash: "a-b" comes before "a/x", as it does in S3.
         entries.sort(key=itemgetter(0))
-        yield from (entry for entry in entries if not entry[1].name.startswith(TEMPORARY))
+        hidden = f"{base}{TEMPORARY}"
+        for entry in entries:
+            if not entry[0].startswith(hidden):
+                yield entry
 
 
-def _listed(key: str, item: os.DirEntry[str]) -> Iterator[Entry]:
-    with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
+def _wanted(name: str, prefix: str, after: str) -> bool:
+    """Whether a listing is to show an object, or to look into a folder."""
+    if name.endswith("/"):
+        passed = after > name and not after.startswith(name)
+        return not passed and (name.startswith(prefix) or prefix.startswith(name))
+    return name > after and name.startswith(prefix)
+
+
+def _listed(key: str, item: os.DirEntry[str]) -> Entry | None:
+    try:
         status = item.stat()
-        if stat.S_ISREG(status.st_mode):
-            yield _entry(key, status)
+    except FileNotFoundError:  # deleted since the folder was read
+        return None
+    return _entry(key, status) if stat.S_ISREG(status.st_mode) else None
 
 
 def _entry(key: str, status: os.stat_result) -> Entry:
     # Two writes within one tick of the kernel's clock share the time; their inodes differ, as both files exist at once.
-    etag = f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
-    return Entry(key, status.st_size, etag, status.st_mtime_ns // 1000)
+    written = status.st_mtime_ns
+    return Entry(key, status.st_size, f"{status.st_size:x}-{written:x}-{status.st_ino:x}", written // 1000)
 
 
 def make_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ DATA = OUTPUT / "data"
 WORK = OUTPUT / "work"
 PARSERS = ("polars", "duckdb", "pyarrow")
 SCANS = ("scan_polars", "scan_pyarrow", "scan_duckdb")
+COPIES = ("copy_polars", "copy_pyarrow", "copy_duckdb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +92,23 @@ def small(scope: Scope) -> list[Row]:
 
 
 def parquet(scope: Scope) -> list[Row]:
-    """Parquet objects, against scanning them."""
+    """Parquet objects, against scanning them, and against copying them."""
     each = 250_000
     objects = max(scope.objects // 6, 2)
     store = raw.store_of(DATA, objects, each, "parquet")
     jobs = {"ours": _ingest(store, objects * each, "parquet")}
-    jobs |= {name: peer(name, 1, "-", *_objects(store), module="scans") for name in SCANS}
+    jobs |= {name: peer(name, 1, "-", *_objects(store), module="scans") for name in (*SCANS, *COPIES)}
     found = interleaved(jobs, scope.rounds)
-    fastest = min(SCANS, key=lambda scan: median(found[scan], "cpu"))
-    note = f"CPU seconds of {fastest} over those of ingest into Delta; {objects} objects of {each:,} messages"
-    shares = ratios(found[fastest], found["ours"], "cpu")
-    return [of_runs("parquet_share_of_scan", shares, "1", ">= 0.5", note=note)]
+
+    def share(name: str, peers: tuple[str, ...], goal: str | None, does: str) -> Row:
+        fastest = min(peers, key=lambda peer: median(found[peer], "cpu"))
+        note = f"CPU seconds of {fastest}{does} over those of ingest into Delta; {objects} objects of {each:,} messages"
+        return of_runs(name, ratios(found[fastest], found["ours"], "cpu"), "1", goal, note=note)
+
+    return [
+        share("parquet_share_of_scan", SCANS, ">= 0.5", ""),
+        share("parquet_share_of_scan_and_write", COPIES, None, " (read, and write compressed alike)"),
+    ]
 
 
 def backlog(scope: Scope) -> list[Row]:

@@ -1,9 +1,12 @@
-"""Plain scans of raw Parquet objects, the limit of whoever reads them.
+"""Plain scans of raw Parquet objects, the limit of whoever reads them; and copies of them, of whoever stores them too.
+
+A copy has the same rows in the same order, nothing checked or looked for, compressed as our tables are.
 
 ``build/bench-env/bin/python tests/bench/scans.py JOB THREADS - FILE...`` runs one.
 """
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +57,54 @@ def scan_duckdb(files: Sequence[str], threads: int) -> Run:
     return run
 
 
-JOBS: dict[str, Job] = {job.__name__: job for job in (scan_polars, scan_pyarrow, scan_duckdb)}
+def copy_polars(files: Sequence[str], _threads: int) -> Run:
+    import polars as pl
+
+    def run() -> Write:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, file in enumerate(files):
+                rows = pl.read_parquet(file, columns=COLUMNS)
+                rows.write_parquet(f"{folder}/{number}.parquet", compression="zstd", compression_level=1)
+        return nothing
+
+    return run
+
+
+def copy_pyarrow(files: Sequence[str], threads: int) -> Run:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(threads)
+
+    def run() -> Write:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, file in enumerate(files):
+                rows = pq.ParquetFile(file, read_dictionary=["device"]).read(COLUMNS, use_threads=threads > 1)
+                pq.write_table(rows, f"{folder}/{number}.parquet", compression="zstd", compression_level=1)
+        return nothing
+
+    return run
+
+
+def copy_duckdb(files: Sequence[str], threads: int) -> Run:
+    import duckdb
+
+    listed = ", ".join(f"'{file}'" for file in files)
+    kind = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+
+    def run() -> Write:
+        settings = {"threads": threads, "preserve_insertion_order": False}
+        with tempfile.TemporaryDirectory() as folder, duckdb.connect(config=settings) as connection:
+            read = f"SELECT {', '.join(COLUMNS)} FROM read_parquet([{listed}])"
+            connection.execute(f"COPY ({read}) TO '{folder}/all' {kind}")
+        return nothing
+
+    return run
+
+
+JOBS: dict[str, Job] = {
+    job.__name__: job for job in (scan_polars, scan_pyarrow, scan_duckdb, copy_polars, copy_pyarrow, copy_duckdb)
+}
 
 
 if __name__ == "__main__":

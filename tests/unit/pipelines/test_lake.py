@@ -306,6 +306,7 @@ def test_measured_columns_are_stored_as_what_they_are(table):
     columns = {group.column(number).path_in_schema: group.column(number) for number in range(group.num_columns)}
     assert "DELTA_BINARY_PACKED" in columns["time"].encodings
     assert columns["time"].total_compressed_size < count  # less than a byte a row
+    assert columns["ordinal"].total_compressed_size < count
     # A dictionary of all 49,153 values takes more than one of the first 32,768 and the others as they are.
     assert columns["speed"].total_uncompressed_size < 470_000
     assert columns["device"].total_compressed_size < 200

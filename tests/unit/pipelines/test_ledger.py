@@ -90,6 +90,16 @@ def test_a_damaged_summary_costs_time_and_nothing_else(book):
     assert book.ledger.read(4).objects == book.past.objects
 
 
+def test_summaries_of_many_objects_are_written_seldom_and_read_all_the_same(book, monkeypatch):
+    monkeypatch.setattr("pipelines.ledger._SELDOM", 2)
+    monkeypatch.setattr("pipelines.ledger._MANY_OBJECTS", 5)
+    for seq in range(1, 11):
+        book.carry_out(intent(seq, f"a{seq}"))
+        assert book.ledger.read(seq).objects == book.past.objects
+    summaries = [entry.key for entry in book.store.list(PREFIX) if "known" in entry.key]
+    assert summaries == [f"{PREFIX}/{seq:08d}.known.json.gz" for seq in (3, 6)]
+
+
 def test_intents_of_an_older_program_have_no_time_of_writing(book):
     old = b'{"seq": 1, "objects": [{"key": "a", "etag": "1", "size": 5}], "planned_at_us": 7}'
     book.store.put(f"{PREFIX}/00000001.json", old)
