@@ -8,16 +8,16 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.parity.tally import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
-SHARING = ("tests/e2e/", "tests/parity/")
-"""Folders whose files share what takes long to make: a house with a month of telemetry; a Spark and its cases."""
+SHARING = {"tests/e2e/": "house", "tests/parity/": "Spark", "tests/integration/test_spark.py": "Spark"}
+"""Paths whose tests share what takes long to start: a house with a month of telemetry, Spark's Java."""
 
 
 class Dealer(LoadScopeScheduling):
-    """Deals out a file at a time, because its tests share what they build, and a folder that does so as a whole."""
+    """Deals out a file at a time, because its tests share what they build, and what is sharing as a whole."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((folder for folder in SHARING if file.startswith(folder)), file)
+        return next((shared for path, shared in SHARING.items() if file.startswith(path)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Dealer:
