@@ -7,7 +7,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.parity.tally import pytest_terminal_summary
 
-__all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
+__all__ = ["pytest_configure", "pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 SHARING = {"tests/e2e/": "house", "tests/parity/": "Spark", "tests/integration/test_spark.py": "Spark"}
 """Paths whose tests share what takes long to start: a house with a month of telemetry, Spark's Java."""
 
@@ -24,11 +24,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Dealer:
     return Dealer(config, log)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _interrupts_are_heard():
+def pytest_configure() -> None:
     """A shell starts its background jobs with SIGINT ignored, and every process under test would inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
