@@ -8,8 +8,14 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.parity.tally import pytest_terminal_summary
 
 __all__ = ["pytest_configure", "pytest_terminal_summary", "pytest_xdist_make_scheduler"]
-SHARING = {"tests/e2e/": "house", "tests/parity/": "Spark", "tests/integration/test_spark.py": "Spark"}
-"""Paths whose tests share what takes long to start: a house with a month of telemetry, Spark's Java."""
+SHARING = {
+    "tests/e2e/": "house",
+    "tests/integration/test_stack.py": "house",
+    "tests/integration/test_spark.py": "Spark",
+    "tests/parity/": "Spark",
+}
+"""Paths whose tests share what takes long to start, a house with a month of telemetry or the Java that Spark runs in,
+or what there is one of on a machine: two stacks that start at the same time find the same usual ports free."""
 
 
 class Dealer(LoadScopeScheduling):
