@@ -40,9 +40,13 @@ def airflow(home):
     with subprocess.Popen(
         command, env=known, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as airflow:
-        yield airflow
-        airflow.stdin.close()
-        assert airflow.wait(60) == 0
+        try:
+            yield airflow
+            assert airflow.stdin is not None
+            airflow.stdin.close()
+            assert airflow.wait(60) == 0
+        finally:
+            airflow.kill()  # where a run was left while it had something to say
 
 
 def run_dag(airflow, dag, conf, **environ):
