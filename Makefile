@@ -25,8 +25,9 @@ $(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/k
 demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
 	@$(BIN)/tidemill demo $(if $(DATA),--data "$(DATA)")
 
-test: $(READY)  ## All tests
-	@$(BIN)/python -m pytest -q
+# A worker a core, four at most, since each collects everything; what takes longest comes first and is dealt out first.
+test: $(READY)  ## All tests, side by side
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --no-loadscope-reorder
 
 sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, mutants that must die; public sets whole
 	@$(BIN)/python -m tests.sweep

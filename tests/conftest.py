@@ -1,15 +1,36 @@
-"""What holds for every test."""
+"""What holds for every test, and how ``make test`` deals them out to its workers."""
 
 import signal
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.parity.tally import pytest_terminal_summary
+
+__all__ = ["pytest_configure", "pytest_terminal_summary", "pytest_xdist_make_scheduler"]
+SHARING = {
+    "tests/e2e/": "house",
+    "tests/integration/test_stack.py": "house",
+    "tests/integration/test_spark.py": "Spark",
+    "tests/parity/": "Spark",
+}
+"""Paths whose tests share what takes long to start, a house with a month of telemetry or the Java that Spark runs in,
+or what there is one of on a machine: two stacks that start at the same time find the same usual ports free."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _interrupts_are_heard():
+class Dealer(LoadScopeScheduling):
+    """Deals out a file at a time, because its tests share what they build, and what is sharing as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((shared for path, shared in SHARING.items() if file.startswith(path)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Dealer:
+    return Dealer(config, log)
+
+
+def pytest_configure() -> None:
     """A shell starts its background jobs with SIGINT ignored, and every process under test would inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

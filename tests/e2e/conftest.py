@@ -14,7 +14,7 @@ PACKAGES = ("dags", "features", "infra", "pipelines", "serving")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(tmp_path_factory) -> Iterator[House]:
     root = tmp_path_factory.mktemp("house")
     (root / "store").mkdir()
@@ -26,7 +26,7 @@ def house(tmp_path_factory) -> Iterator[House]:
         yield house
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def trained(house: House) -> dict[str, object]:
     """The first version of the use case."""
     return house.tidemill("train", USECASE, "--note", "journey")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Program:

@@ -21,6 +21,7 @@ from tests.fakes.predictions import START, a_fortnight, publish, send
 pytestmark = pytest.mark.slow
 SECRET = "the-secret-key-of-the-plant"
 MINUTE = 60_000_000
+ENDED = "what came of it: "
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +32,36 @@ def home(tmp_path_factory):
     return home
 
 
-def run_dag(home, dag, conf, **environ):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.airflow_run", dag, json.dumps(conf)],
-        env=_environment(home) | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def airflow(home):
+    """An Airflow that runs what it is told; it knows of no AWS but what a run brings along."""
+    known = {name: value for name, value in _environment(home).items() if not name.startswith("AWS_")}
+    command = [sys.executable, "-m", "tests.fakes.airflow_run", ENDED]
+    with subprocess.Popen(
+        command, env=known, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as airflow:
+        try:
+            yield airflow
+            assert airflow.stdin is not None
+            airflow.stdin.close()
+            assert airflow.wait(60) == 0
+        finally:
+            airflow.kill()  # where a run was left while it had something to say
 
 
-def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(home, monkeypatch):
+def run_dag(airflow, dag, conf, **environ):
+    """Run a DAG; what came of it, and everything that was said meanwhile."""
+    airflow.stdin.write(json.dumps({"dag": dag, "conf": conf, "environ": environ}) + "\n")
+    airflow.stdin.flush()
+    said = []
+    for line in airflow.stdout:
+        said.append(line)
+        if line.startswith(ENDED):
+            return json.loads(line.removeprefix(ENDED)), "".join(said)
+    raise AssertionError("".join(said)[-6000:])
+
+
+def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(home, airflow, monkeypatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -59,7 +77,7 @@ def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(ho
             _write_telemetry(open_store("s3://plant/telemetry"))
         connection = f"aws://AKIAPLANT:{SECRET}@/?region_name=us-east-1&endpoint_url={quote(address, safe='')}"
         found, said = run_dag(
-            home,
+            airflow,
             "ingest",
             {"fleet": "pumps"},
             TIDEMILL_STORE="s3://plant/telemetry",
@@ -79,22 +97,22 @@ def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(ho
     assert not [text for text in (said.encode(), *written) if SECRET.encode() in text]
 
 
-def test_panes_are_made_by_a_task_for_each_run_of_dates(home, tmp_path):
+def test_panes_are_made_by_a_task_for_each_run_of_dates(airflow, tmp_path):
     store = open_store(str(tmp_path / "store"), create=True)
     write_fleet(Plan(2, 3, 7, parse_start("2026-01-05")), store.uri, processes=1)
     subprocess.run([_bin("tidemill"), "ingest", "pumps", "--store", store.uri], check=True, capture_output=True)
-    found, said = run_dag(home, "materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
+    found, said = run_dag(airflow, "materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
     assert found["state"] == "success", said[-4000:]
     panes = {name.partition(":")[2] for name in found["tasks"] if name.startswith("panes:")}
     assert panes == {f"{date}..{date}" for date in ("2026-01-05", "2026-01-06", "2026-01-07")}
     assert found["returned"]["rows"]["rows"] > 0
 
 
-def test_monitoring_wakes_the_training_when_the_inputs_have_moved(home, tmp_path):
+def test_monitoring_wakes_the_training_when_the_inputs_have_moved(airflow, tmp_path):
     store = open_store(str(tmp_path / "store"), create=True)
     publish(store)
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
-    found, said = run_dag(home, "monitor", {"usecase": "pump_failure"}, TIDEMILL_STORE=str(tmp_path / "store"))
+    found, said = run_dag(airflow, "monitor", {"usecase": "pump_failure"}, TIDEMILL_STORE=str(tmp_path / "store"))
     assert found["state"] == "success", said[-4000:]
     assert found["tasks"]["decide:pump_failure"] == "success"
     assert found["returned"]["monitor"]["retrain"] is True

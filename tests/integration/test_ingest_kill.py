@@ -1,10 +1,10 @@
 """An ingest that is killed at any moment, over and over, ends in the tables of one that was left alone."""
 
+import contextlib
 import os
 import random
 import shutil
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,67 +19,42 @@ from pipelines.settings import storage_options
 from serving.store import Store, open_store
 from tests.fakes.fleets import FAN_FEATURES, FANS, MINUTE_US, NOON_US, Plant, reading
 from tests.fakes.s3 import BUCKET, s3_server
-
-PROGRAM = """
-import sys
-from features.errors import TidemillError
-from pipelines import batches, ingest, materialize
-from pipelines.lake import Lake
-from serving.store import open_store
-from tests.fakes.fleets import FAN_FEATURES, FANS, NOON_US, DAY_US
-batches._BATCH_OBJECTS = 4  # many commits, many places to be killed at
-store = open_store(sys.argv[1])
-lake = Lake(store.uri)
-tell = lambda *step: print(*step, flush=True)
-tell("ready")
-sys.stdin.readline()
-try:
-    ingest.ingest(store, lake, FANS, NOON_US + DAY_US, tell)
-    materialize.materialize(lake, FAN_FEATURES, tell)
-except TidemillError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-"""
-ROOT = Path(__file__).parents[2]
+from tests.sweep import ingesters
 
 
 class Run:
     """An ingest in a process of its own, ready to begin."""
 
     def __init__(self, uri: str, environ: Mapping[str, str]) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, uri],
-            cwd=ROOT,
-            env={**inherited, "PYTHONPATH": str(ROOT), **environ},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout
-        assert self._process.stdout.readline() == "ready\n"
+        waiting, self._begin = ingesters.pipe()
+        self._told, telling = ingesters.pipe()
+        with tempfile.NamedTemporaryFile(prefix="tidemill-ingest-", delete=False) as file:
+            self._said = Path(file.name)
+        self._process = ingesters.start(ingesters.take_in_as_told, uri, environ, waiting, telling, self._said)
+        telling.close()  # so that the end of the process is the end of what it tells
+        assert self._told.recv() == ("ready",)
 
     def begin(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        self._begin.send(None)
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; exit code and what it said to the operator."""
-        _, errors = self._process.communicate(timeout=120)
-        return self._process.returncode, errors
+        code = ingesters.end(self._process, 120)
+        said = self._said.read_text()
+        self._said.unlink()
+        return code, said
 
     def kill_after(self, steps: int, seconds: float) -> bool:
         """Kill it some time after it told of so many steps; whether that came before its end."""
         self.begin()
-        assert self._process.stdout
-        if all(self._process.stdout.readline() for _ in range(steps)):
+        with contextlib.suppress(EOFError):
+            for _ in range(steps):
+                self._told.recv()
             time.sleep(seconds)
             self._process.kill()
         code, errors = self.end()
-        assert code in (0, -9), errors
-        return code == -9
+        assert code in (0, ingesters.KILLED), errors
+        return code == ingesters.KILLED
 
 
 def fill(plant: Plant) -> None:

@@ -18,7 +18,7 @@ from infra.local.errors import AirflowRequestError
 from infra.local.stack import read_state
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 OWNER = """
 import os, sys, time
 from pathlib import Path

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from pipelines import batches as module
 from pipelines.errors import IngestRunningError
 from pipelines.ingest import ingest
 from pipelines.lake import Lake
+from pipelines.materialize import materialize
 from pipelines.quarantine import batches, read
-from serving.store import Entry, Fetched, FolderStore, Level
+from serving.store import Entry, Fetched, FolderStore, Level, open_store
 from tests.fakes.fleets import DAY_US, FAN_FEATURES, FANS, NOON_US
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -139,6 +140,34 @@ def take_in_until(root: Path, cut: int, done: Path) -> None:
         except IngestRunningError:
             last = False
             time.sleep(0.02)
+
+
+def take_in_as_told(uri: str, environ: Mapping[str, str], begin: Any, told: Any, said: Path) -> None:
+    """Ingest and materialize when told to begin, as the command does; an error ends the process with its code.
+
+    Args:
+        uri: The store.
+        environ: Where services are; of AWS it knows nothing else.
+        begin: Sends when to begin.
+        told: Is sent each step.
+        said: The file that standard error goes to.
+    """
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(environ)
+    module._BATCH_OBJECTS = 4  # many commits, many places to be killed at
+    store = open_store(uri)
+    lake = Lake(store.uri)
+    told.send(("ready",))
+    begin.recv()
+    try:
+        ingest(store, lake, FANS, NOON_US + DAY_US, lambda *step: told.send(step))
+        materialize(lake, FAN_FEATURES, lambda *step: told.send(step))
+    except TidemillError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def report(root: Path, answer: Any, work: Callable[[Path], None]) -> None:

@@ -276,7 +276,7 @@ def lives(process: str) -> bool:
 def test_a_signal_ends_the_children_too(folder: Path, sent: signal.Signals, code: int):
     words = ["simulate", "pumps", "--devices", "6", "--days", "200", "--store", "store"]
     with subprocess.Popen([TIDEMILL, *words], stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not list(folder.glob("store/raw/pumps/telemetry/*/*/*/*/*.gz")) and time.monotonic() < deadline:
             time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
