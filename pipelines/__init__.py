@@ -24,7 +24,7 @@ Rooms, from the door inwards:
     probing                                         the first look at an object, and a draft of its mapping
     listing fetching notices                        which objects there are, read many at a time, and hints of new ones
     ingest alone arrivals batches                   each object once, in batches
-    reading streams ledger                          what is read of them, and written down before and after
+    reading streams ledger past                     what is read of them, and written down before and after
     unique compose standing settling merge          each reading once, in one record or many
     former amend withdrawn                          whatever is written again
     quarantine replay diagnosis                     each reject kept, understood, and taken in once it is repaired

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from pipelines.ledger import Past, Source
 from pipelines.listing import FULL_EVERY, Listing, everything
+from pipelines.past import Past, Source
 from pipelines.streams import Stream
 from serving.store import Remote, Store
 

@@ -12,7 +12,8 @@ from pipelines.errors import CommitConflictError, IngestRunningError
 from pipelines.fetching import fetched, split
 from pipelines.former import Former
 from pipelines.lake import CROWDED, Snapshot
-from pipelines.ledger import Intent, Ledger, Outcome, Past, Source, spans_of
+from pipelines.ledger import Ledger
+from pipelines.past import Intent, Outcome, Past, Source, spans_of
 from pipelines.quarantine import Keeper, Kept
 from pipelines.reading import Reader, Reading
 from pipelines.streams import Intake, Stream

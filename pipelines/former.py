@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.compose import TOGETHER
 from pipelines.lake import Snapshot
-from pipelines.ledger import Place, Span
+from pipelines.past import Place, Span
 
 _LEAST, _MOST = -(2**63) + 1, 2**63 - 2
 

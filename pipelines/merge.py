@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.lake import Snapshot
-from pipelines.ledger import Place, Span
+from pipelines.past import Place, Span
 from pipelines.settling import Batch, Pool, Settled, Settling, agree
 from pipelines.standing import KEY, Standing, runs
 from pipelines.unique import Rows, Rule

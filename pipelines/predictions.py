@@ -19,7 +19,8 @@ from pipelines.errors import IngestRunningError
 from pipelines.fetching import fetched, split
 from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake, Snapshot
-from pipelines.ledger import Intent, Ledger, Outcome, Past, Source
+from pipelines.ledger import Ledger
+from pipelines.past import Intent, Outcome, Past, Source
 from pipelines.unique import date_names
 from serving.errors import DamagedObjectError, MissingObjectError, RecordError
 from serving.record import Prediction, decode

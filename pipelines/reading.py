@@ -22,8 +22,8 @@ from features.unknown import add
 from pipelines import quarantine
 from pipelines.fetching import Found, fetched, split
 from pipelines.formats.unpacking import MOST_BYTES
-from pipelines.ledger import Intent, Past, Place, Source
 from pipelines.merge import Search
+from pipelines.past import Intent, Past, Place, Source
 from pipelines.quarantine import Rejected
 from pipelines.records import RawObject
 from pipelines.rejects import WHOLE, Rejects

@@ -15,8 +15,8 @@ from pipelines.errors import CommitConflictError
 from pipelines.formats import decode_all
 from pipelines.former import Former
 from pipelines.lake import Lake, Snapshot, Table
-from pipelines.ledger import Outcome, told_apart
 from pipelines.merge import Merged, Search, merge
+from pipelines.past import Outcome, told_apart
 from pipelines.records import UNSEQUENCED, RawObject
 from pipelines.rejects import Rejects
 from pipelines.settling import Batch

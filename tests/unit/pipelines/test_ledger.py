@@ -2,7 +2,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from pipelines.ledger import EVER, Intent, Ledger, Outcome, Past, Place, Source, Span
+from pipelines.ledger import Ledger
+from pipelines.past import EVER, Intent, Outcome, Past, Place, Source, Span
 from tests.fakes.stores import MemoryStore
 
 PREFIX = "ledger/objects/fans"

@@ -7,8 +7,9 @@ import pytest
 
 from pipelines.errors import LedgerError
 from pipelines.lake import Lake
-from pipelines.ledger import Intent, Ledger, Source
+from pipelines.ledger import Ledger
 from pipelines.monitor import monitor
+from pipelines.past import Intent, Source
 from pipelines.predictions import load_predictions
 from pipelines.watched import present
 from serving.store import open_store
