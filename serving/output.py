@@ -39,6 +39,11 @@ class Output:
         """From the lowest score to the highest."""
         return self.high - self.low
 
+    @property
+    def words(self) -> str:
+        """What the score is, for people: ``probability``, ``in h``, ``anomaly score``."""
+        return {"probability": "probability", "anomaly": "anomaly score"}.get(self.kind, f"in {self.unit}")
+
     def alerts(self, score: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
         """Say which scores alert."""
         return score >= threshold if self.alert == "above" else score <= threshold

@@ -74,7 +74,7 @@ class Predictor:
 
         Raises:
             InputError: Another shape, no numbers, or a number that float32 cannot hold.
-            PredictionError: The model failed, or answered with something that is no probability.
+            PredictionError: The model failed, or answered with a number outside the bounds of its scores.
         """
         matrix = self._matrix(rows)
         return _scores(self._session, {"features": matrix}, self.bundle)
@@ -152,7 +152,7 @@ class PanePredictor:
 
         Raises:
             InputError: Another shape or type.
-            PredictionError: The model failed, or answered with something that is no probability.
+            PredictionError: The model failed, or answered with a number outside the bounds of its scores.
         """
         if panes.dtype != np.float64 or panes.shape[1:] != self._shape:
             raise InputError(

@@ -156,10 +156,12 @@ def _why(run: Run, prediction: "Prediction") -> Outcome:
         bundle = unpack(data, prediction.bundle)
     causes = causes_of(prediction, bundle)
     told = [cause.sentence for cause in causes[:MOST_CAUSES] if abs(cause.moved) >= LEAST_MOVED]
-    horizon = f"{bundle.manifest.horizon_s / 3600:g} h"
+    output = bundle.manifest.output
+    ahead = f"{bundle.manifest.horizon_s / 3600:g} h from " if bundle.manifest.horizon_s else "at "
+    said = f"{output.words}, {ahead}{_end(prediction)}"
     lines = [
-        f"{prediction.device}: {prediction.score:.2f} for {bundle.manifest.label} ({horizon} from {_end(prediction)})",
-        f"{'ALERT' if prediction.alert else 'no alert'}, the threshold is {bundle.manifest.threshold:.2f}",
+        f"{prediction.device}: {prediction.score:.2f} for {bundle.manifest.label} ({said})",
+        f"{'ALERT' if prediction.alert else 'no alert'}, it alerts {output.alert} {bundle.manifest.threshold:.2f}",
         f"version {prediction.version} of {prediction.usecase}, {prediction.placement} {prediction.instance}",
         "",
         *(told or ["no feature on its own moved the score: with its usual value it would be the same"]),

@@ -90,7 +90,12 @@ class Lineage:
         facts = [("data", f"{name}: {_moment(name, value)}") for name, value in manifest.lineage.items() if value]
         facts.append(("features", f"{len(manifest.features.names)} of fleet {manifest.features.fleet.name}"))
         facts.append(("", manifest.features.digest))
-        facts.append(("bundle", f"{manifest.estimator}, alert from {manifest.threshold:.2f}, {manifest.label}"))
+        facts.append(
+            (
+                "bundle",
+                f"{manifest.estimator}, alerts {manifest.output.alert} {manifest.threshold:.2f}, {manifest.label}",
+            )
+        )
         facts.append(("", self.bundle.digest))
         facts.append(("gate", _gate(self.gate)))
         facts += [("release", _promotion(entry)) for entry in self.promotions] or [("release", "never promoted")]

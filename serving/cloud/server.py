@@ -11,7 +11,7 @@ import hmac
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import msgspec
 import numpy as np
@@ -268,6 +268,7 @@ def _metadata(model: Loaded) -> dict[str, object]:
             "feature_digest": model.feature_digest,
             "label": manifest.label,
             "threshold": manifest.threshold,
+            "output": asdict(manifest.output),
             "horizon_s": manifest.horizon_s,
             "bundle": model.predictor.bundle.digest,
         },

@@ -81,7 +81,7 @@ def test_the_latest_prediction_of_a_device_is_explained(store: FolderStore, caps
     assert cli.run(["explain", "fan-1", "--store", store.uri]) == 0
     out = capsys.readouterr().out
     assert "24 h from 2026-01-05T01:00:00Z" in out
-    assert "ALERT, the threshold is 0.50" in out
+    assert "ALERT, it alerts above 0.50" in out
     assert "speed_mean_1h was 9" in out
 
 
