@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import importlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,51 +157,6 @@ def cmapss(
 
 
 @command(
-    "Write Backblaze's daily files of hard disks as a hub would have.",
-    example="tidemill import backblaze ~/data/backblaze --until 2013-04-12",
-    also="FOLDER holds files such as 2013-04-10.csv, plain or gzipped. Empty attributes are left out; failure = 1 "
-    f"becomes a failure in the middle of the next day, known when that is over. {_AGAIN}",
-)
-@_FOLDER
-@_delivery
-def backblaze(run: Run, folder: Path, **shares: Any) -> Outcome:
-    """Import the drives."""
-    from pipelines.importers.backblaze import items  # noqa: PLC0415 - `--help` must not pay for it
-
-    return _take(run, _known("backblaze"), items(folder), origin="backblaze", **shares)
-
-
-@command(
-    "Write the runs of the Skoltech Anomaly Benchmark as the testbed would have.",
-    example="tidemill import skab ~/data/skab",
-    also="FOLDER holds anomaly-free and valve1 with their .csv files. All runs are of one testbed and become one "
-    f"device; anomalies and changepoints become events that are known a day later. {_AGAIN}",
-)
-@_FOLDER
-@_delivery
-def skab(run: Run, folder: Path, **shares: Any) -> Outcome:
-    """Import the runs."""
-    from pipelines.importers.skab import items  # noqa: PLC0415 - `--help` must not pay for it
-
-    return _take(run, _known("skab"), items(folder), origin="skab", **shares)
-
-
-@command(
-    "Write series of the Numenta Anomaly Benchmark as a hub would have.",
-    example="tidemill import nab ~/data/nab",
-    also="FOLDER holds realKnownCause and labels/combined_windows.json. Each series becomes a device, each window of "
-    f"an anomaly a pair of events. {_AGAIN}",
-)
-@_FOLDER
-@_delivery
-def nab(run: Run, folder: Path, **shares: Any) -> Outcome:
-    """Import the series."""
-    from pipelines.importers.nab import items  # noqa: PLC0415 - `--help` must not pay for it
-
-    return _take(run, _known("nab"), items(folder), origin="nab", **shares)
-
-
-@command(
     "Write the vibration of the PRONOSTIA bearings as their rig would have.",
     example="tidemill import femto ~/data/femto",
     also="FOLDER holds Bearing1_1.parquet and others. A message holds 0.1 s of two axes at 25.6 kHz; the last snapshot "
@@ -216,19 +172,47 @@ def femto(run: Run, folder: Path, *, start: int, **shares: Any) -> Outcome:
     return _take(run, _known("femto"), items(folder, start_us=start), origin="femto", **shares)
 
 
-@command(
-    "Write the UCI Occupancy Detection files as a hub would have.",
-    example="tidemill import occupancy ~/data/occupancy",
-    also="FOLDER holds datatest, datatraining and datatest2 as .txt, plain or gzipped. Whether the room is in use, the "
-    f"label, becomes events that are known a day later; it is no signal. {_AGAIN}",
-)
-@_FOLDER
-@_delivery
-def occupancy(run: Run, folder: Path, **shares: Any) -> Outcome:
-    """Import the room."""
-    from pipelines.importers.occupancy import items  # noqa: PLC0415 - `--help` must not pay for it
+def _plain(name: str, words: str, example: str, also: str) -> click.Command:
+    """The command of a set of which nothing has to be chosen; its importer has the set's name."""
 
-    return _take(run, _known("occupancy"), items(folder), origin="occupancy", **shares)
+    @command(words, example=f"tidemill import {name} {example}", also=f"{also} {_AGAIN}", name=name)
+    @_FOLDER
+    @_delivery
+    def plain(run: Run, folder: Path, **shares: Any) -> Outcome:
+        importer = importlib.import_module(f"pipelines.importers.{name}")  # `--help` must not pay for it
+        return _take(run, _known(name), importer.items(folder), origin=name, **shares)
+
+    return plain
+
+
+backblaze = _plain(
+    "backblaze",
+    "Write Backblaze's daily files of hard disks as a hub would have.",
+    "~/data/backblaze --until 2013-04-12",
+    "FOLDER holds files such as 2013-04-10.csv, plain or gzipped. Empty attributes are left out; failure = 1 becomes a "
+    "failure in the middle of the next day, known when that is over.",
+)
+skab = _plain(
+    "skab",
+    "Write the runs of the Skoltech Anomaly Benchmark as the testbed would have.",
+    "~/data/skab",
+    "FOLDER holds anomaly-free and valve1 with their .csv files. All runs are of one testbed and become one device; "
+    "anomalies and changepoints become events that are known a day later.",
+)
+nab = _plain(
+    "nab",
+    "Write series of the Numenta Anomaly Benchmark as a hub would have.",
+    "~/data/nab",
+    "FOLDER holds realKnownCause and labels/combined_windows.json. Each series becomes a device, each window of an "
+    "anomaly a pair of events.",
+)
+occupancy = _plain(
+    "occupancy",
+    "Write the UCI Occupancy Detection files as a hub would have.",
+    "~/data/occupancy",
+    "FOLDER holds datatest, datatraining and datatest2 as .txt, plain or gzipped. Whether the room is in use, the "
+    "label, becomes events that are known a day later; it is no signal.",
+)
 
 
 _MAPPING = """MAPPING is a TOML file that says what the columns are:

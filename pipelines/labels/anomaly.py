@@ -19,15 +19,15 @@ from pipelines.labels.state import State
 from pipelines.windows import Windows
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly(State):
     """The label "something is wrong now": 1, 0, or NaN.
 
     Attributes:
         normal: How long after the beginning of a run operation counts as normal: what is learned from.
         state: Of the events ``<state>_begin`` and ``<state>_end`` that told of anomalies.
         begin: Kind of the event that begins a run; empty where a device has one run.
-        reported_within: How long an anomaly may take to become known.
+        reported_within: How long an anomaly may take to become known, as of any state.
     """
 
     question: ClassVar[Question] = "anomaly"
@@ -35,35 +35,6 @@ class Anomaly:
     normal: timedelta
     state: str = "anomaly"
     begin: str = ""
-    reported_within: timedelta = timedelta(0)
-
-    @property
-    def name(self) -> str:
-        """A name for manifests and reports: the state."""
-        return self.state
-
-    @property
-    def unit(self) -> str:
-        """Scores have none."""
-        return "1"
-
-    @property
-    def horizon(self) -> timedelta:
-        """The question is about now."""
-        return timedelta(0)
-
-    @property
-    def known_after(self) -> timedelta:
-        """Once an anomaly would have been reported."""
-        return self.reported_within
-
-    def known(self, events: Events, known_until: int) -> Events:
-        """Return what was told of anomalies by ``known_until``, sorted by device and time."""
-        return self._state.known(events, known_until)
-
-    def label(self, windows: Windows, names: tuple[str, ...], events: Events, known_until: int) -> NDArray[np.float64]:
-        """Label windows: see ``pipelines.labels.Label``."""
-        return self._state.label(windows, names, events, known_until)
 
     def learned_from(self, windows: Windows, events: Events, known_until: int) -> NDArray[np.bool_]:
         """Return which windows are normal operation: they end within ``normal`` after their run began, shape ``(n,)``.
@@ -85,7 +56,3 @@ class Anomaly:
         np.minimum.at(first, codes, windows.end)
         since = np.maximum(begun, first[codes])
         return np.asarray(windows.end <= since + self.normal // timedelta(microseconds=1))
-
-    @property
-    def _state(self) -> State:
-        return State(self.state, self.reported_within)
