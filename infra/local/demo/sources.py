@@ -50,7 +50,7 @@ class Pumps:
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     first_days: int = 30
     days: int = 40
-    too_short: timedelta = 5 * DAY
+    too_short: timedelta = 6 * DAY
 
     @property
     def split(self) -> datetime:
