@@ -224,7 +224,6 @@ def dial(windows: Windows, score: NDArray[np.float64], span: Span, chosen: float
     return [DialPoint(float(cut), measure(windows, score, score >= cut, span)) for cut in thresholds]
 
 
-@dataclass(frozen=True, slots=True)
 class Failure:
     """How answers to "does it fail within the horizon?" are judged."""
 

@@ -16,6 +16,11 @@ from pipelines.tasks.thresholds import nearest_cut
 from pipelines.windows import Windows
 
 _EARLY, _LATE = 13.0, 10.0  # of the PHM 2008 score, in units of the label
+_ERRORS = (
+    Measure("rmse", "root mean squared error", "lower", "label"),
+    Measure("mae", "mean absolute error", "lower", "label"),
+)
+_EXPLAINED = Measure("r2", "share of the variance explained")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +82,11 @@ def measure(windows: Windows, score: NDArray[np.float64]) -> QuantityMetrics:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
-    """How answers to "how long until it fails?" are judged. Alerts where little is left."""
+class _Quantity:
+    """What remaining lives and forecasts have in common."""
 
-    question: ClassVar[Question] = "life"
     learns: ClassVar[Learns] = "quantity"
-    measures: ClassVar[tuple[Measure, ...]] = (
-        Measure("rmse", "root mean squared error", "lower", "label"),
-        Measure("mae", "mean absolute error", "lower", "label"),
-        Measure("score", "PHM 2008 score, lower is better", "lower", digits=0),
-        Measure("r2", "share of the variance explained"),
-    )
     limits: ClassVar[Mapping[str, float]] = {}
-
-    def evidence(self, windows: Windows, span: Span) -> tuple[int, str]:
-        """Count the devices whose end of life is known."""
-        return len(np.intersect1d(windows.device, span.events.device)), "devices whose end of life is known"
 
     def measure(
         self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
@@ -102,13 +95,6 @@ class Life:
         del alert, span
         return measure(windows, score)
 
-    def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
-        """Return the threshold that was declared, between two scores; a tenth of the longest life where none was."""
-        del span
-        longest = float(windows.label.max())
-        wanted = 0.1 * longest if alerting.at is None else alerting.at
-        return nearest_cut(score, wanted, 0.0, longest)
-
     def severity(self, metrics: QuantityMetrics) -> tuple[float, ...]:
         """Order devices: the largest error first."""
         return (-metrics.rmse,)
@@ -116,6 +102,28 @@ class Life:
     def headline(self, metrics: QuantityMetrics) -> str:
         """Say in at most twenty characters what it reaches."""
         return f"RMSE {metrics.rmse:.3g}"
+
+
+class Life(_Quantity):
+    """How answers to "how long until it fails?" are judged. Alerts where little is left."""
+
+    question: ClassVar[Question] = "life"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        *_ERRORS,
+        Measure("score", "PHM 2008 score, lower is better", "lower", digits=0),
+        _EXPLAINED,
+    )
+
+    def evidence(self, windows: Windows, span: Span) -> tuple[int, str]:
+        """Count the devices whose end of life is known."""
+        return len(np.intersect1d(windows.device, span.events.device)), "devices whose end of life is known"
+
+    def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
+        """Return the threshold that was declared, between two scores; a tenth of the longest life where none was."""
+        del span
+        longest = float(windows.label.max())
+        wanted = 0.1 * longest if alerting.at is None else alerting.at
+        return nearest_cut(score, wanted, 0.0, longest)
 
     def sentence(self, metrics: QuantityMetrics, unit: str) -> str:
         """Say in one sentence what the model does."""
@@ -128,30 +136,16 @@ class Life:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """How answers to "what will this feature be?" are judged."""
+class Forecast(_Quantity):
+    """How answers to "what will this feature be?" are judged. Alerts where it will be high."""
 
     question: ClassVar[Question] = "forecast"
-    learns: ClassVar[Learns] = "quantity"
-    measures: ClassVar[tuple[Measure, ...]] = (
-        Measure("rmse", "root mean squared error", "lower", "label"),
-        Measure("mae", "mean absolute error", "lower", "label"),
-        Measure("r2", "share of the variance explained"),
-    )
-    limits: ClassVar[Mapping[str, float]] = {}
+    measures: ClassVar[tuple[Measure, ...]] = (*_ERRORS, _EXPLAINED)
 
     def evidence(self, windows: Windows, span: Span) -> tuple[int, str]:
         """Count the windows whose answer is known."""
         del span
         return len(windows), "windows whose answer is known"
-
-    def measure(
-        self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
-    ) -> QuantityMetrics:
-        """See ``measure``."""
-        del alert, span
-        return measure(windows, score)
 
     def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
         """Return the declared threshold, between two scores; the highest tenth of what was seen where none was."""
@@ -159,14 +153,6 @@ class Forecast:
         low, high = float(windows.label.min()), float(windows.label.max())
         wanted = float(np.quantile(windows.label, 0.9)) if alerting.at is None else alerting.at
         return nearest_cut(score, wanted, low, high)
-
-    def severity(self, metrics: QuantityMetrics) -> tuple[float, ...]:
-        """Order devices: the largest error first."""
-        return (-metrics.rmse,)
-
-    def headline(self, metrics: QuantityMetrics) -> str:
-        """Say in at most twenty characters what it reaches."""
-        return f"RMSE {metrics.rmse:.3g}"
 
     def sentence(self, metrics: QuantityMetrics, unit: str) -> str:
         """Say in one sentence what the model does."""

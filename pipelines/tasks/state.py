@@ -108,8 +108,18 @@ _COMMON = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class _Windows:
+    """What states and anomalies have in common: windows are counted."""
+
+    def measure(
+        self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
+    ) -> StateMetrics:
+        """See ``measure``."""
+        del span
+        return measure(windows, score, alert)
+
+
+class State(_Windows):
     """How answers to "is it in this state?" are judged."""
 
     question: ClassVar[Question] = "state"
@@ -127,13 +137,6 @@ class State:
         del span
         positives = int(windows.positive.sum())
         return min(positives, len(windows) - positives), "windows in the rarer state"
-
-    def measure(
-        self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
-    ) -> StateMetrics:
-        """See ``measure``."""
-        del span
-        return measure(windows, score, alert)
 
     def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
         """Return the threshold with the best accuracy, in the widest gap of equals; or the declared one."""
@@ -168,8 +171,7 @@ class State:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
+class Anomaly(_Windows):
     """How answers to "does it behave otherwise than usual?" are judged."""
 
     question: ClassVar[Question] = "anomaly"
@@ -182,13 +184,6 @@ class Anomaly:
         del span
         found = measure(windows, np.zeros(len(windows)), np.zeros(len(windows), dtype=np.bool_)).spells
         return (found, "anomalies") if found else (len(windows), "windows of normal operation")
-
-    def measure(
-        self, windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span
-    ) -> StateMetrics:
-        """See ``measure``."""
-        del span
-        return measure(windows, score, alert)
 
     def threshold(self, windows: Windows, score: NDArray[np.float64], span: Span, alerting: Alerting) -> float:
         """Return the control limit, or the declared threshold, between two scores of normal operation."""
