@@ -19,6 +19,7 @@ from botocore.exceptions import (
     SSOError,
 )
 from botocore.exceptions import ConnectionError as UnreachableError
+from urllib3.exceptions import HTTPError
 
 from serving.errors import (
     DamagedObjectError,
@@ -29,6 +30,9 @@ from serving.errors import (
     StoreError,
     StoreUnreachableError,
 )
+
+FAILURES = (BotoCoreError, ClientError, HTTPError)
+"""What calls of boto3 raise; the last where a refusal breaks off while it is read, which botocore hands on as it is."""
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -101,7 +105,7 @@ def raise_for(error: Exception, where: str, service: str = "S3") -> NoReturn:
         raise damaged(where, why) from error
     if isinstance(error, ClientError):
         raise _answered(error, where, why, service) from error
-    if isinstance(error, (UnreachableError, HTTPClientError, IncompleteReadError)):
+    if isinstance(error, (UnreachableError, HTTPClientError, HTTPError, IncompleteReadError)):
         raise StoreUnreachableError(
             f"{service} cannot be reached",
             where=where,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from serving.errors import InvalidStoreUriError, MissingStoreError
 from serving.s3 import connection
@@ -99,5 +99,5 @@ class SqsQueue:
             if error.response.get("Error", {}).get("Code") in _MISSING:
                 raise MissingStoreError("the queue does not exist", where=self._url, fix="check its address") from error
             raise_for(error, self._url, "SQS")
-        except BotoCoreError as error:
+        except connection.FAILURES as error:
             raise_for(error, self._url, "SQS")

@@ -24,7 +24,6 @@ from typing import Any, Self, TypeVar
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     FlexibleChecksumError,
     IncompleteReadError,
@@ -306,7 +305,7 @@ class S3Store:
     def _call(self, call: Callable[[], _Answer], key: str) -> _Answer:
         try:
             return call()
-        except (BotoCoreError, ClientError) as error:
+        except connection.FAILURES as error:
             raise_for(error, self._where(key))
 
     def _where(self, key: str) -> str:

@@ -5,8 +5,10 @@ and write later, as some services do: the control of the probe.
 """
 
 import io
+import os
 import secrets
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +55,7 @@ class Server:
         self.cut_bodies = 0
         self.spoil = self._spoilt = 0
         self.etag = ""
-        self.sealed = False
+        self.sealed = self.break_off = False
         self.answers: list[tuple[str, str]] = []
         self.requests: list[tuple[str, str]] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
@@ -96,7 +98,15 @@ class Server:
         if self.cut_bodies and environ["REQUEST_METHOD"] == "GET":
             self.cut_bodies -= 1
             return [b"".join(done)[:-1]]
-        return done
+        return self._broken(done, environ["werkzeug.socket"]) if self.break_off else done
+
+    def _broken(self, done: list[bytes], connection_: socket.socket) -> Iterator[bytes]:
+        """Half of an answer, before the connection is reset."""
+        whole = b"".join(done)
+        yield whole[: len(whole) // 2]
+        time.sleep(0.05)
+        connection_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(connection_.detach())
 
     def _next(self) -> int:
         self._spoilt += 1
@@ -131,7 +141,7 @@ def surroundings(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3, "_BUSY_S", 0.001)
     monkeypatch.setattr(connection, "ATTEMPTS", 3)
     server.careless, server.lose_answers, server.cut_bodies, server.answers, server.requests = False, 0, 0, [], []
-    server.spoil, server.etag, server.sealed = 0, "", False
+    server.spoil, server.etag, server.sealed, server.break_off = 0, "", False, False
 
 
 @pytest.fixture(scope="module")
@@ -468,6 +478,13 @@ def test_a_listing_that_breaks_off_is_continued(store, server, monkeypatch):
         store.put(f"raw/{number}", b"x")
     server.answers = [("503 Slow Down", "SlowDown")] * 2
     assert [entry.key for entry in store.list("raw/")] == [f"raw/{number}" for number in range(10)]
+
+
+def test_a_refusal_that_breaks_off_is_an_outage_and_no_riddle(store, server):
+    """Botocore hands on what its transport raises while it reads a refusal; nobody above knows that kind of error."""
+    server.break_off = True
+    with pytest.raises(StoreUnreachableError, match="cannot be reached"):
+        store.get("raw/nothing")
 
 
 def test_keys_are_checked_before_anything_is_sent(store, server):
