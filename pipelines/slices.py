@@ -151,11 +151,23 @@ def _thirds(values: NDArray[np.float64], unit: str) -> NDArray[np.str_]:
 
     Example:
         >>> _thirds(np.array([1.0, 2.0, 3.0, 40.0, 50.0, 60.0]), "d").tolist()[::2]
-        ['0 1 to 2.67 d', '1 2.67 to 43.3 d', '2 43.3 to 60 d']
+        ['0 1.0 to 2.7 d', '1 2.7 to 43.3 d', '2 43.3 to 60.0 d']
     """
     if not len(values):
         return np.empty(0, dtype=np.str_)
     edges = np.quantile(values, [0, 1 / 3, 2 / 3, 1])
     part = np.searchsorted(edges[1:3], values, side="left")
-    named = [f"{number} {edges[number]:.3g} to {edges[number + 1]:.3g} {unit}".rstrip() for number in range(3)]
+    told = [rounded(edge, float(edges[-1] - edges[0])) for edge in edges]
+    named = [f"{number} {told[number]} to {told[number + 1]} {unit}".rstrip() for number in range(3)]
     return np.array(named)[part]
+
+
+def rounded(value: float, span: float) -> str:
+    """Write a value with as many digits as tell it apart within a span: about a hundredth of it.
+
+    Example:
+        >>> rounded(0.00404, 120.0), rounded(2.6667, 59.0), rounded(0.01234, 0.5)
+        ('0', '2.7', '0.012')
+    """
+    digits = max(0, 2 - int(np.floor(np.log10(span)))) if span > 0 else 2
+    return f"{round(value, digits) + 0.0:.{digits}f}"

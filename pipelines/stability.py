@@ -21,6 +21,7 @@ from pipelines.windows import Windows
 FOLDS = 3
 _DAY_US = 86_400_000_000
 _MOST_PERIODS = 16
+_LEAST = 0.1  # of training, to learn from: less says nothing about the recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Period:
     """The bundle in one stretch of the test.
 
     Attributes:
-        name: The day, the first day of the week, or the month.
+        name: The day, the week by its Monday, or the month.
         windows: Windows there.
         evidence: How much there was to judge with, as the task counts.
         metrics: What it reached.
@@ -80,6 +81,8 @@ def by_fold(task: Task, recipe: Recipe, train: Windows, span: Span, split: Split
     parts = walk_forward(train.end, FOLDS, gap_us) if split.in_time else folds(train, task.learns, recipe.seed)
     found = []
     for learned, judged in parts:
+        if len(learned) < _LEAST * len(train):
+            continue
         own, rows = train.select(learned), train.select(judged)
         value = math.nan
         if len(np.unique(own.label)) > 1:
@@ -123,7 +126,7 @@ def _periods(end: NDArray[np.int64]) -> NDArray[np.str_]:
         >>> _periods(np.array([0, 30, 100]) * 86_400_000_000).tolist()
         ['1970-01', '1970-01', '1970-04']
         >>> _periods(np.array([0, 5, 11]) * 86_400_000_000).tolist()  # 1970 began on a Thursday
-        ['1969-12-29', '1970-01-05', '1970-01-12']
+        ['week of 1969-12-29', 'week of 1970-01-05', 'week of 1970-01-12']
     """
     if not len(end):
         return np.empty(0, dtype=np.str_)
@@ -137,5 +140,5 @@ def _name(day: int, length: int) -> str:
     if length <= 10:  # noqa: PLR2004 - see _periods
         return f"{date:%Y-%m-%d}"
     if length <= 12 * 7:
-        return f"{date - timedelta(days=date.weekday()):%Y-%m-%d}"
+        return f"week of {date - timedelta(days=date.weekday()):%Y-%m-%d}"
     return f"{date:%Y-%m}"
