@@ -102,10 +102,9 @@ def errors_picture(true: Array, score: Array, cap: float | None, unit: str) -> E
     high = high if high > low else low + 1.0
     heights = HEIGHT * (1 - (edges - low) / (high - low))
     width = WIDTH / max(len(names), 1)
-    bands = [
-        (round((number + 0.5) * width, 1), *(round(float(y), 1) for y in row), name)
-        for number, (name, row) in enumerate(zip(names, heights, strict=True))
-    ]
+    bands = []
+    for number, (name, (bottom, middle, top)) in enumerate(zip(names, heights.round(1).tolist(), strict=True)):
+        bands.append((round((number + 0.5) * width, 1), bottom, middle, top, name))
     spoken = ", ".join(f"{row[1]:+.3g} at {name}" for name, row in zip(names, edges, strict=True))
     alt = f"Median error in {unit or 'units'} by true value: {spoken}."
     return ErrorsPicture(

@@ -38,18 +38,20 @@ def before_ends(lake: Lake, features: FeatureSet, windows: Windows) -> NDArray[n
     telemetry = lake.telemetry(features.fleet).open()
     plan, names = features.plan(), np.unique(windows.device).tolist()
     everything = happened.read(lake, features, Devices(names), told, told).events
+    since = None if _from_start(plan) else _pane_before(features, int(windows.end.min()) - features.longest_us)
+    readings = telemetry.read(
+        ["device", "time", *features.fleet.signal_names],
+        devices=names,
+        after={} if since is None else {"time": since - 1},
+        before={"time": int(windows.end.max()), "batch": batch + 1},
+    ).sort_by([("device", "ascending"), ("time", "ascending")])
+    owners = np.asarray(readings["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
     values = np.full((len(windows), len(features.names)), np.nan)
     for code, name in enumerate(names):
-        own = np.flatnonzero(windows.device == name)
-        since = None if _from_start(plan) else _pane_before(features, int(windows.end[own].min()) - features.longest_us)
-        readings = telemetry.read(
-            ["time", *features.fleet.signal_names],
-            devices=[name],
-            after={} if since is None else {"time": since - 1},
-            before={"time": int(windows.end[own].max()), "batch": batch + 1},
-        ).sort_by("time")
-        for row in own.tolist():
-            values[row] = _made(features, plan, readings, _of(everything, code), int(windows.end[row]))
+        first, last = np.searchsorted(owners, name), np.searchsorted(owners, name, side="right")
+        own, told_of = readings.slice(first, last - first), _of(everything, code)
+        for row in np.flatnonzero(windows.device == name).tolist():
+            values[row] = _made(features, plan, own, told_of, int(windows.end[row]))
     return values
 
 
@@ -58,10 +60,12 @@ def _made(features: FeatureSet, plan: Plan, readings: pa.Table, events: Events, 
     nothing = np.full(len(features.names), np.nan)
     times = readings["time"].to_numpy()
     known = int(np.searchsorted(times, end))
-    if not known:
+    begin = 0 if _from_start(plan) else int(np.searchsorted(times, _pane_before(features, end - features.longest_us)))
+    if known == begin:
         return nothing
-    signals = [readings[name].fill_null(np.nan).to_numpy()[:known] for name in features.fleet.signal_names]
-    panes = panes_of(features, np.zeros(known, np.int32), times[:known], np.column_stack(signals))
+    part = readings.slice(begin, known - begin)
+    signals = [part[name].fill_null(np.nan).to_numpy() for name in features.fleet.signal_names]
+    panes = panes_of(features, np.zeros(known - begin, np.int32), times[begin:known], np.column_stack(signals))
     first = int(panes.start[0]) if _from_start(plan) else end - features.longest_us
     bounds = Bounds(*(np.array([moment], np.int64) for moment in (first, end - 1, end)))
     told = np.maximum(events.time, events.known) < end

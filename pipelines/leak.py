@@ -40,7 +40,7 @@ _BLOCKS, _LEAST_BLOCK = 16, 4  # blocks of a device, and windows of a block
 _LEARNED, _JUDGED = 12_000, 3_000  # rows: seconds where there are millions
 _LEAST_MEMORY = 0.01  # of a feature: where none remembers, all count alike
 _FURTHEST = 4.0  # deviations: one value that is far off must not decide who is near
-_DEVICES, _EACH = 8, 6  # whose windows are made again, and how many of each
+_DEVICES, _EACH = 8, 12  # whose windows are made again, and how many of each: gaps that were filled are rare
 _SAME = 1e-6  # training reads float32
 
 Rebuild = Callable[[Windows], NDArray[np.float64]]
@@ -211,7 +211,8 @@ def _neighbours(learned: NDArray[np.float64], judged: NDArray[np.float64]) -> ND
     scale[scale == 0] = 1.0
 
     def placed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.clip(np.nan_to_num((values - middle) / scale, nan=0.0), -_FURTHEST, _FURTHEST)
+        near: NDArray[np.float64] = np.nan_to_num((values - middle) / scale, nan=0.0)
+        return near.clip(-_FURTHEST, _FURTHEST)
 
     there = placed(learned)
     memory = np.clip((there[1:] * there[:-1]).sum(axis=0) / max(len(there) - 1, 1), _LEAST_MEMORY, 1.0)

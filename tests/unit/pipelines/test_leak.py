@@ -96,11 +96,11 @@ def test_features_that_stay_the_same_without_the_future_are_no_leak():
         return np.array([values[key] for key in zip(sample.device.tolist(), sample.end.tolist(), strict=True)])
 
     found = shifted(names, held, rebuild, seed=0)
-    assert (found.windows, found.changed, found.names) == (48, 0, ())
+    assert (found.windows, found.changed, found.names) == (96, 0, ())
     ahead = replace(held, values=held.values + np.eye(8)[3] * 1e-3)
     found = shifted(names, ahead, rebuild, seed=0)
     assert found.names == ("feature_3",)
-    assert 40 < found.changed <= 48
+    assert 90 < found.changed <= 96
 
 
 def test_a_value_that_was_there_only_with_the_future_is_a_leak():
