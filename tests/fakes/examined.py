@@ -68,12 +68,17 @@ def usecase_of(question, **changes):
     return replace(plain, **changes)
 
 
-def dataset_of(question, usecase, devices=12, days=45, events=None):
-    """A data set: eight features warm up before failures, the others know nothing."""
+def dataset_of(question, usecase, devices=12, days=45, events=None, *, remember=False):
+    """A data set: eight features warm up before failures, the others know nothing.
+
+    With ``remember``, those others are what windows of a day share with their neighbours.
+    """
     past = history(devices=devices, days=days)
     random = np.random.default_rng(1)
     known = past.windows.values[:, :1]
     noise = random.normal(size=(len(known), len(usecase.features.names) - KNOWN))
+    if remember:
+        noise = np.column_stack([np.convolve(column, np.ones(8) / 8**0.5, "same") for column in noise.T])
     windows = replace(past.windows, values=np.hstack([np.tile(known, KNOWN), noise]))
     if question == "forecast":  # something that can be foreseen
         wave = np.sin(windows.end / (30 * HOUR)) + random.normal(size=len(windows)) * 0.1
@@ -120,16 +125,15 @@ def examined(question="failure", *, champion=False, events=None, rebuild=None, *
         estimator = Distance.name
     try:
         candidate = build(usecase, data, estimator, {}, 0)
-        other = Champion("3", candidate.predictor, data.test.values) if champion else None
-        return examine(
-            usecase,
-            data,
-            candidate,
-            other,
-            panes=lambda _: [],
-            seed=0,
-            timer=time.perf_counter,
-            rebuild=rebuild or (lambda sample: sample.values),
-        )
+        return examine_candidate(usecase, data, candidate, champion=champion, rebuild=rebuild)
     finally:
         ESTIMATORS.pop(Distance.name, None)
+
+
+def examine_candidate(usecase, data, candidate=None, *, champion=False, rebuild=None):
+    """Examine a candidate, the usual one if none is given; the champion is the same once more."""
+    candidate = candidate or build(usecase, data, usecase.estimator, {}, 0)
+    other = Champion("3", candidate.predictor, data.test.values) if champion else None
+    same = rebuild or (lambda sample: sample.values)
+    timer = time.perf_counter
+    return examine(usecase, data, candidate, other, panes=lambda _: [], seed=0, timer=timer, rebuild=same)
