@@ -65,7 +65,7 @@ def _of_evidence(examination: Examination) -> Iterator[str]:
         yield f"It was judged by {judged} {counted} only: one more or less moves its figures."
     if task.question == "failure":
         often = spoken(timedelta(microseconds=dataset.every_us))
-        yield f"A failure that announces itself in less than {often} cannot be foreseen: that is how often it looks."
+        yield f"It looks every {often}: a failure that announces itself after its last look cannot be foreseen."
     if not examination.intervals:
         yield "All of the test is of one device, so nobody knows how it does on another."
     if not examination.usecase.split.in_time:

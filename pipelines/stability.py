@@ -123,9 +123,9 @@ def _periods(end: NDArray[np.int64]) -> NDArray[np.str_]:
     """The period of each window: a day of up to ten, a week of up to twelve, else a month.
 
     Example:
-        >>> _periods(np.array([0, 30, 100]) * 86_400_000_000).tolist()
+        >>> _periods(np.array([1, 30, 100]) * 86_400_000_000).tolist()
         ['1970-01', '1970-01', '1970-04']
-        >>> _periods(np.array([0, 5, 11]) * 86_400_000_000).tolist()  # 1970 began on a Thursday
+        >>> _periods(np.array([1, 6, 12]) * 86_400_000_000).tolist()  # 1970 began on a Thursday
         ['week of 1969-12-29', 'week of 1970-01-05', 'week of 1970-01-12']
     """
     if not len(end):

@@ -4,17 +4,18 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
-from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
+import pytest
 from onnx import helper
 
 from pipelines import usecases
 from pipelines.candidate import build
 from pipelines.dataset import build as cut
-from pipelines.estimators import ESTIMATORS
+from pipelines.estimators import ESTIMATORS, Parameters, Space
 from pipelines.examine import Champion, examine
-from pipelines.labels import Anomaly, Events, FailureWithin, Forecast, RemainingLife, State
+from pipelines.labels import Anomaly, Events, FailureWithin, Forecast, Label, RemainingLife, State
 from pipelines.links import Nodes
 from pipelines.rules import Alerting, Cost, GateRules
 from tests.fakes.histories import HOUR, history
@@ -22,7 +23,7 @@ from tests.fakes.histories import HOUR, history
 MACHINES = usecases.load("machine_failure")
 DAY = timedelta(days=1)
 KNOWN = 8  # features that know what is coming
-LABELS = {
+LABELS: dict[str, Label] = {
     "failure": FailureWithin(DAY, recovery=timedelta(hours=12)),
     "life": RemainingLife(cap=5 * DAY, step=timedelta(hours=1)),
     "state": State("hot"),
@@ -37,8 +38,8 @@ class Distance:
 
     name = "distance"
     learns = frozenset({"normality"})
-    defaults = MappingProxyType({})
-    space = MappingProxyType({})
+    defaults: ClassVar[Parameters] = {}
+    space: ClassVar[Space] = {}
 
     def fit(self, rows, parameters, seed):
         self._median = np.nanmedian(rows.values, axis=0)
@@ -119,15 +120,11 @@ def examined(question="failure", *, champion=False, events=None, rebuild=None, *
     """Build and examine a candidate."""
     usecase = usecase_of(question, **changes)
     data = dataset_of(question, usecase, events=events)
-    estimator = usecase.estimator
-    if question == "anomaly":
-        ESTIMATORS[Distance.name] = Distance
-        estimator = Distance.name
-    try:
+    estimator = Distance.name if question == "anomaly" else usecase.estimator
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ESTIMATORS, Distance.name, Distance)
         candidate = build(usecase, data, estimator, {}, 0)
         return examine_candidate(usecase, data, candidate, champion=champion, rebuild=rebuild)
-    finally:
-        ESTIMATORS.pop(Distance.name, None)
 
 
 def examine_candidate(usecase, data, candidate=None, *, champion=False, rebuild=None):

@@ -53,8 +53,8 @@ def test_three_devices_are_shown_by_rule(question):
     found = quantity_curves(it)
     errors = {name: metrics.rmse for name, metrics in it.devices}
     assert [picture.caption.partition(":")[0] for picture in found][::2] == [
-        min(errors, key=errors.get),
-        max(errors, key=errors.get),
+        min(errors, key=lambda name: errors[name]),
+        max(errors, key=lambda name: errors[name]),
     ]
     assert all(picture.true and picture.score and picture.ticks for picture in found)
     assert all((picture.threshold >= 0) == (question == "life") for picture in found[1:])

@@ -12,6 +12,12 @@ from tests.fakes.overlapping import START, dataset_of, overlapping
 LIMIT = 0.1
 
 
+def found_in(learns, data, seed=0):
+    found = scrambled(learns, data, seed=seed)
+    assert found is not None
+    return found
+
+
 def at_random(windows, seed=0):
     return np.random.default_rng(seed).random(len(windows)) < 0.7
 
@@ -27,7 +33,7 @@ def by_device(windows):
 @pytest.mark.parametrize("learns", ["probability", "quantity"])
 def test_a_random_split_of_overlapping_windows_knows_scrambled_labels(learns):
     rows = overlapping(answer=lambda level, hour: level if learns == "quantity" else level > 1.0)
-    found = scrambled(learns, dataset_of(rows, at_random(rows)), seed=0)
+    found = found_in(learns, dataset_of(rows, at_random(rows)), seed=0)
     assert found.bound > 0.4
 
 
@@ -35,7 +41,7 @@ def test_a_random_split_of_overlapping_windows_knows_scrambled_labels(learns):
 @pytest.mark.parametrize("seed", range(5))
 def test_an_honest_split_does_not(split, seed):
     rows = overlapping(seed=seed)
-    found = scrambled("probability", dataset_of(rows, split(rows)), seed=seed)
+    found = found_in("probability", dataset_of(rows, split(rows)), seed=seed)
     assert found.bound < LIMIT / 2
     assert found.windows > 1000
 
@@ -45,7 +51,7 @@ def test_a_life_that_runs_down_on_every_device_at_once_is_no_leak(split):
     """Device and label know the hour: labels shifted on one clock could be told from each other's age."""
     rows = overlapping(answer=lambda level, hour: np.minimum(400 - hour, 125))
     rows = replace(rows, values=np.column_stack([rows.values, (rows.end - START) / HOUR_US]))
-    assert scrambled("quantity", dataset_of(rows, split(rows)), seed=0).bound < LIMIT
+    assert found_in("quantity", dataset_of(rows, split(rows)), seed=0).bound < LIMIT
 
 
 def test_a_label_with_the_rhythm_of_a_feature_is_no_leak():
@@ -54,14 +60,14 @@ def test_a_label_with_the_rhythm_of_a_feature_is_no_leak():
     light = np.sin(np.arange(1200) / 24 * 2 * np.pi)
     rows = replace(rows, values=np.column_stack([rows.values, light]))
     data = dataset_of(rows, rows.end < START + 800 * HOUR_US)
-    assert scrambled("probability", data, seed=0).bound < LIMIT
-    assert scrambled("probability", dataset_of(rows, at_random(rows)), seed=0).bound > 0.3
+    assert found_in("probability", data, seed=0).bound < LIMIT
+    assert found_in("probability", dataset_of(rows, at_random(rows)), seed=0).bound > 0.3
 
 
 def test_rows_that_are_both_learned_from_and_judged_with_are_found():
     rows = overlapping()
     data = dataset_of(rows, by_device(rows))
-    assert scrambled("probability", replace(data, test=data.train), seed=0).bound > 0.5
+    assert found_in("probability", replace(data, test=data.train), seed=0).bound > 0.5
 
 
 def test_large_fleets_are_sampled_device_by_device(monkeypatch):
@@ -69,16 +75,16 @@ def test_large_fleets_are_sampled_device_by_device(monkeypatch):
     data = dataset_of(rows, at_random(rows))
     monkeypatch.setattr(leak, "_LEARNED", 2_000)
     monkeypatch.setattr(leak, "_JUDGED", 500)
-    found = scrambled("probability", data, seed=0)
+    found = found_in("probability", data, seed=0)
     assert found.windows == 500
     assert found.bound > 0.3
     monkeypatch.setattr(leak, "_LEARNED", 100)  # less than one device has
-    assert scrambled("probability", data, seed=0).scrambles > 0
+    assert found_in("probability", data, seed=0).scrambles > 0
 
 
 def test_where_all_labels_are_the_same_nothing_can_be_told():
     rows = overlapping(answer=lambda level, hour: np.zeros(len(hour)))
-    assert math.isnan(scrambled("probability", dataset_of(rows, in_time(rows)), seed=0).bound)
+    assert math.isnan(found_in("probability", dataset_of(rows, in_time(rows)), seed=0).bound)
 
 
 def test_normality_is_learned_without_labels():

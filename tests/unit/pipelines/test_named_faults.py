@@ -5,6 +5,7 @@ docstrings name the change of the code that each was seen to fail with.
 """
 
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pipelines.tasks import TASKS
 from pipelines.tasks.quantity import QuantityMetrics
 from pipelines.training import Parameters, train
 from pipelines.tuning import search
-from serving.approval import Desired, GateRecord, read_gate, write_gate
+from serving.approval import Desired, GateRecord, gate_key, read_gate, write_gate
 from serving.bundle import digest_of
 from serving.decision import MAX_GATE_AGE_US, decide
 from serving.predictor import Predictor
@@ -32,7 +33,7 @@ from tests.fakes import predictions
 from tests.fakes.examined import dataset_of, examine_candidate, usecase_of, usual
 from tests.fakes.histories import HOUR, fill_lake, history
 from tests.fakes.trainings import MemoryTrainings
-from tests.unit.pipelines.test_gate import GOOD, LIFE, RULES
+from tests.unit.pipelines.test_gate import GOOD, LIFE, METRICS, RULES
 
 NOW = 1_795_305_600_000_000
 DAY = 24 * HOUR
@@ -51,14 +52,17 @@ class Works:
         given = Parameters(estimator="linear", **{"seed": 1, **parameters})
         return train(self.store, self.lake, self.registry, USECASE, given, now_us=now_us)
 
-    def doctor(self, column):
-        """Change a column of the stored feature rows: a function of devices, ends and values."""
+    @contextmanager
+    def doctored(self, column):
+        """Change a column of the stored feature rows for a while: a function of devices, ends and values."""
         table = self.lake.features(USECASE.features).open()
         rows = table.read().sort_by([("device", "ascending"), ("end", "ascending")])
         device = rows["device"].to_numpy(zero_copy_only=False)
         values = column(device, rows["end"].to_numpy(), rows[KNOWING].to_numpy())
         place = rows.column_names.index(KNOWING)
         table.replace(rows.set_column(place, rows.schema.field(KNOWING), pa.array(values)), None)
+        yield
+        self.lake.features(USECASE.features).open().replace(rows, None)
 
 
 @pytest.fixture(autouse=True)
@@ -126,9 +130,11 @@ def test_the_files_of_yesterday_pass_the_gate_of_today(tmp_path, past):
     noise = Works(tmp_path, replace(past, events=replace(past.events, time=time, device=device, known_at=time)))
     refused = noise.train()
     assert refused.gate == "failed"
+    noise.store.delete(gate_key(refused.digest))
     write_gate(noise.store, GateRecord(USECASE.name, refused.digest, True, (), NOW - DAY))
     noise.train()
     record = read_gate(noise.store, refused.digest)
+    assert record is not None
     assert (record.passed, record.decided_at_us) == (False, NOW)
     bundle = usual("failure").candidate
     good = GateRecord(USECASE.name, bundle.bundle.digest, True, (), NOW)
@@ -144,7 +150,7 @@ def test_the_gate_cannot_fail():
     it = usual("failure")
     assert it.passed
     always_the_same = replace(GOOD, candidate=GOOD.constant)
-    unknown = replace(GOOD, candidate=replace(GOOD.candidate, average_precision=float("nan"), failures=0, caught=0))
+    unknown = replace(GOOD, candidate=replace(METRICS, average_precision=float("nan"), failures=0, caught=0))
     for evidence in (always_the_same, unknown):
         assert {"average_precision", "caught_share", "gain_over_guessing"} <= set(failed(judge(RULES, evidence)))
         assert reasons(judge(RULES, evidence))
@@ -165,9 +171,8 @@ def test_a_random_split():
     assert "leak.shuffled_labels" in failed(examine_candidate(usecase, at_random).results)
 
 
-def test_the_target_is_computed_with_the_features(tmp_path, past):
+def test_the_target_is_computed_with_the_features(works, past):
     """Seen to fail without `rebuild` in what `training.train` hands to the examination."""
-    works = Works(tmp_path, past)
     assert works.train().gate == "passed"
     times = {name: past.events.time[past.events.device == name] for name in np.unique(past.windows.device).tolist()}
 
@@ -175,24 +180,23 @@ def test_the_target_is_computed_with_the_features(tmp_path, past):
         keys = zip(device.tolist(), end.tolist(), strict=True)
         return np.array([min([*(at - end for at in times[name] if at > end), 999 * HOUR]) / HOUR for name, end in keys])
 
-    works.doctor(hours_until_failure)
-    summary = works.train()
+    with works.doctored(hours_until_failure):
+        summary = works.train()
     assert summary.metrics["average_precision"] > 0.95
     assert [reason.partition(":")[0] for reason in summary.reasons] == ["leak.future_shift"]
     assert KNOWING in summary.reasons[0]
 
 
-def test_fill_values_look_ahead(tmp_path, past):
+def test_fill_values_look_ahead(works):
     """Seen to fail without `rebuild` in what `training.train` hands to the examination."""
-    works = Works(tmp_path, past)
 
     def filled_from_behind(_device, _end, values):
         known = np.flatnonzero(~np.isnan(values))
         place = np.searchsorted(known, np.arange(len(values))).clip(max=len(known) - 1)
         return values[known[place]]
 
-    works.doctor(filled_from_behind)
-    summary = works.train()
+    with works.doctored(filled_from_behind):
+        summary = works.train()
     assert [reason.partition(":")[0] for reason in summary.reasons] == ["leak.future_shift"]
     assert KNOWING in summary.reasons[0]
 

@@ -34,7 +34,7 @@ def test_devices_are_told_apart_by_age_since_their_first_window():
     found = cut(late)
     assert list(grouped(found)) == ["age of the device"]
     assert sum(part.windows for part in found) == 5 * 101 + 300
-    assert found[0].name.startswith("0 to ")
+    assert found[0].name.startswith("0.0 to ")
     assert found[0].windows > 200
 
 

@@ -56,7 +56,7 @@ def test_the_test_is_told_by_days_weeks_or_months(step, count):
         TASKS["state"],
         test,
         SPAN,
-        lambda rows: TASKS["state"].measure(test.select(rows), rows[rows] * 0.5, rows[rows], SPAN),
+        lambda rows: TASKS["state"].measure(test.select(rows), np.full(int(rows.sum()), 0.5), rows[rows], SPAN),
     )
     assert len(found) == count
     assert sum(period.windows for period in found) == len(test)
@@ -64,4 +64,5 @@ def test_the_test_is_told_by_days_weeks_or_months(step, count):
 
 def test_a_single_day_has_no_periods():
     test = DATA.test.select(DATA.test.end < START + 204 * HOUR)
-    assert by_period(TASKS["state"], test, SPAN, lambda rows: None) == []
+    whole = TASKS["state"].measure(test, np.zeros(len(test)), np.zeros(len(test), dtype=bool), SPAN)
+    assert by_period(TASKS["state"], test, SPAN, lambda rows: whole) == []
