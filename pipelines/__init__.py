@@ -34,21 +34,18 @@ Rooms, from the door inwards:
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth changes                  how far devices reach, what happened, came before, and is new
     touched                                         what a change touched, from panes to predictions
-<<<<<<< HEAD
     partitions piecework partial spark              the same in parts: by many processes, or by the executors of Spark
-    label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
-    estimator tuning export candidate reference     fit, and build the very bundle that will serve
-=======
-    partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark
     windows labels split dataset usecases rules     what is asked, and what a training learns from and is judged on
     estimators links fitting tuning                 kinds of model, fitted, calibrated and searched
     export candidate reference                      and built into the very bundle that will serve
->>>>>>> x-train
     regimes                                         what is usual under which operating condition, from training data
     graph                                           panes to features, and to the score, as one ONNX graph
     tasks intervals                                 how answers to each kind of question are judged, and how surely
     examine parity sensitivity footprint            look at the bundle from all sides
-    gate report charts timeline verdict             judge it, and tell of it
+    leak cutoff                                     whether its figures are borrowed, from overlap or from the future
+    slices stability calibration                    how it does part by part and stretch by stretch, and at its word
+    gate verdict cautions                           judge it, and say what to watch
+    report charts curves timeline                   tell of it on one page
     training history registry registration          the whole training, and what it leaves in the registry
     predictions watched drift monitor retraining    what came of it, and whether to train again
 

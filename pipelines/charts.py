@@ -7,11 +7,12 @@ a pixel: a page with all of them stays below 300 kB.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipelines.calibration import Calibration
 from pipelines.dataset import Dataset
 from pipelines.sensitivity import Leaning
 from pipelines.tasks.failure import HOUR_US, DialPoint
@@ -21,7 +22,11 @@ WIDTH = 720.0
 _POINTS = 400
 _SIGNAL_HEIGHT, _SCORE_HEIGHT = 110.0, 40.0
 _DIAL_HEIGHT, _DIAL_WIDTH = 200.0, 320.0
+_SQUARE = 240.0
 _BARS = 12
+_SECOND_US, _DAY_US = 1_000_000, 24 * HOUR_US
+_MOST_TICKS = 7
+_STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
             for a in timeline.alarms
         ],
         failures=[round(float(x(at)), 1) for at in timeline.failures],
-        ticks=_days(timeline.since, timeline.until),
+        ticks=moments(timeline.since, timeline.until),
         low=f"{low + room:.3g}",
         high=f"{high - room:.3g}",
         unit=timeline.unit,
@@ -137,7 +142,7 @@ def split_picture(dataset: Dataset) -> SplitPicture:
         gap_from=round((dataset.train_until - dataset.since) / length, 4),
         gap_to=round((dataset.test_from - dataset.since) / length, 4),
         held_out=round(held, 4),
-        ticks=_days(dataset.since, dataset.until),
+        ticks=moments(dataset.since, dataset.until),
     )
 
 
@@ -173,10 +178,47 @@ def lead_picture(hours: Sequence[float], horizon_us: int) -> BarsPicture:
     return BarsPicture(f"Failures by hours of warning: {spoken or 'none was caught'}.", bars, ticks)
 
 
+@dataclass(frozen=True, slots=True)
+class ReliabilityPicture:
+    """What happened over what was foreseen: a point with its interval for each bin that holds windows."""
+
+    alt: str
+    points: list[tuple[float, float, float, float, float]]
+
+
+def reliability_picture(found: Calibration) -> ReliabilityPicture:
+    """Draw a reliability diagram: x, y, top and bottom of the interval, and a radius that grows with the windows."""
+    most = max((each.windows for each in found.bins), default=0)
+    told = [each for each in found.bins if each.windows]
+    points = [
+        (
+            round(_SQUARE * each.foreseen, 1),
+            round(_SQUARE * (1 - each.happened), 1),
+            round(_SQUARE * (1 - each.interval[1]), 1),
+            round(_SQUARE * (1 - each.interval[0]), 1),
+            round(2 + 6 * (each.windows / most) ** 0.25, 1),
+        )
+        for each in told
+    ]
+    spoken = ", ".join(f"{each.happened:.2f} where {each.foreseen:.2f} was foreseen" for each in told)
+    return ReliabilityPicture(f"Share that came true: {spoken}.", points)
+
+
 def bar_widths(leanings: Sequence[Leaning]) -> list[float]:
     """Return the importance of each signal as a share of the largest, 0..1."""
-    largest = max((leaning.loss for leaning in leanings), default=0.0)
-    return [round(max(leaning.loss, 0.0) / largest, 3) if largest > 0 else 0.0 for leaning in leanings]
+    return shares([leaning.loss for leaning in leanings])
+
+
+def shares(values: Sequence[float]) -> list[float]:
+    """Return values as shares of the largest, 0..1; what is not known or below zero is 0.
+
+    Example:
+        >>> shares([2.0, 1.0, -1.0, float("nan")])
+        [1.0, 0.5, 0.0, 0.0]
+    """
+    known = [value if value > 0 else 0.0 for value in values]
+    largest = max(known, default=0.0)
+    return [round(value / largest, 3) if largest else 0.0 for value in known]
 
 
 def thinned(times: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -208,17 +250,24 @@ def path(x: NDArray[np.float64], y: NDArray[np.float64], widest: float = np.inf)
     return "".join(f"{'M' if up else 'L'}{a:.1f},{b:.1f}" for up, a, b in zip(lifted, x, y, strict=True))
 
 
-def _days(since: int, until: int) -> list[tuple[float, str]]:
-    """Ticks at midnights: at most eight, as share of the width in pixels and day."""
-    first = _at(since).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    days = max(1, round((until - since) / (24 * HOUR_US) / 7))
-    ticks = []
-    moment = first
-    while moment <= _at(until):
-        share = (moment.timestamp() * 1e6 - since) / (until - since)
-        ticks.append((round(share * WIDTH, 1), moment.strftime("%b %d")))
-        moment += timedelta(days=days)
-    return ticks
+def moments(since: int, until: int) -> list[tuple[float, str]]:
+    """Ticks at round moments, at most eight: place over the width in pixels, and day or time of day.
+
+    Example:
+        >>> moments(0, 10 * 86_400_000_000)[:2]
+        [(144.0, 'Jan 03'), (288.0, 'Jan 05')]
+        >>> moments(0, 3_600_000_000)[0]
+        (180.0, '00:15')
+    """
+    length = max(until - since, 1)
+    step = next((s * _SECOND_US for s in _STEPS if length <= _MOST_TICKS * s * _SECOND_US), 0)
+    step = step or -(-length // (_MOST_TICKS * _DAY_US)) * _DAY_US
+    shape = "%b %d" if step >= _DAY_US else "%H:%M" if step >= 60 * _SECOND_US else "%H:%M:%S"
+    first = since - since % step + step
+    return [
+        (round((moment - since) / length * WIDTH, 1), _at(moment).strftime(shape))
+        for moment in range(first, until + 1, step)
+    ]
 
 
 def _at(moment_us: int) -> datetime:

@@ -6,12 +6,14 @@ measured, the same bundle and data give the same findings.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines import intervals
+from pipelines import intervals, leak
+from pipelines.calibration import Calibration, calibration
 from pipelines.candidate import Candidate, output_of, recipe_of, span_of
 from pipelines.dataset import Dataset
 from pipelines.estimators import able
@@ -20,8 +22,11 @@ from pipelines.fitting import fit
 from pipelines.footprint import peak_memory_mib
 from pipelines.gate import Comparison, Evidence, RuleResult, judge, passed, reasons
 from pipelines.intervals import Draw
+from pipelines.leak import Rebuild, Scrambled, Shifted
 from pipelines.parity import Panes, Parity, compare, compare_panes
 from pipelines.sensitivity import Leaning, lean
+from pipelines.slices import Slice, slices
+from pipelines.stability import Fold, Period, by_fold, by_period
 from pipelines.tasks import Metrics, Span, Task, task_of
 from pipelines.tasks.failure import DialPoint, dial
 from pipelines.usecases import UseCase
@@ -75,6 +80,12 @@ class Examination:
         devices: Metrics by device, worst first.
         leanings: What the model leans on, most important signal first.
         results: The rules of the gate, judged.
+        scrambled: What training knows about scrambled labels; None where nothing is learned from labels.
+        shifted: What became of features without the future; None where they were not made again.
+        folds: The same recipe on parts of training.
+        periods: The bundle in stretches of the test.
+        slices: The bundle on parts of the test.
+        calibration: Whether probabilities come true; None where there are none.
     """
 
     usecase: UseCase
@@ -98,6 +109,12 @@ class Examination:
     devices: list[tuple[str, Metrics]]
     leanings: list[Leaning]
     results: list[RuleResult]
+    scrambled: Scrambled | None
+    shifted: Shifted | None
+    folds: list[Fold]
+    periods: list[Period]
+    slices: list[Slice]
+    calibration: Calibration | None
 
     @property
     def task(self) -> Task:
@@ -124,6 +141,7 @@ def examine(
     panes: Panes,
     seed: int,
     timer: Callable[[], float],
+    rebuild: Rebuild | None = None,
 ) -> Examination:
     """Examine and judge a candidate.
 
@@ -135,11 +153,17 @@ def examine(
         panes: Gives the panes behind windows; asked only for a bundle that holds the graph from panes.
         seed: Of the rows that are changed.
         timer: A monotonic clock, seconds.
+        rebuild: Makes features again without the future; None where there is no telemetry to make them from.
     """
     test, new, task = dataset.test, dataset.new, task_of(usecase.label)
     given = candidate.predictor.predict(test.values)
     answers = _Answers(task, test, span_of(dataset), given.score, given.alert)
     evidence = _evidence(usecase, dataset, candidate, champion, answers, panes=panes, seed=seed, timer=timer)
+    evidence = replace(
+        evidence,
+        scrambled=leak.scrambled(task.learns, dataset, seed=seed),
+        shifted=None if rebuild is None else leak.shifted(dataset.names, test, rebuild, seed=seed),
+    )
     return Examination(
         usecase=usecase,
         dataset=dataset,
@@ -162,6 +186,12 @@ def examine(
         devices=answers.by_device(),
         leanings=lean(task, candidate.predictor, dataset.train, test, answers.span, seed=seed),
         results=judge(usecase.gate, evidence),
+        scrambled=evidence.scrambled,
+        shifted=evidence.shifted,
+        folds=_folds(usecase, dataset, candidate, answers, seed),
+        periods=by_period(task, test, answers.span, answers.on),
+        slices=slices(task, dataset, candidate.bundle.manifest.features, answers.span, answers.on),
+        calibration=calibration(answers.score, test.positive) if task.learns == "probability" else None,
     )
 
 
@@ -231,6 +261,12 @@ def _evidence(
         placements=usecase.placements,
         cost=usecase.alerting.cost,
     )
+
+
+def _folds(usecase: UseCase, dataset: Dataset, candidate: Candidate, answers: _Answers, seed: int) -> list[Fold]:
+    recipe = recipe_of(usecase, dataset, candidate.estimator, candidate.parameters, seed)
+    gap_us = usecase.split.purge_us + usecase.label.known_after // timedelta(microseconds=1)
+    return by_fold(answers.task, recipe, dataset.train, answers.span, usecase.split, gap_us=gap_us)
 
 
 def _parity(candidate: Candidate, test: Windows, panes: Panes, seed: int) -> Parity:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.dataset import Quality
+from pipelines.leak import Scrambled, Shifted
 from pipelines.parity import Parity
 from pipelines.rules import BUDGETS, Cost, GateRules
 from pipelines.tasks import Metrics, Task
@@ -57,6 +58,8 @@ class Evidence:
         memory_mib: Peak memory of a process that opens it.
         placements: Where it is to run.
         cost: What mistakes cost, where the use case says.
+        scrambled: What training knows about scrambled labels; None where nothing is learned from labels.
+        shifted: What became of features without the future; None where there is no telemetry to make them from.
     """
 
     task: Task
@@ -77,6 +80,8 @@ class Evidence:
     memory_mib: float
     placements: tuple[str, ...]
     cost: Cost | None = None
+    scrambled: Scrambled | None = None
+    shifted: Shifted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ def judge(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
     """Judge a candidate by every rule, data first."""
     return [
         *_data(rules, evidence),
+        *_leaks(rules, evidence),
         *_floors(rules, evidence),
         *_against_others(rules, evidence),
         *_faithful(rules, evidence),
@@ -129,6 +135,19 @@ def _data(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
         _at_most("gaps", quality.gaps, rules.max_gaps, "share of windows absent"),
         _at_most("quarantined", quality.quarantined, rules.max_quarantined, "share of readings rejected"),
     ]
+
+
+def _leaks(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
+    """Whether figures are borrowed from overlap or from the future: then no other rule means anything."""
+    results = []
+    if (scrambled := evidence.scrambled) is not None:
+        what = "correlation of scrambled labels of the test with those of their neighbours in training, at least"
+        results.append(_at_most("leak.shuffled_labels", scrambled.bound, rules.max_scrambled_skill, what))
+    if (shifted := evidence.shifted) is not None:
+        named = f" (in {', '.join(shifted.names[:3])}{' and more' * (len(shifted.names) > 3)})" if shifted.names else ""  # noqa: PLR2004 - as many as are named
+        what = f"values of {shifted.windows} windows that are others without what came later{named}"
+        results.append(_at_most("leak.future_shift", shifted.changed, 0, what))
+    return results
 
 
 def _floors(rules: GateRules, evidence: Evidence) -> list[RuleResult]:

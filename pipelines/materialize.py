@@ -147,12 +147,18 @@ def load_features(
     return rows.sort_by([("device", "ascending"), ("end", "ascending")])
 
 
+def writers(features: FeatureSet) -> tuple[str, str]:
+    """Under which names the table of rows says up to which ingest batch, and which table of events, it is complete."""
+    name = f"{features.fleet.name}:{short(features.digest)}"
+    return f"materialize:{name}", f"materialize-events:{name}"
+
+
 class _Work:
     """What there is to do: what is done, what is reached, and what changed in between."""
 
     def __init__(self, lake: Lake, features: FeatureSet, rows: Snapshot | None, *, panes_kept: bool) -> None:
         name = f"{features.fleet.name}:{short(features.digest)}"
-        self.features, self._writers = features, (f"materialize:{name}", f"materialize-events:{name}")
+        self.features, self._writers = features, writers(features)
         self._unchanged = f"devices-unchanged:{name}"
         self.telemetry = lake.telemetry(features.fleet).open()
         self._done = tuple(rows.transaction(writer) if rows else 0 for writer in self._writers)

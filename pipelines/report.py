@@ -16,16 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import charts
+from pipelines import charts, curves
 from pipelines.candidate import span_of
+from pipelines.cautions import card, cautions
 from pipelines.errors import ReportError
 from pipelines.examine import Examination
 from pipelines.intervals import rate_interval, share_interval
+from pipelines.labels import RemainingLife
 from pipelines.pages import render
 from pipelines.rules import BUDGETS
+from pipelines.slices import Slice
+from pipelines.stability import Period
 from pipelines.tasks.failure import FailureMetrics, failures, paid
 from pipelines.timeline import Timeline
-from pipelines.verdict import day, figure, metrics_of, titled
+from pipelines.verdict import day, figure, leak_verdict, metrics_of, titled
 from pipelines.verdict import shown as shown_measure
 
 PARTS = (
@@ -75,7 +79,11 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         "judged": task.evidence(dataset.test, span),
         "split": charts.split_picture(dataset),
         "importances": list(zip(examination.leanings, charts.bar_widths(examination.leanings), strict=True)),
-        "worst": examination.leanings[0] if examination.leanings else None,
+        "cautions": cautions(examination),
+        "card": card(examination),
+        "leak": leak_verdict(examination),
+        "folds": list(zip(examination.folds, charts.shares([fold.value for fold in examination.folds]), strict=True)),
+        "reliability": charts.reliability_picture(examination.calibration) if examination.calibration else None,
         "devices": examination.devices[:_MOST_DEVICES],
         "unlisted": len(examination.devices[_MOST_DEVICES:]),
         "device_count": len(np.unique(np.concatenate([dataset.train.device, dataset.test.device]))),
@@ -84,6 +92,8 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         "shown": shown_measure,
         "titled": titled,
         **_in_failures(examination, shown),
+        **_in_quantities(examination),
+        **_in_states(examination),
     }
     filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount}
     html = render("report.html.j2", filters, values)
@@ -110,6 +120,33 @@ def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[st
     }
 
 
+def _in_quantities(examination: Examination) -> dict[str, Any]:
+    """What is told of quantities alone."""
+    if examination.task.learns != "quantity":
+        return {}
+    label, true, score = examination.usecase.label, examination.dataset.test.label, examination.score
+    cap = label.longest if isinstance(label, RemainingLife) else None
+    return {
+        "cap": cap,
+        "scatter": curves.scatter_picture(true, score, cap, label.unit),
+        "errors": curves.errors_picture(true, score, cap, label.unit),
+        "curves": curves.quantity_curves(examination),
+    }
+
+
+def _in_states(examination: Examination) -> dict[str, Any]:
+    """What is told of states and anomalies alone."""
+    if examination.task.question not in {"state", "anomaly"}:
+        return {}
+    alert, positive = examination.alert, examination.dataset.test.positive
+    named = (
+        ("something was wrong", "all was well") if examination.task.question == "anomaly" else ("in it", "not in it")
+    )
+    rows = zip(named, (positive, ~positive), (True, False), strict=True)
+    confusion = [(name, int((alert & own).sum()), int((~alert & own).sum()), good) for name, own, good in rows]
+    return {"confusion": confusion, "curves": curves.spell_curves(examination)}
+
+
 def document(examination: Examination) -> dict[str, Any]:
     """Return the figures of the report, ready for JSON; NaN is null."""
     dataset, candidate = examination.dataset, examination.candidate
@@ -122,7 +159,16 @@ def document(examination: Examination) -> dict[str, Any]:
         "question": examination.task.question,
         "metrics": metrics_of(examination),
         "intervals": dict(examination.intervals),
-        "slices": {"known_devices": examination.known, "new_devices": examination.new},
+        "slices": {
+            "known_devices": examination.known,
+            "new_devices": examination.new,
+            "parts": _parts(examination.slices),
+        },
+        "leak": {"shuffled_labels": examination.scrambled, "future_shift": examination.shifted},
+        "stability": {"folds": examination.folds, "periods": _parts(examination.periods)},
+        "calibration": examination.calibration,
+        "watch": cautions(examination),
+        "card": card(examination),
         "champion": {"version": champion.version, "metrics": champion.metrics, "note": champion.note}
         if champion
         else None,
@@ -153,6 +199,14 @@ def document(examination: Examination) -> dict[str, Any]:
     }
     result: dict[str, Any] = plain(content)
     return result
+
+
+def _parts(parts: Sequence[Slice] | Sequence[Period]) -> list[dict[str, Any]]:
+    """Parts of the test with figures in place of metrics."""
+    return [
+        {f.name: getattr(part, f.name) for f in dataclasses.fields(part)} | {"metrics": part.metrics.figures}
+        for part in parts
+    ]
 
 
 def sentence(examination: Examination) -> str:

@@ -54,6 +54,7 @@ class GateRules:
         max_more_false_alarms: False alarms per device and week above the champion's.
         max_more_cost: Share by which mistakes may cost more than the champion's, besides ``max_fewer_caught`` failures
             and one false alarm; replaces both where a cost is declared.
+        max_scrambled_skill: How well training may know scrambled labels of the test; what chance leaves is near 0.
         max_label_flips: Rows on which bundle and fitted model disagree.
         max_score_difference: Largest difference of their scores, as a share of the range of scores.
     """
@@ -71,6 +72,7 @@ class GateRules:
     max_fewer_caught: int = 1
     max_more_false_alarms: float = 0.1
     max_more_cost: float = 0.1
+    max_scrambled_skill: float = 0.1
     max_label_flips: int = 0
     max_score_difference: float = 1e-6
 

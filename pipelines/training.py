@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines import history, regimes, report, verdict
+from pipelines import cutoff, history, regimes, report, verdict
 from pipelines.candidate import build, recipe_of, span_of
 from pipelines.dataset import Dataset
 from pipelines.errors import VersionMissingError
@@ -171,8 +171,17 @@ def train(
     step("fit")
     candidate = build(usecase, data, parameters.estimator or usecase.estimator, found, parameters.seed)
     step("examine")
-    panes = partial(history.panes_behind, lake, candidate.bundle.manifest.features)
-    examination = examine(usecase, data, candidate, champion, panes=panes, seed=parameters.seed, timer=timer)
+    features = candidate.bundle.manifest.features
+    examination = examine(
+        usecase,
+        data,
+        candidate,
+        champion,
+        panes=partial(history.panes_behind, lake, features),
+        seed=parameters.seed,
+        timer=timer,
+        rebuild=partial(cutoff.before_ends, lake, features),
+    )
     write_gate(store, _gate_record(examination, now_us))
     step("report")
     registration = _registration(lake, examination, parameters, now_us)

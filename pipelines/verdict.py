@@ -38,7 +38,34 @@ def headline(examination: Examination) -> str:
     if examination.passed:
         return f"Passed: {examination.task.headline(examination.metrics)}"[:30]
     count = len(examination.reasons)
-    return f"Refused by {count} rule{'s' * (count > 1)}"
+    leaks = any(not result.passed and result.rule.startswith("leak.") for result in examination.results)
+    return f"Refused by {count} rule{'s' * (count > 1)}{': a leak' * leaks}"
+
+
+def leak_verdict(examination: Examination) -> list[tuple[str, bool | None]]:
+    """Say whether figures are borrowed from overlap or from the future: sentences, and whether all is well.
+
+    What was not checked is None.
+    """
+    results = {result.rule: result for result in examination.results}
+    overlap, ahead = results.get("leak.shuffled_labels"), results.get("leak.future_shift")
+    scrambled, shifted = examination.scrambled, examination.shifted
+    first = "It learns from normal operation, without labels: there is nothing to know by heart."
+    if scrambled is not None and overlap is not None:
+        by_heart = "training and test overlap, and every figure here is by heart"
+        first = (
+            f"When labels are scrambled, training knows those of {scrambled.windows:,} windows of the test with a "
+            f"correlation of {figure(scrambled.skill)}, at least {figure(scrambled.bound)} (allowed "
+            f"{figure(overlap.limit)}): {'training and test do not overlap' if overlap.passed else by_heart}."
+        )
+    second = "Features were not made again without the future."
+    if shifted is not None and ahead is not None:
+        named = f", in {', '.join(shifted.names[:5])}" if shifted.names else ""
+        second = (
+            f"Features of {shifted.windows} windows were made again from what was there before each ended: "
+            f"{shifted.changed} of {shifted.values:,} values differ{named}."
+        )
+    return [(first, overlap.passed if overlap else None), (second, ahead.passed if ahead else None)]
 
 
 def description(examination: Examination, report: str) -> str:
@@ -49,7 +76,9 @@ def description(examination: Examination, report: str) -> str:
         report: Link to the report, relative to the MLflow page.
     """
     champion = examination.champion
-    lines = [headline(examination), "", *_table(examination), ""]
+    unit = examination.usecase.label.unit
+    lines = [headline(examination), "", examination.task.sentence(examination.metrics, unit), ""]
+    lines += [*_table(examination), ""]
     lines += [f"- {reason}" for reason in examination.reasons]
     lines += [""] * bool(examination.reasons)
     if examination.passed:
@@ -57,6 +86,13 @@ def description(examination: Examination, report: str) -> str:
         lines.append("The blue button *Promote model* does something else.")
     else:
         lines.append("**To ship:** this version cannot be shipped, a release refuses it. Train again.")
+    lines += [
+        "",
+        *(
+            f"{'Leak check' if good is not None else 'Not checked'}: {text}  "
+            for text, good in leak_verdict(examination)
+        ),
+    ]
     undo = f"set `champion` on version {champion.version} again" if champion else "remove the alias `champion`"
     lines += ["", f"**To undo:** {undo}.", "", f"[Open the report]({report})"]
     return "\n".join(lines)

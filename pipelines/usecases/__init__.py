@@ -50,6 +50,7 @@ class UseCase:
         placements: Where it is to run; each brings its budget of time and size.
         pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
         alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
+        owner: Who answers for it: a team or an address, for the model card.
         feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
     """
 
@@ -66,6 +67,7 @@ class UseCase:
     placements: tuple[str, ...] = ("gateway", "cloud")
     pane_graph: bool = False
     alerting: Alerting = field(default_factory=Alerting)
+    owner: str = ""
     feature_set: FeatureSet | None = None
 
     def __post_init__(self) -> None:

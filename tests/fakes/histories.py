@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.labels import Events
+from pipelines.materialize import materialize
 from pipelines.windows import Windows
 
 HOUR = 3_600_000_000
+_A_STEP = 3  # readings
 NAMES = ("vibration_mean_6h", "vibration_std_6h", "pressure_mean_6h", "flow_mean_6h", "speed_mean_24h")
 
 
@@ -51,34 +53,45 @@ def history(devices=12, days=40, seed=0, start=1_000 * 24 * HOUR):
 
 
 def fill_lake(lake, usecase, past, seed=0):
-    """Write a history into the tables a training reads: feature rows, events, and a reading every three hours.
+    """Write a history into the tables a training reads: readings every hour, the rows made of them, and events.
 
-    Every feature of the first signal of the fleet carries what the history's first feature knows; the rest is noise.
+    The first signal of the fleet carries what the history's first feature knows; the rest is noise. Readings begin so
+    early that the first windows are filled.
     """
     random = np.random.default_rng(seed)
     features, windows, events = usecase.features, past.windows, past.events
-    dates = [datetime.fromtimestamp(end // 1_000_000, UTC).date().isoformat() for end in windows.end.tolist()]
-    known = features.fleet.signal_names[0]
-    columns = {
-        name: windows.values[:, 0] + random.normal(size=len(windows)) * 0.3
-        if name.startswith(known)
-        else random.normal(size=len(windows))
-        for name in features.names
-    }
-    rows = {"date": dates, "device": windows.device, "end": windows.end, **columns}
-    append(lake.features(features), rows)
-    readings = {"date": dates, "device": windows.device, "time": windows.end, "received": windows.end + HOUR // 60}
-    signals = {name: random.normal(size=len(windows)) for name in features.fleet.signal_names}
-    append(lake.telemetry(features.fleet), {**readings, "batch": np.ones(len(windows), dtype=np.int64), **signals})
+    lead = -(-features.longest_us // past.every)
+    times, known = [], []
+    names = np.unique(windows.device)
+    for name in names.tolist():
+        own = windows.device == name
+        ends = windows.end[own]
+        ends = np.append(ends[0] - np.arange(lead, 0, -1) * past.every, ends)
+        times.append(np.add.outer(ends, -np.arange(_A_STEP, 0, -1) * HOUR).ravel())
+        known.append(np.repeat(np.append(random.normal(size=lead), windows.values[own, 0]), _A_STEP))
+    device = np.repeat(names, [len(each) for each in times])
+    time, first = np.concatenate(times), features.fleet.signal_names[0]
+    signals = {name: random.normal(size=len(time)) for name in features.fleet.signal_names}
+    signals[first] = np.concatenate(known) + signals[first] * 0.3
+    dates = [datetime.fromtimestamp(moment // 1_000_000, UTC).date().isoformat() for moment in time.tolist()]
+    table, writer = lake.telemetry(features.fleet), f"ingest:{features.fleet.name}"
+    stamps = {"date": dates, "device": device, "time": time, "received": time + HOUR // 60}
+    batch = np.full(len(time), table.create().transaction(writer) + 1)
+    append(table, {**stamps, "batch": batch, **signals}, writer)
     told = {"device": events.device, "time": events.time, "kind": events.kind, "known_at": events.known_at}
     append(lake.events(features.fleet), {**told, "detail": np.full(len(events.time), "bearing")})
+    materialize(lake, features)
 
 
-def append(table, columns):
+def append(table, columns, writer="history"):
     """Write rows as the next commit of a table."""
     snapshot = table.create()
     schema = table.layout.schema
     rows = pa.table(
-        {name: pa.array(columns[name], schema.field(name).type) for name in schema.names if name in columns}
+        {
+            name: pa.array(columns[name], schema.field(name).type, from_pandas=True)
+            for name in schema.names
+            if name in columns
+        }
     )
-    snapshot.append(rows, transaction=("history", snapshot.transaction("history") + 1))
+    snapshot.append(rows, transaction=(writer, snapshot.transaction(writer) + 1))

@@ -4,6 +4,7 @@ import pytest
 
 from pipelines.dataset import Quality
 from pipelines.gate import Comparison, Evidence, judge, passed, reasons
+from pipelines.leak import Scrambled, Shifted
 from pipelines.parity import Parity
 from pipelines.rules import BUDGETS, Cost, GateRules
 from pipelines.tasks import TASKS
@@ -43,6 +44,8 @@ GOOD = Evidence(
     bundle_bytes=200_000,
     memory_mib=60.0,
     placements=("gateway", "cloud"),
+    scrambled=Scrambled(skill=0.01, bound=-0.02, scrambles=40, windows=2000),
+    shifted=Shifted(windows=48, values=1000, changed=0, names=()),
 )
 RULES = GateRules()
 COST = Cost(missed_failure=1000, false_alarm=100)
@@ -63,6 +66,8 @@ FAILING = {
     "missing_values": {"quality": Quality(missing=0.51, gaps=0)},
     "gaps": {"quality": Quality(missing=0, gaps=0.31)},
     "quarantined": {"quality": Quality(missing=0, gaps=0, quarantined=0.11)},
+    "leak.shuffled_labels": {"scrambled": Scrambled(skill=0.2, bound=0.11, scrambles=40, windows=2000)},
+    "leak.future_shift": {"shifted": Shifted(windows=48, values=1000, changed=1, names=("flow_mean_6h",))},
     "caught_share": candidate(caught=4) | champion(caught=4),
     "false_alarms_per_device_week": candidate(false_alarms=21) | champion(false_alarms=21),
     "average_precision": candidate(average_precision=0.29) | {"linear": replace(METRICS, average_precision=0.2)},
@@ -181,3 +186,13 @@ def test_a_refusal_names_all_its_reasons_with_value_and_limit():
 
 def test_no_rules_are_no_pass():
     assert not passed([])
+
+
+def test_a_leak_that_cannot_be_judged_is_no_pass():
+    nothing = Scrambled(skill=float("nan"), bound=float("nan"), scrambles=0, windows=0)
+    assert failed(replace(GOOD, scrambled=nothing)) == ["leak.shuffled_labels"]
+
+
+def test_a_feature_that_looks_ahead_is_named():
+    found = judge(RULES, replace(GOOD, shifted=Shifted(48, 1000, 7, ("flow_mean_6h", "speed_max_1d"))))
+    assert "in flow_mean_6h, speed_max_1d" in reasons(found)[0]

@@ -14,9 +14,12 @@ from pipelines.charts import dial_picture, thinned, timeline_picture
 from pipelines.dataset import build as cut
 from pipelines.errors import ReportError
 from pipelines.examine import Champion, examine
+from pipelines.gate import RuleResult
 from pipelines.labels import FailureWithin
+from pipelines.leak import Shifted
 from pipelines.rules import Alerting, Cost
 from pipelines.timeline import timelines
+from tests.fakes.examined import usual
 from tests.fakes.histories import HOUR, history
 
 NOW = 1_795_305_600_000_000
@@ -213,3 +216,63 @@ def test_a_refused_description_says_why_and_does_not_say_how_to_ship(refused):
     assert "cannot be shipped" in text
     assert all(reason in text for reason in refused.reasons)
     assert "nan" not in text
+
+
+QUESTIONS = {
+    "life": ("foreseen", "timeline", "leak", "slices", "stability", "watch", "card"),
+    "forecast": ("foreseen", "timeline", "leak", "slices", "stability", "watch", "card"),
+    "state": ("confusion", "timeline", "leak", "slices", "stability", "calibration", "watch", "card"),
+    "anomaly": ("confusion", "timeline", "leak", "slices", "stability", "watch", "card"),
+    "failure": ("lead-time", "threshold", "leak", "slices", "stability", "calibration", "watch", "card"),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_each_question_has_a_page_of_its_own(question):
+    it = usual(question)
+    text = report.page(it, [], now_us=NOW)
+    page = Page(text)
+    assert set(QUESTIONS[question]) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert (page.mute, page.addresses, page.open) == ([], [], [])
+    assert len(text.encode()) < report.MOST_BYTES
+    assert not re.search(r"\bnan\b|\binf\b", text)
+    assert text.count("No leak found.") == (1 if question == "anomaly" else 2)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_each_question_has_a_document_of_its_own(question):
+    it = usual(question)
+    content = json.loads(json.dumps(report.document(it), allow_nan=False))
+    assert content["question"] == question
+    assert content["leak"]["future_shift"]["changed"] == 0
+    assert (content["leak"]["shuffled_labels"] is None) == (question == "anomaly")
+    assert (content["calibration"] is None) == (question not in {"failure", "state"})
+    assert len(content["stability"]["folds"]) == (0 if question == "anomaly" else len(it.folds))
+    first = it.task.measures[0].name
+    assert all(first in part["metrics"] for part in content["slices"]["parts"] + content["stability"]["periods"])
+    assert content["watch"]
+    assert content["card"]["Owner"]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_each_question_has_a_verdict_that_fits_and_a_description(question):
+    it = usual(question)
+    assert verdict.headline(it).startswith("Passed: " if it.passed else "Refused by ")
+    assert len(verdict.headline(it)) <= 30
+    text = verdict.description(it, "#/report")
+    assert it.task.sentence(it.metrics, it.usecase.label.unit) in text
+    assert text.count("Leak check") == (1 if question == "anomaly" else 2)
+    assert "nan" not in text
+
+
+def test_a_leak_shows_in_the_first_thirty_characters_and_in_the_page():
+    it = usual("failure")
+    ahead = Shifted(windows=48, values=2016, changed=30, names=("volt_mean_3h",))
+    refused = RuleResult("leak.future_shift", False, 30.0, 0.0, "30 values are others")
+    others = [result for result in it.results if result.rule != refused.rule]
+    leaking = replace(it, shifted=ahead, results=[*others, refused])
+    assert verdict.headline(leaking) == "Refused by 1 rule: a leak"
+    text = report.page(leaking, [], now_us=NOW)
+    assert "A leak." in text
+    assert "in volt_mean_3h" in text

@@ -10,6 +10,7 @@ from pipelines.errors import RegistryUnreachableError, TableMissingError, TooLit
 from pipelines.fitting import Recipe, fit
 from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
+from pipelines.materialize import writers
 from pipelines.reference import golden_rows
 from pipelines.registration import BUNDLE
 from pipelines.training import Parameters, train
@@ -248,11 +249,12 @@ def test_a_champion_with_other_features_is_asked_with_its_own(works, past):
     dates = [datetime.fromtimestamp(end // 1_000_000, UTC).date().isoformat() for end in past.windows.end.tolist()]
     rows = {"date": dates, "device": past.windows.device, "end": past.windows.end}
     half = {name: column[: len(dates) // 2] for name, column in rows.items()}
-    append(table, half | dict(zip(features.names, values[: len(dates) // 2].T, strict=True)))
+    done, _ = writers(features)  # nothing is left to materialize
+    append(table, half | dict(zip(features.names, values[: len(dates) // 2].T, strict=True)), done)
     summary = works.train(replace(FAST, seed=3))
     assert [reason.partition(":")[0] for reason in summary.reasons] == ["champion_comparable"]
     half = {name: column[len(dates) // 2 :] for name, column in rows.items()}
-    append(table, half | dict(zip(features.names, values[len(dates) // 2 :].T, strict=True)))
+    append(table, half | dict(zip(features.names, values[len(dates) // 2 :].T, strict=True)), done)
     summary = works.train(replace(FAST, seed=4))
     assert summary.metrics["champion_average_precision"] > 0
     assert summary.metrics["champion_average_precision"] > 0.5
