@@ -16,7 +16,9 @@ from pipelines.labels import FailureWithin, Forecast, RemainingLife
 from pipelines.lake import Lake
 from pipelines.lake.compaction import compact
 from pipelines.rebuild import rebuild
+from pipelines.request import Parameters
 from pipelines.rows import canonical, digest_of_rows
+from pipelines.searching import load
 from pipelines.split import Split
 from serving.store import open_store
 from tests.fakes.histories import HOUR, append, fill_lake, history
@@ -137,3 +139,14 @@ def test_a_bundle_from_before_checksums_says_so(works, trained):
     old = {name: value for name, value in bundle.manifest.lineage.items() if name != "rows.sha256"}
     with pytest.raises(VersionMissingError, match=r"rows\.sha256"):
         works.rebuild(FAILS, replace(bundle, manifest=replace(bundle.manifest, lineage=old)))
+
+
+def test_those_who_search_together_see_the_same_rows_whatever_comes_in(tmp_path):
+    works = Works(tmp_path)
+    together = Parameters(study="manual__2026-11-22T00:00:00+00:00", seed=1)
+    _, first = load(works.store, works.lake, FAILS, together, NOW)
+    works.go_on()
+    _, second = load(works.store, works.lake, FAILS, together, NOW)
+    _, alone = load(works.store, works.lake, FAILS, replace(together, study=""), NOW)
+    assert first.lineage == second.lineage
+    assert digest_of_rows(alone) != digest_of_rows(first)
