@@ -34,22 +34,19 @@ Rooms, from the door inwards:
     materialize refresh rowstage reach panerows     rows become panes and features, only where something changed
     extent happened growth changes                  how far devices reach, what happened, came before, and is new
     touched                                         what a change touched, from panes to predictions
-<<<<<<< HEAD
     partitions piecework partial spark              the same in parts: by many processes, or by the executors of Spark
-    label dataset usecases rules                    what is predicted, and what a training learns from and is judged on
-    estimator tuning export candidate reference     fit, and build the very bundle that will serve
-=======
-    partitions piecework partial datafile spark     the same in parts: by many processes, or by the executors of Spark
     windows labels split dataset usecases rules     what is asked, and what a training learns from and is judged on
-    estimators links fitting tuning                 kinds of model, fitted, calibrated and searched
+    estimators links fitting                        kinds of model, fitted and calibrated
+    searching tuning judging study chosen           a search for the best, alone or shared, and what it decided
     export candidate reference                      and built into the very bundle that will serve
->>>>>>> x-train
     regimes                                         what is usual under which operating condition, from training data
     graph                                           panes to features, and to the score, as one ONNX graph
     tasks intervals                                 how answers to each kind of question are judged, and how surely
     examine parity sensitivity footprint            look at the bundle from all sides
     gate report charts timeline verdict             judge it, and tell of it
-    training history registry registration          the whole training, and what it leaves in the registry
+    training request history                        the whole training, what it is asked for, what it reads
+    recording trialpicture registry registration    what it leaves in the registry
+    rows environment rebuild                        a training set again, the same to the last byte
     predictions watched drift monitor retraining    what came of it, and whether to train again
 
 Why so:

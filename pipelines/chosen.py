@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipelines.estimators.linear import Linear
@@ -21,6 +21,7 @@ class Searched:
         trials: All of them by number; none where nothing was searched.
         constant: What always guessing the same reaches on the same parts; NaN where nothing was searched.
         note: Why nothing could be searched; empty when it could, or nobody asked.
+        again: What the best reached over other divisions of the devices as well, by number of trial.
     """
 
     estimator: str
@@ -29,22 +30,32 @@ class Searched:
     trials: tuple[Trial, ...] = ()
     constant: float = float("nan")
     note: str = ""
+    again: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def order(self) -> list[Trial]:
+        """The best first: those that were judged again with what they reached then, before all others."""
+        finalists = [
+            replace(trial, score=self.again[trial.number]) for trial in self.trials if trial.number in self.again
+        ]
+        others = [trial for trial in self.trials if trial.number not in self.again]
+        return [*ranked(finalists, self.measure), *ranked(others, self.measure)]
 
     @property
     def best(self) -> Trial | None:
         """The trial that is built."""
-        return next(iter(ranked(self.trials, self.measure)), None)
+        return next(iter(self.order), None)
 
     @property
     def second(self) -> Trial | None:
         """The runner-up, of another family where there is one."""
-        found = ranked(self.trials, self.measure)
+        found = self.order
         return runner_up(found) if found else None
 
     @property
     def linear(self) -> Trial | None:
         """The best linear model among them."""
-        return next((trial for trial in ranked(self.trials, self.measure) if trial.family == Linear.name), None)
+        return next((trial for trial in self.order if trial.family == Linear.name), None)
 
     def sentence(self) -> str:
         """Say what came of it; empty when nobody asked for a search."""
@@ -82,6 +93,7 @@ class Searched:
                 "linear": _brief(self.linear) if self.linear else None,
             },
             "trials": [_brief(trial) for trial in self.trials],
+            "judged_again": {str(number): score for number, score in self.again.items()},
             "note": self.note,
         }
 

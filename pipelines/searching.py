@@ -13,22 +13,23 @@ what was found before.
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from features.errors import TidemillError
 from pipelines import history, regimes
 from pipelines.candidate import recipe_of, span_of
 from pipelines.chosen import Searched, Share, reached
 from pipelines.dataset import Dataset
 from pipelines.errors import UseCaseError
-from pipelines.estimators import ESTIMATORS, able, create
+from pipelines.estimators import Space, able, create
 from pipelines.estimators.linear import Linear
+from pipelines.judging import Family, Judge, judge_again
 from pipelines.lake import Lake
 from pipelines.registration import TABLES
 from pipelines.request import Parameters, Progress, Tell, silent, unheard
 from pipelines.study import FOLDER, Study, Trial, ranked
 from pipelines.tasks import Measure, task_of
-from pipelines.tuning import Family, Judge, search
+from pipelines.tuning import search
 from pipelines.usecases import AUTOMATIC, UseCase
 from serving.bundle import canonical_json, digest_of
 from serving.errors import MissingObjectError
@@ -50,13 +51,16 @@ def load(store: Store, lake: Lake, usecase: UseCase, parameters: Parameters, now
     while True:
         until = int(pinned["until"]) if pinned else parameters.until
         asked: dict[str, Any] = {"since": parameters.since, "until": until, "seed": parameters.seed, "now_us": now_us}
-        versions = {name: int(pinned[name]) for name in TABLES} if pinned else None
         learned = regimes.learned(store, lake, usecase, **asked)
+        # Regimes are learned from telemetry; where late readings have moved them, those are other tables.
+        same = pinned.get("digest") == learned.features.digest
+        versions = {name: int(pinned[name]) for name in TABLES} if same else None
         data = history.load(store, lake, learned, **asked, versions=versions)
         if pinned or not parameters.study:
             return learned, data
-        found = {name: int(data.lineage[f"{name}.version"]) for name in TABLES}
-        if store.put_if_absent(pin, canonical_json({**found, "until": int(data.lineage["until"])})):
+        found: dict[str, Any] = {name: int(data.lineage[f"{name}.version"]) for name in TABLES}
+        found |= {"until": int(data.lineage["until"]), "digest": learned.features.digest}
+        if store.put_if_absent(pin, canonical_json(found)):
             return learned, data
         pinned = _pinned(store, pin)  # somebody else was first
 
@@ -73,6 +77,8 @@ def searched(
     timer: Callable[[], float] = time.perf_counter,
 ) -> Searched:
     """Decide what to fit, with what is left of the budget once others have used their shares.
+
+    The best are then judged again on other divisions of the devices, which takes half as long again at most.
 
     Raises:
         UnknownNameError: There is no such estimator.
@@ -97,11 +103,13 @@ def searched(
             timer=timer,
         )  # fmt: skip
     trials = tuple(trial for trial in study.trials() if trial.state != "running")
-    best = next(iter(ranked(trials, measure)), None)
-    if best is None:
+    best_first = ranked(trials, measure)
+    if not best_first:
         note = "; ".join(dict.fromkeys(f"{trial.family}: {trial.note}" for trial in trials))
         return Searched(usecase.estimator if own == AUTOMATIC else own, {}, measure, trials, note=note)
-    return Searched(best.family, best.parameters, measure, trials, judge.constant())
+    again = study.decide(lambda: judge_again(families, judge, best_first, budget / 2))
+    found = Searched(own, {}, measure, trials, judge.constant(), again=again)
+    return replace(found, estimator=found.order[0].family, parameters=found.order[0].parameters)
 
 
 def take_part(
@@ -172,27 +180,16 @@ def _plan(usecase: UseCase, parameters: Parameters, data: Dataset) -> tuple[list
             why="what is learned from holds no anomalies, so no trial can be judged by it",
             fix=f"name one of {', '.join(able(task.learns)) or 'none'}",
         )
+    names = [name]
     if name == AUTOMATIC:
-        names = [known for known in able(task.learns) if _installed(known, usecase)]
+        names = list(dict.fromkeys([*able(task.learns), usecase.estimator]))
         names.sort(key=lambda known: (known != Linear.name, known != usecase.estimator))
-    else:
-        create(name, task.learns)
-        names = [name]
-    spaces = {known: ESTIMATORS[known].space for known in names}
+    spaces: dict[str, Space] = {known: create(known, task.learns).space for known in names}
     if usecase.search and usecase.estimator in spaces:
         spaces[usecase.estimator] = usecase.search
     families = [Family(recipe_of(usecase, data, known, {}, seed), spaces[known]) for known in names]
     gap = max(int(usecase.label.known_after.total_seconds() * 1e6), data.horizon_us)
     return families, Judge.of(task, families[0].recipe, data.train, span_of(data), gap)
-
-
-def _installed(name: str, usecase: UseCase) -> bool:
-    """Whether an estimator can be made here: those of an extra cannot where it is missing."""
-    try:
-        create(name, task_of(usecase.label).learns)
-    except (ImportError, TidemillError):
-        return False
-    return True
 
 
 def _budget(parameters: Parameters) -> float:

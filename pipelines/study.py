@@ -2,6 +2,7 @@
 
     searches/<use case>/<key>/trials/0007.json    what is tried and by whom; what it reached, once it has ended
     searches/<use case>/<key>/shares/1-of-2.json  a share of the budget that is used up
+    searches/<use case>/<key>/again.json          what the best reached when they were judged again
 
 Numbers are taken by conditional writes, so two who search at once never try the same thing under one number. Whoever is
 killed leaves a trial that runs; the next attempt at the same share ends it. What has ended is never tried again.
@@ -15,7 +16,7 @@ Why so:
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -107,6 +108,13 @@ class Study:
             )
             for entry in self._store.list(prefix)
         }
+
+    def decide(self, judge: Callable[[], Mapping[int, float]]) -> dict[int, float]:
+        """Return what the best reached when they were judged again, by number; asked of ``judge`` once."""
+        key = f"{self._home}/again.json"
+        if not any(entry.key == key for entry in self._store.list(key)):
+            self._store.put_if_absent(key, _bytes({str(number): score for number, score in judge().items()}))
+        return {int(number): float(score) for number, score in json.loads(self._store.get(key)).items()}
 
     def _key(self, trial: Trial) -> str:
         return f"{self._home}/trials/{trial.number:04d}.json"

@@ -1,8 +1,7 @@
 """Search for the estimator and its parameters that do best, within a budget of seconds, alone or with others.
 
-Candidates are judged by the task's first measure on training devices they were not fitted on: folds are made of whole
-devices, never of rows; where there is one device, by walking forward through its time. The test is not touched. The
-defaults of each family come first, a linear model before all, so a search can only help.
+Candidates are judged on training devices they were not fitted on (`pipelines.judging`). The defaults of each family
+come first, a linear model before all, so a search can only help.
 
 What is tried next follows from the trials there are, the number of the next one and the seed: Optuna's TPE sampler is
 told of all of them anew each time, of those that still run too, so that two who search at once do not try the same.
@@ -14,114 +13,22 @@ repeated training takes what was found there instead of searching again.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines.estimators import ESTIMATORS, Space
-from pipelines.fitting import Recipe, folds
-from pipelines.split import walk_forward
+from pipelines.judging import Family, Judge
 from pipelines.study import Study, Trial
-from pipelines.tasks import Span, Task
-from pipelines.windows import Windows
+from pipelines.tasks import Task
 
 MOST_TRIALS = 200
 _ALWAYS = 2  # trials that are made however small the budget is: a linear model and the use case's own estimator
 _FAMILY = "family"
-_STRETCHES = 3  # of time that are judged, where there is one device
 
 Watch = Callable[[Sequence[Trial], float], None]
 """Told after each trial: all trials there are, and the seconds used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One estimator and where its parameters may lie.
-
-    Attributes:
-        recipe: What is fitted; parameters of a trial go on top of its own.
-        space: Where to look.
-    """
-
-    recipe: Recipe
-    space: Space
-
-    @property
-    def name(self) -> str:
-        """Name of the estimator."""
-        return self.recipe.estimator
-
-    @property
-    def usual(self) -> dict[str, Any] | None:
-        """What is used without a search; None where the space does not hold it."""
-        given = {**ESTIMATORS[self.name].defaults, **self.recipe.parameters}
-        if all(_holds(bounds, given.get(key)) for key, bounds in self.space.items()):
-            return {key: given[key] for key in self.space}
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """What candidates are judged by.
-
-    Attributes:
-        task: Its first measure decides.
-        train: Training windows, sorted by device and end.
-        span: What is known about their labels.
-        parts: Rows to learn from and rows to judge with.
-    """
-
-    task: Task
-    train: Windows
-    span: Span
-    parts: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
-
-    @classmethod
-    def of(cls, task: Task, recipe: Recipe, train: Windows, span: Span, gap_us: int) -> "Judge":
-        """Divide the training windows.
-
-        Args:
-            task: How answers are judged.
-            recipe: What it learns, and the seed of the folds.
-            train: Training windows.
-            span: What is known about their labels.
-            gap_us: How long labels take to become known: walking forward leaves it out.
-        """
-        alone = len(np.unique(train.device)) == 1
-        divided = walk_forward(train.end, _STRETCHES, gap_us) if alone else folds(train, recipe.learns, recipe.seed)
-        two = recipe.learns == "probability"
-        parts = [
-            (learned, judged)
-            for learned, judged in divided
-            if len(judged) and not (two and (_same(train.label[learned]) or _same(train.label[judged])))
-        ]
-        return cls(task, train, span, parts if recipe.learns != "normality" else [])
-
-    def score(self, recipe: Recipe) -> float:
-        """Return what a recipe reaches, the mean over the parts."""
-        return self._mean(lambda learned, values: recipe.fitted(learned).margin(values), recipe.bounds)
-
-    def constant(self) -> float:
-        """Return what always guessing the same reaches: the base rate, or the mean quantity."""
-        return self._mean(lambda learned, values: np.full(len(values), learned.label.mean()), None)
-
-    def _mean(
-        self,
-        answer: Callable[[Windows, NDArray[np.float64]], NDArray[np.float64]],
-        bounds: tuple[float, float] | None,
-    ) -> float:
-        name, scores = self.task.measures[0].name, []
-        for learned, judged in self.parts:
-            windows = self.train.select(judged)
-            margin = answer(self.train.select(learned), windows.values)
-            score = margin if bounds is None else np.clip(margin, *bounds)
-            found = self.task.measure(windows, score, np.zeros(len(judged), dtype=np.bool_), self.span)
-            scores.append(found.figures[name])
-        return float(np.mean(scores)) if scores else float("nan")
 
 
 def search(
@@ -255,16 +162,6 @@ def _suggested(trial: optuna.Trial, name: str, bounds: tuple[float, float] | lis
 
 def _whole(bounds: tuple[float, float]) -> bool:
     return all(isinstance(bound, int) for bound in bounds)
-
-
-def _holds(bounds: tuple[float, float] | list[Any], value: Any) -> bool:
-    if isinstance(bounds, list):
-        return value in bounds
-    return value is not None and bounds[0] <= value <= bounds[1]
-
-
-def _same(labels: NDArray[np.float64]) -> bool:
-    return len(labels) == 0 or bool((labels == labels[0]).all())
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pipelines import searching, usecases
+from pipelines.chosen import Searched
 from pipelines.dataset import build as cut
 from pipelines.errors import UseCaseError
 from pipelines.estimators import ESTIMATORS
+from pipelines.judging import judge_again
 from pipelines.labels import Anomaly, FailureWithin
 from pipelines.request import Parameters
 from pipelines.study import Study, Trial, ranked
@@ -83,7 +85,7 @@ def test_an_automatic_search_tries_a_linear_model_first_and_keeps_best_and_runne
     families = [trial.family for trial in found.trials]
     assert families[:3] == ["linear", "hist_gradient_boosting", "random_forest"]
     assert len(families) > 3
-    assert found.best.score == max(trial.score for trial in found.trials if trial.score is not None)
+    assert found.best.score == max(found.again.values())
     assert (found.estimator, found.parameters) == (found.best.family, found.best.parameters)
     assert found.second.family != found.best.family
     assert 0 < found.constant < found.linear.score
@@ -92,6 +94,27 @@ def test_an_automatic_search_tries_a_linear_model_first_and_keeps_best_and_runne
     assert told[-1].startswith(f"{len(found.trials)} trials, best average_precision {found.best.family}")
     assert bar[-1] == ("search", 4, 4)
     assert "always the same guess" in found.sentence()
+
+
+def test_the_best_of_each_family_are_judged_again_where_other_devices_are_left_out(data):
+    found = found_by(MemoryStore(), data, AUTOMATIC)
+    best = {trial.family: trial.number for trial in reversed(ranked(found.trials, found.measure))}
+    assert set(found.again) == set(best.values())
+    families, judge = searching._plan(USECASE, AUTOMATIC, data)
+    parts = [judge.parts, *(judge.elsewhere(number).parts for number in (1, 2))]
+    assert len({tuple(left.tolist()) for divided in parts for _, left in divided}) > len(parts[0])
+    trials = [replace(trial, seconds=10.0) for trial in ranked(found.trials, found.measure)]
+    assert judge_again(families, judge, trials, seconds=30.0) == {}
+    assert len(judge_again(families, judge, trials, seconds=50.0)) == 2
+
+
+def test_who_only_suited_one_division_does_not_win(data):
+    first = Failure().measures[0]
+    trials = tuple(Trial(n, *row, "1-of-1") for n, row in enumerate([("linear", {}), ("forest", {}), ("linear", {})]))
+    trials = tuple(trial.ended(score, 1.0) for trial, score in zip(trials, (0.84, 0.82, 0.83), strict=True))
+    found = Searched("forest", {}, first, trials, 0.02, again={0: 0.77, 1: 0.81})
+    assert [trial.number for trial in found.order] == [1, 0, 2]
+    assert (found.best.family, found.second.number, found.linear.number) == ("forest", 0, 0)
 
 
 def test_however_small_the_budget_the_use_cases_own_estimator_is_tried(data):
