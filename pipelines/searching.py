@@ -37,6 +37,7 @@ from serving.store import Store
 
 USUAL_BUDGET_S = 60.0
 """Of an automatic search that is given no budget."""
+_TRYING = 0.75  # of the budget; the rest is for judging the best again
 
 
 def load(store: Store, lake: Lake, usecase: UseCase, parameters: Parameters, now_us: int) -> tuple[UseCase, Dataset]:
@@ -78,7 +79,7 @@ def searched(
 ) -> Searched:
     """Decide what to fit, with what is left of the budget once others have used their shares.
 
-    The best are then judged again on other divisions of the devices, which takes half as long again at most.
+    A quarter of it is kept for judging the best again, on other divisions of the devices.
 
     Raises:
         UnknownNameError: There is no such estimator.
@@ -87,6 +88,7 @@ def searched(
     measure, own = task_of(usecase.label).measures[0], parameters.estimator or usecase.estimator
     families, judge = _plan(usecase, parameters, data)
     budget = _budget(parameters)
+    trying = budget * _TRYING
     if budget <= 0:
         return Searched(own, {}, measure)
     if not judge.parts:
@@ -94,7 +96,7 @@ def searched(
         return Searched(usecase.estimator if own == AUTOMATIC else own, {}, measure, note=note)
     study = Study(store, usecase.name, key_of(usecase, parameters, data))
     closed = study.closed()
-    left = budget - sum(closed.values())
+    left = trying - sum(closed.values())
     if left > 0 and any(family.space for family in families):
         watch = _watcher(measure, left, progress, tell)
         share = "rest" if closed and "1-of-1" not in closed else "1-of-1"
@@ -107,7 +109,7 @@ def searched(
     if not best_first:
         note = "; ".join(dict.fromkeys(f"{trial.family}: {trial.note}" for trial in trials))
         return Searched(usecase.estimator if own == AUTOMATIC else own, {}, measure, trials, note=note)
-    again = study.decide(lambda: judge_again(families, judge, best_first, budget / 2))
+    again = study.decide(lambda: judge_again(families, judge, best_first, budget - trying))
     found = Searched(own, {}, measure, trials, judge.constant(), again=again)
     return replace(found, estimator=found.order[0].family, parameters=found.order[0].parameters)
 
@@ -143,7 +145,7 @@ def take_part(
     began, name = timer(), f"{share[0]}-of-{share[1]}"
     usecase, data = load(store, lake, usecase, parameters, now_us)
     families, judge = _plan(usecase, parameters, data)
-    measure, budget = task_of(usecase.label).measures[0], _budget(parameters) / share[1]
+    measure, budget = task_of(usecase.label).measures[0], _budget(parameters) * _TRYING / share[1]
     study = Study(store, usecase.name, key_of(usecase, parameters, data))
     if judge.parts and budget > 0:
         watch = _watcher(measure, budget, progress, tell)
