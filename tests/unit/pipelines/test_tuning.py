@@ -128,9 +128,9 @@ def test_a_repeated_search_takes_what_was_found(data):
 
 
 def test_a_killed_search_goes_on_and_repeats_nothing_that_has_ended(data):
-    """Killed before, between and after the two writes of a trial."""
+    """Killed between and after the two writes of a trial."""
     whole = [(trial.family, trial.parameters) for trial in found_by(MemoryStore(), data, AUTOMATIC).trials]
-    for writes in (0, 1, 2, 5):
+    for writes in (1, 2):
         store = MemoryStore()
         with pytest.raises(PowerCut):
             found_by(InterruptedStore(store, Budget(writes)), data, AUTOMATIC)
