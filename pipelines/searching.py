@@ -186,10 +186,11 @@ def _plan(usecase: UseCase, parameters: Parameters, data: Dataset) -> tuple[list
     if name == AUTOMATIC:
         names = list(dict.fromkeys([*able(task.learns), usecase.estimator]))
         names.sort(key=lambda known: (known != Linear.name, known != usecase.estimator))
+    recipes = [recipe_of(usecase, data, known, {}, seed) for known in names]
     spaces: dict[str, Space] = {known: create(known, task.learns).space for known in names}
     if usecase.search and usecase.estimator in spaces:
         spaces[usecase.estimator] = usecase.search
-    families = [Family(recipe_of(usecase, data, known, {}, seed), spaces[known]) for known in names]
+    families = [Family(recipe, spaces[recipe.estimator]) for recipe in recipes]
     gap = max(int(usecase.label.known_after.total_seconds() * 1e6), data.horizon_us)
     return families, Judge.of(task, families[0].recipe, data.train, span_of(data), gap)
 
