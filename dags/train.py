@@ -1,6 +1,9 @@
 """Train a use case: a candidate is fitted, exported, judged by the gate and registered as a challenger."""
 
-from airflow.sdk import DAG, Asset, AssetAny, Context, Param, get_current_context, task, task_group
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetAny, Context, Param, TriggerRule, get_current_context, task
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -8,7 +11,8 @@ from pipelines import usecases
 
 DOC = f"""
 **What** fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
-MLflow with a report. Nothing is deployed: to ship, set the alias `champion` on the version in MLflow.
+MLflow with a report. Nothing is deployed: to ship, set the alias `champion` on the version in MLflow. With the
+estimator `automatic`, or a budget, tasks `search` try families and settings side by side before.
 
 **When** triggered by hand, or by monitoring through an asset `retrain.<use case>`.
 
@@ -25,9 +29,9 @@ FORM = {
     "estimator": Param(
         None,
         type=["null", "string"],
-        enum=[None, *usecases.ESTIMATORS],
+        enum=[None, usecases.AUTOMATIC, *usecases.ESTIMATORS],
         title="Estimator",
-        description="Empty: what the use case names.",
+        description="Empty: what the use case names. automatic: a search over those that can learn it decides.",
     ),
     "budget": Param(
         None,
@@ -35,10 +39,19 @@ FORM = {
         minimum=1,
         maximum=86_400,
         title="Search budget in seconds",
-        description="How long to search for better settings of the estimator. Empty: what the use case names.",
+        description="How long to search for better settings, all tasks together. Empty: no search, automatic: 60 s.",
     ),
     "seed": Param(
         0, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
+    ),
+    "workers": Param(
+        2,
+        type="integer",
+        minimum=1,
+        maximum=16,
+        title="Search tasks",
+        description="How many tasks share the budget of the search; each takes a slot of its pool.",
+        section=forms.MORE,
     ),
     "note": Param(
         None,
@@ -62,6 +75,31 @@ def wanted(context: Context) -> list[dict[str, str]]:
     return [{"name": name, "fleet": usecases.load(name).fleet} for name in sorted(asked) or [chosen]]
 
 
+def options(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
+    """Return the options of the command; where several tasks search, they and the training share a study.
+
+    Example:
+        >>> options({"usecase": "pump_failure", "estimator": "automatic", "workers": 2, "seed": 0, "note": None}, "run")
+        {'seed': '0', 'estimator': 'automatic', 'study': 'run'}
+    """
+    found = {"seed": str(params["seed"])}
+    found |= {name: str(params[name]) for name in ("since", "until", "estimator", "budget") if params.get(name)}
+    searches = bool(params.get("budget")) or params.get("estimator") == usecases.AUTOMATIC
+    return found | ({"study": run_id} if searches and params["workers"] > 1 else {})
+
+
+def shares(chosen: Sequence[Mapping[str, str]], params: Mapping[str, Any], run_id: str) -> list[dict[str, Any]]:
+    """Return what the search tasks call: each use case once for each share of the budget; none without a search."""
+    given, count = options(params, run_id), int(params["workers"])
+    if "study" not in given:
+        return []
+    return [
+        {"words": ["train", usecase["name"]], "options": {**given, "share": f"{number}/{count}"}}
+        for usecase in chosen
+        for number in range(1, count + 1)
+    ]
+
+
 with DAG(
     "train",
     dag_display_name="Train a use case",
@@ -81,29 +119,31 @@ with DAG(
         """Refuse unknown parameters; return the use cases to train."""
         return wanted(get_current_context())
 
-    @task_group(prefix_group_id=False)
-    def usecase(name: str, fleet: str) -> None:
-        """Train one use case."""
-        materialize = CommandOperator(
-            task_id="materialize",
-            words=["materialize", fleet],
-            map_index_template="{{ task.words[1] }}",
-            **defaults.RETRY,
-        )
-        train = CommandOperator(
-            task_id="train",
-            words=["train", name],
-            options={
-                "since": "{{ params.since or '' }}",
-                "until": "{{ params.until or '' }}",
-                "estimator": "{{ params.estimator or '' }}",
-                "budget": "{{ params.budget or '' }}",
-                "seed": "{{ params.seed }}",
-                "note": "{{ params.note or '' }}",
-            },
-            max_active_tis_per_dagrun=1,
-            map_index_template="{{ task.words[1] }}",
-        )
-        materialize >> train
+    @task
+    def divide(chosen: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """Divide the budget of the search among tasks."""
+        context = get_current_context()
+        return shares(chosen, context["params"], context["run_id"])
 
-    usecase.expand_kwargs(check_parameters())
+    @task
+    def trainings(chosen: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """Say what is trained, and with what."""
+        context = get_current_context()
+        given = options(context["params"], context["run_id"]) | {"note": context["params"]["note"] or ""}
+        return [{"words": ["train", usecase["name"]], "options": given} for usecase in chosen]
+
+    chosen = check_parameters()
+    materialize = CommandOperator.partial(
+        task_id="materialize", map_index_template="{{ task.words[1] }}", **defaults.RETRY
+    ).expand(words=chosen.map(lambda usecase: ["materialize", usecase["fleet"]]))
+    search = CommandOperator.partial(
+        task_id="search", map_index_template="{{ task.words[1] }} {{ task.options['share'] }}", **defaults.RETRY
+    ).expand_kwargs(divide(chosen))
+    train = CommandOperator.partial(
+        task_id="train",
+        max_active_tis_per_dagrun=1,
+        map_index_template="{{ task.words[1] }}",
+        # Without a search there are no such tasks, and the training goes on all the same.
+        trigger_rule=TriggerRule.NONE_FAILED,
+    ).expand_kwargs(trainings(chosen))
+    materialize >> search >> train

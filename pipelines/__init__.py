@@ -36,7 +36,8 @@ Rooms, from the door inwards:
     touched                                         what a change touched, from panes to predictions
     partitions piecework partial spark              the same in parts: by many processes, or by the executors of Spark
     windows labels split dataset usecases rules     what is asked, and what a training learns from and is judged on
-    estimators links fitting tuning                 kinds of model, fitted, calibrated and searched
+    estimators links fitting                        kinds of model, fitted and calibrated
+    searching tuning judging study chosen           a search for the best, alone or shared, and what it decided
     export candidate reference                      and built into the very bundle that will serve
     regimes                                         what is usual under which operating condition, from training data
     graph                                           panes to features, and to the score, as one ONNX graph
@@ -46,7 +47,9 @@ Rooms, from the door inwards:
     slices stability calibration                    how it does part by part and stretch by stretch, and at its word
     gate verdict cautions                           judge it, and say what to watch
     report charts curves timeline                   tell of it on one page
-    training history registry registration          the whole training, and what it leaves in the registry
+    training request history                        the whole training, what it is asked for, what it reads
+    recording trialpicture registry registration    what it leaves in the registry
+    rows environment rebuild                        a training set again, the same to the last byte
     predictions watched drift monitor retraining    what came of it, and whether to train again
 
 Why so:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.dataset import Dataset
+from pipelines.environment import environment
 from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
 from pipelines.labels import Anomaly, Forecast, RemainingLife
@@ -75,7 +76,7 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         horizon_s=dataset.horizon_us // 1_000_000,
         estimator=estimator,
         placements=usecase.placements,
-        lineage={**dataset.lineage, **settings, "code": code_version()},
+        lineage={**dataset.lineage, **settings, "code": code_version(), "environment": environment()},
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
         output=output,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from pipelines.dataset import Dataset
 from pipelines.errors import TooLittleDataError
 from pipelines.labels import Events
 from pipelines.lake import Lake, Snapshot
+from pipelines.rows import digest_of_rows
 from pipelines.usecases import UseCase
 from pipelines.windows import Windows
 from serving.predictor import pane_shape
@@ -33,6 +35,7 @@ def load(
     until: int | None,
     seed: int,
     now_us: int,
+    versions: Mapping[str, int] | None = None,
 ) -> Dataset:
     """Read feature rows and events, label and split them.
 
@@ -46,13 +49,15 @@ def load(
         until: The present to act in; None for now.
         seed: Decides which devices are held out.
         now_us: The clock.
+        versions: Versions of the tables ``features`` and ``events`` to read; the newest where none are given.
 
     Raises:
-        TableMissingError: Features or events are not there yet.
+        TableMissingError: Features or events are not there yet, or not in this version any more.
         TooLittleDataError: There is not enough history.
     """
-    features = usecase.features
-    table, happened = lake.features(features).open(), lake.events(features.fleet).open()
+    features, named = usecase.features, versions or {}
+    table = lake.features(features).open(named.get("features"))
+    happened = lake.events(features.fleet).open(named.get("events"))
     present = now_us if until is None else min(until, now_us)
     after = {} if since is None else {"end": since - 1}
     windows = windows_of(table, features, after=after, before={"end": present + 1})
@@ -63,7 +68,7 @@ def load(
     present = min(present, int(windows.end.max()))
     columns = happened.read(["device", "time", "kind", "known_at"])
     events = Events.of({name: columns[name].to_numpy(zero_copy_only=False) for name in columns.column_names})
-    return dataset.build(
+    found = dataset.build(
         features.names,
         windows,
         usecase.label,
@@ -78,9 +83,12 @@ def load(
             "events.version": str(happened.version),
             "since": str(int(windows.end.min())),
             "until": str(present),
+            "definition.label": repr(usecase.label),
+            "definition.split": repr(usecase.split),
         },
         rejected=_rejected(store, lake, features.fleet, int(windows.end.min()), present),
     )
+    return replace(found, lineage={**found.lineage, "rows.sha256": digest_of_rows(found)})
 
 
 def windows_of(

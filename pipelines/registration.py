@@ -11,6 +11,48 @@ TABLES = ("features", "events")
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetUse:
+    """A data set and what it was used for.
+
+    Attributes:
+        name: Its name.
+        digest: Of its source.
+        source: Where it came from: tables with versions, period, seed, counts, SHA-256 of the rows.
+        context: ``"training"`` or ``"test"``.
+    """
+
+    name: str
+    digest: str
+    source: Mapping[str, Any]
+    context: str = "training"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRun:
+    """One trial of a search, as a child run.
+
+    Attributes:
+        number: Its number in the search.
+        name: Name of the run.
+        params: Estimator and parameters.
+        metrics: Score and seconds.
+        tags: Of the run.
+        began_us: When it was begun, UTC microseconds.
+        seconds: How long it took.
+        failed: Whether no score came of it.
+    """
+
+    number: int
+    name: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    began_us: int = 0
+    seconds: float = 0.0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """What a training leaves in the registry.
 
@@ -25,8 +67,10 @@ class Registration:
         metrics: Figures in units of the plant.
         tags: Of the run.
         files: Artifacts by path, ``BUNDLE`` and ``REPORT`` among them.
-        dataset: Name, digest and source of the training set.
+        dataset: What was learned from.
         describe: Gives the description of the version, from the link to the report.
+        judged_with: What it was judged with.
+        trials: What a search tried.
     """
 
     usecase: str
@@ -39,8 +83,10 @@ class Registration:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     files: Mapping[str, bytes]
-    dataset: tuple[str, str, Mapping[str, Any]]
+    dataset: DatasetUse
     describe: Callable[[str], str]
+    judged_with: DatasetUse | None = None
+    trials: tuple[TrialRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +147,6 @@ class RegistryPort(Protocol):
 
     def download_bundle(self, usecase: str, version: str) -> bytes:
         """Return the bundle of a version, or raise ``VersionMissingError``."""
-
-    def found_before(self, experiment: str, key: str) -> dict[str, Any] | None:
-        """Return the parameters that a search found in an earlier run of the same training; None when there is none."""
 
     def register(self, registration: Registration) -> Registered:
         """Log a training and register its version, or finish what an earlier attempt began."""

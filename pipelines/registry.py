@@ -45,6 +45,8 @@ _CLIENT_SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _CLASSIC = {"mlflow.experimentKind": "custom_model_development"}  # or the page opens among prompts and traces
+_PARENT, _CONTEXT = "mlflow.parentRunId", "mlflow.data.context"
+_ENDED = ("FINISHED", "FAILED")
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a missing alias is the latter
 
 
@@ -142,17 +144,6 @@ class Registry:
             if self._by_alias(usecase, alias):
                 self._client.delete_registered_model_alias(usecase, alias)
 
-    def found_before(self, experiment: str, key: str) -> dict[str, Any] | None:
-        """Return the parameters that a search found in an earlier run of the same training; None when there is none."""
-        with self._asked():
-            home = self._client.get_experiment_by_name(experiment)
-            if home is None:
-                return None
-            wanted = f"tags.`training.key` = '{key}'"
-            for run in self._client.search_runs([home.experiment_id], wanted, order_by=["attributes.start_time ASC"]):
-                return dict(json.loads(run.data.tags.get("search.found", "{}")))
-        return None
-
     def register(self, registration: Registration) -> Registered:
         """Log a training and register its version, or finish what an earlier attempt began.
 
@@ -161,6 +152,7 @@ class Registry:
         with self._asked():
             home = self._experiment(registration)
             run_id = self._run(home, registration)
+            self._try(home, run_id, registration)
             self._fill(run_id, registration)
             usecase = registration.usecase
             description = registration.describe(f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}")
@@ -209,6 +201,27 @@ class Registry:
                 self._client.set_terminated(other.info.run_id, "KILLED")
         return str(run.info.run_id)
 
+    def _try(self, home: str, parent: str, registration: Registration) -> None:
+        """A run below the training's for each trial: those that an earlier attempt left out or half done."""
+        from mlflow.entities import Metric, Param  # noqa: PLC0415 - see _client
+
+        if not registration.trials:
+            return
+        below = _pages(self._client.search_runs, [home], f"tags.`{_PARENT}` = '{parent}'")
+        before = {run.data.tags.get("trial.number", ""): run.info for run in below}
+        for trial in registration.trials:
+            known = before.get(str(trial.number))
+            if known is not None and known.status in _ENDED:
+                continue
+            began = trial.began_us // 1000
+            if known is None:
+                tags = {**trial.tags, _PARENT: parent, "trial.number": str(trial.number)}
+                known = self._client.create_run(home, start_time=began, tags=tags, run_name=trial.name).info
+            metrics = [Metric(name, value, began, 0) for name, value in trial.metrics.items()]
+            self._client.log_batch(known.run_id, metrics, [Param(*each) for each in trial.params.items()])
+            status = "FAILED" if trial.failed else "FINISHED"
+            self._client.set_terminated(known.run_id, status, began + round(trial.seconds * 1000))
+
     def _fill(self, run_id: str, registration: Registration) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: PLC0415 - see _client
 
@@ -221,10 +234,17 @@ class Registry:
         params = [Param(name, value) for name, value in registration.params.items() if name not in before.data.params]
         tags = [RunTag(name, value) for name, value in registration.tags.items()]
         self._client.log_batch(run_id, metrics, params, tags)
-        name, digest, source = registration.dataset
-        if not before.inputs.dataset_inputs:
-            kept = Dataset(name, _short(digest), "tidemill", json.dumps(source))
-            self._client.log_inputs(run_id, [DatasetInput(kept, [InputTag("mlflow.data.context", "training")])])
+        named = {tag.value for used in before.inputs.dataset_inputs for tag in used.tags if tag.key == _CONTEXT}
+        inputs = [
+            DatasetInput(
+                Dataset(used.name, _short(used.digest), "tidemill", json.dumps(used.source)),
+                [InputTag(_CONTEXT, used.context)],
+            )
+            for used in (registration.dataset, registration.judged_with)
+            if used is not None and used.context not in named
+        ]
+        if inputs:
+            self._client.log_inputs(run_id, inputs)
         with tempfile.TemporaryDirectory() as folder:
             for path, data in registration.files.items():
                 file = Path(folder, path)
@@ -262,6 +282,8 @@ class Registry:
     def _learned_from(self, usecase: str, version: Any) -> Iterator[TrainingSet]:
         run = self._optional(lambda: self._client.get_run(version.run_id)) if version.run_id else None
         for used in run.inputs.dataset_inputs if run else ():
+            if (_CONTEXT, "test") in {(tag.key, tag.value) for tag in used.tags}:
+                continue
             source = json.loads(used.dataset.source)
             if {"features.digest", "since", "until"} <= source.keys():
                 since, until = int(source["since"]), int(source["until"])
@@ -331,7 +353,7 @@ class Registry:
             ) from error
 
 
-def _pages(search: Callable[..., Any], *arguments: str) -> list[Any]:
+def _pages(search: Callable[..., Any], *arguments: Any) -> list[Any]:
     found: list[Any] = []
     page = search(*arguments)
     while True:

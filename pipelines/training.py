@@ -8,66 +8,35 @@ replaced by an equal one, and the registry finishes the run that was begun. The 
 Why so:
 
 - *A refused candidate is registered too*, without the challenger alias: people look for a run where runs are.
-- *What a search found is kept with the run*: its budget is in seconds, so a repeated search would differ.
+- *What a search found stays in the store*: its budget is in seconds, so a repeated search would differ.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import TidemillError
-from pipelines import cutoff, history, regimes, report, verdict
-from pipelines.candidate import build, recipe_of, span_of
+from pipelines import cutoff, history, recording, report, searching, verdict
+from pipelines.candidate import build
+from pipelines.chosen import Searched
 from pipelines.dataset import Dataset
 from pipelines.errors import VersionMissingError
-from pipelines.estimators import create
 from pipelines.examine import Champion, Examination, examine
 from pipelines.graph import feature_graph
-from pipelines.lake import Lake, Snapshot
+from pipelines.lake import Lake
 from pipelines.materialize import materialize
-from pipelines.registration import BUNDLE, REPORT, TABLES, Registered, Registration, RegistryPort
-from pipelines.tasks import task_of
-from pipelines.timeline import timelines
-from pipelines.tuning import search
+from pipelines.registration import Registered, RegistryPort
+from pipelines.request import Parameters, Progress, Tell, silent, unheard
 from pipelines.usecases import UseCase
-from serving.approval import GateRecord, write_gate
-from serving.bundle import canonical_json, digest_of, unpack
+from serving.approval import write_gate
+from serving.bundle import unpack
 from serving.predictor import Predictor
 from serving.store import Store
 
-Progress = Callable[[str, int, int], None]
+__all__ = ["STAGES", "Parameters", "Progress", "TrainingSummary", "origin", "train"]
+
 STAGES = ("load", "search", "fit", "examine", "report", "register")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What may differ from training to training.
-
-    Attributes:
-        since: First window end to learn from, UTC microseconds; None for all there is.
-        until: The present to act in: nothing that became known later is used; None for now.
-        estimator: Another one than the use case names.
-        budget_s: Seconds to search for better parameters.
-        seed: Decides held-out devices, fits and searches.
-        note: Why this training; shown with the run.
-        trigger: What started it, for the name of the run.
-        origin: Tags that lead back to whoever started it, such as ``airflow.url``.
-    """
-
-    since: int | None = None
-    until: int | None = None
-    estimator: str | None = None
-    budget_s: float = 0.0
-    seed: int = 0
-    note: str = ""
-    trigger: str = "manual"
-    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +57,8 @@ class TrainingSummary:
         champion: The version it was compared with; empty for none.
         run_id: The run in MLflow.
         url: Page of the version in MLflow.
+        seconds: How long each stage took.
+        search: The best trial and the runner-up in words; empty where nothing was searched.
     """
 
     usecase: str
@@ -103,10 +74,8 @@ class TrainingSummary:
     champion: str
     run_id: str
     url: str
-
-
-def silent(_stage: str, _done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    search: str = ""
 
 
 def origin(environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -131,6 +100,7 @@ def train(
     *,
     now_us: int,
     progress: Progress = silent,
+    tell: Tell = unheard,
     timer: Callable[[], float] = time.perf_counter,
 ) -> TrainingSummary:
     """Train a use case.
@@ -143,7 +113,8 @@ def train(
         parameters: What differs this time.
         now_us: The clock, UTC microseconds.
         progress: Told each stage.
-        timer: A monotonic clock in seconds, for latency.
+        tell: Told how the search goes on.
+        timer: A monotonic clock in seconds, for latency and stages.
 
     Raises:
         TableMissingError: Features or events are not there yet.
@@ -151,25 +122,24 @@ def train(
         ExportError: The graph from panes is asked for, and a feature has no form in it.
         RegistryUnreachableError: MLflow does not answer; found out before anything is computed.
     """
+    begun: dict[str, float] = {}
 
     def step(name: str) -> None:
+        begun[name] = timer()
         progress(name, STAGES.index(name), len(STAGES))
 
     version = registry.champion(usecase.name)
     if usecase.pane_graph:
         feature_graph(usecase.features)  # what has no graph is refused before hours are spent on it
     step("load")
-    usecase = regimes.learned(
-        store, lake, usecase, since=parameters.since, until=parameters.until, seed=parameters.seed, now_us=now_us
-    )
-    data = history.load(
-        store, lake, usecase, since=parameters.since, until=parameters.until, seed=parameters.seed, now_us=now_us
-    )
+    usecase, data = searching.load(store, lake, usecase, parameters, now_us)
     champion = _champion(lake, registry, usecase, version, data) if version else None
     step("search")
-    found = _searched(registry, usecase, parameters, data)
+    found = searching.searched(
+        store, usecase, parameters, data, now_us=now_us, progress=progress, tell=tell, timer=timer
+    )
     step("fit")
-    candidate = build(usecase, data, parameters.estimator or usecase.estimator, found, parameters.seed)
+    candidate = build(usecase, data, found.estimator, found.parameters, parameters.seed)
     step("examine")
     features = candidate.bundle.manifest.features
     examination = examine(
@@ -182,13 +152,15 @@ def train(
         timer=timer,
         rebuild=partial(cutoff.before_ends, lake, features),
     )
-    write_gate(store, _gate_record(examination, now_us))
+    write_gate(store, recording.gate_record(examination, now_us))
     step("report")
-    registration = _registration(lake, examination, parameters, now_us)
+    registration = recording.registration(lake, examination, found, parameters, now_us)
     step("register")
     registered = registry.register(registration)
+    ends = [*list(begun.values())[1:], timer()]
     progress("done", len(STAGES), len(STAGES))
-    return _summary(examination, registered)
+    seconds = {name: round(end - start, 3) for (name, start), end in zip(begun.items(), ends, strict=True)}
+    return _summary(examination, registered, found, seconds)
 
 
 def _champion(lake: Lake, registry: RegistryPort, usecase: UseCase, version: str, data: Dataset) -> Champion | None:
@@ -219,87 +191,9 @@ def _champion(lake: Lake, registry: RegistryPort, usecase: UseCase, version: str
     return Champion(version, predictor, values, note)
 
 
-def _searched(registry: RegistryPort, usecase: UseCase, parameters: Parameters, data: Dataset) -> dict[str, Any]:
-    name = parameters.estimator or usecase.estimator
-    task, recipe = task_of(usecase.label), recipe_of(usecase, data, name, {}, parameters.seed)
-    create(name, task.learns)
-    if parameters.budget_s <= 0:
-        return {}
-    before = registry.found_before(_experiment(usecase), _key(usecase, parameters, data))
-    space = usecase.search if name == usecase.estimator else {}
-    if before is not None:
-        return before
-    return search(task, recipe, space, data.train, span_of(data), budget_s=parameters.budget_s)
-
-
-def _key(usecase: UseCase, parameters: Parameters, data: Dataset) -> str:
-    """Name everything a training depends on, the budget of its search included."""
-    parts = [usecase.name, parameters.estimator or usecase.estimator, parameters.budget_s, dict(data.lineage)]
-    return digest_of(canonical_json(parts)).removeprefix("sha256:")[:32]
-
-
-def _experiment(usecase: UseCase) -> str:
-    return f"{usecase.fleet}/{usecase.name}"
-
-
-def _gate_record(examination: Examination, now_us: int) -> GateRecord:
-    evidence = {
-        "rules": [report.plain(result) for result in examination.results],
-        "metrics": report.plain(examination.metrics),
-        "champion": examination.champion.version if examination.champion else "",
-    }
-    digest = examination.candidate.bundle.digest
-    reasons = tuple(examination.reasons)
-    return GateRecord(examination.usecase.name, digest, examination.passed, reasons, now_us, evidence)
-
-
-def _registration(lake: Lake, examination: Examination, parameters: Parameters, now_us: int) -> Registration:
-    usecase, data, candidate = examination.usecase, examination.dataset, examination.candidate
-    telemetry = lake.telemetry(usecase.fleet_schema).open()
-    shown = timelines(examination, _reader(telemetry)) if usecase.label.question == "failure" else []
-    document = report.document(examination)
-    page = report.page(examination, shown, now_us=now_us, note=parameters.note)
-    source = {**data.lineage, "train": len(data.train), "test": len(data.test)}
-    tags = {
-        "features.digest": data.lineage["features.digest"],
-        "code.version": candidate.bundle.manifest.lineage["code"],
-        "tables": json.dumps({name: data.lineage[f"{name}.version"] for name in TABLES}),
-        "gate": "passed" if examination.passed else "failed",
-        "training.key": _key(usecase, parameters, data),
-        "search.found": json.dumps(dict(candidate.parameters)),
-        **({"mlflow.note.content": parameters.note} if parameters.note else {}),
-        **parameters.origin,
-    }
-    return Registration(
-        usecase=usecase.name,
-        title=usecase.title,
-        experiment=_experiment(usecase),
-        run_name=verdict.run_name(now_us, parameters.trigger, data.since, data.until),
-        digest=candidate.bundle.digest,
-        passed=examination.passed,
-        params=verdict.params_of(examination),
-        metrics=verdict.metrics_of(examination),
-        tags=tags,
-        files={
-            BUNDLE: candidate.data,
-            REPORT: page.encode(),
-            "report/report.json": json.dumps(document, indent=1).encode(),
-        },
-        dataset=(f"{usecase.fleet}/features", digest_of(canonical_json(dict(data.lineage))), source),
-        describe=lambda link: verdict.description(examination, link),
-    )
-
-
-def _reader(telemetry: Snapshot) -> Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    def read(device: str, signal: str, since: int, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        rows = telemetry.read(["time", signal], devices=[device], after={"time": since}, before={"time": until})
-        rows = rows.sort_by("time")
-        return rows["time"].to_numpy(), rows[signal].to_numpy()
-
-    return read
-
-
-def _summary(examination: Examination, registered: Registered) -> TrainingSummary:
+def _summary(
+    examination: Examination, registered: Registered, found: Searched, seconds: dict[str, float]
+) -> TrainingSummary:
     data, candidate, parity = examination.dataset, examination.candidate, examination.parity
     return TrainingSummary(
         usecase=examination.usecase.name,
@@ -315,4 +209,6 @@ def _summary(examination: Examination, registered: Registered) -> TrainingSummar
         champion=examination.champion.version if examination.champion else "",
         run_id=registered.run_id,
         url=registered.url,
+        seconds=seconds,
+        search=found.sentence(),
     )

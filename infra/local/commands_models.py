@@ -10,12 +10,14 @@ import click
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
 from infra.local.errors import CommandError
-from infra.local.parameters import ESTIMATOR, MOMENT, SINGLE_WRITER, USECASE
+from infra.local.parameters import ESTIMATOR, MOMENT, SHARE, SINGLE_WRITER, USECASE
 
 if TYPE_CHECKING:
+    from pipelines.request import Parameters, Progress
     from serving.reconcile import Outcome as Step
+    from serving.store import Store
 
-_VERSION = re.compile(r"([a-z][a-z0-9_]*)/v?(\d+)")
+_VERSION = re.compile(r"(?:models:/)?([a-z][a-z0-9_]*)/v?(\d+)")
 
 
 SINCE = click.option("--since", type=MOMENT, metavar="TIME", help="Learn from this time on.  [default: all there is]")
@@ -48,14 +50,25 @@ def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcom
 @click.argument("usecase", type=USECASE)
 @SINCE
 @UNTIL
-@click.option("--estimator", type=ESTIMATOR, metavar="NAME", help="What to fit.  [default: as the use case says]")
 @click.option(
-    "--budget", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Time to search for parameters."
+    "--estimator",
+    type=ESTIMATOR,
+    metavar="NAME",
+    help="What to fit; automatic lets a search decide.  [default: as the use case says]",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Time to search, of all shares together; automatic without a budget takes 60.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="NUMBER", help="Same seed and data, same model.")
 @click.option("--note", default="", show_default=False, metavar="TEXT", help="Why this training; shown on its run.")
-def train(run: Run, usecase: str, *, budget: float, **options: Any) -> Outcome:
-    """Train a use case."""
+@click.option("--study", default="", show_default=False, metavar="NAME", help="Shared by those who search together.")
+@click.option("--share", type=SHARE, metavar="N/M", help="Only search, as the N-th of M; train the best afterwards.")
+def train(run: Run, usecase: str, *, budget: float, share: tuple[int, int] | None, **options: Any) -> Outcome:
+    """Train a use case, or take part in its search."""
     from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for it
     from pipelines import training, usecases  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
@@ -63,14 +76,18 @@ def train(run: Run, usecase: str, *, budget: float, **options: Any) -> Outcome:
 
     store = run.open_store()
     trigger, origin = training.origin(environment())
+    parameters = training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options)
+    if share is not None:
+        return _share(run, store, usecase, parameters, share)
     summary = training.train(
         store,
         Lake(store.uri),
         Registry(run.settings.tracking),
         usecases.load(usecase),
-        training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options),
+        parameters,
         now_us=run.now_us,
-        progress=lambda stage, done, total: run.console.progress(stage, 0, 0) if done < total else None,
+        progress=_stages(run),
+        tell=run.console.note,
     )
     again = ", registered before" if summary.reused else ""
     figures = [(name, _figure(value)) for name, value in summary.metrics.items() if value is not None]
@@ -80,9 +97,48 @@ def train(run: Run, usecase: str, *, budget: float, **options: Any) -> Outcome:
         f"trained on {summary.rows['train']:,} windows, judged on {summary.rows['test']:,}",
         *table(("figure", "value"), figures),
         f"parity: {summary.parity['label_flips']} label flips in {summary.parity['rows']:,} rows",
+        *([summary.search] if summary.search else []),
+        ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.seconds.items()),
         summary.url,
     ]
     return Outcome(dataclasses.asdict(summary), lines, ok=summary.gate == "passed")
+
+
+def _share(run: Run, store: "Store", usecase: str, parameters: "Parameters", share: tuple[int, int]) -> Outcome:
+    """Search for one share of the budget."""
+    from pipelines import searching, usecases  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+
+    found = searching.take_part(
+        store,
+        Lake(store.uri),
+        usecases.load(usecase),
+        parameters,
+        share,
+        now_us=run.now_us,
+        progress=_stages(run),
+        tell=run.console.note,
+    )
+    best = (
+        f"best so far {found.estimator}, {found.measure} {found.score:.4g}" if found.score is not None else "no score"
+    )
+    return Outcome(
+        dataclasses.asdict(found),
+        [f"{usecase}, share {found.share}: {found.own} of {found.trials} trials in {found.seconds:.0f} s, {best}"],
+    )
+
+
+def _stages(run: Run) -> "Progress":
+    """Stages one after the other; the search alone counts, in seconds of its budget."""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        from pipelines.training import STAGES  # noqa: PLC0415 - loaded by then
+
+        if stage in STAGES:
+            counted = stage == "search" and total != len(STAGES)
+            run.console.progress(stage, done if counted else 0, total if counted else 0)
+
+    return progress
 
 
 def _figure(value: float) -> str:
@@ -143,11 +199,16 @@ def _told(step: "Step") -> str:
 
 @command(
     "Follow a version from its data to its gateways.",
-    example="tidemill lineage pump_failure/3",
-    also="VERSION is a use case and the number of a version.",
+    example="tidemill lineage models:/pump_failure/3 --rebuild -",
+    also="VERSION is a use case and the number of a version, with or without models:/ before it. With --rebuild the "
+    "training set is read again from the versions of its tables and compared to the last byte; exit code 1 when it is "
+    "not the same.",
 )
 @click.argument("version")
-def lineage(run: Run, version: str) -> Outcome:
+@click.option(
+    "--rebuild", metavar="FOLDER", help="Rebuild the training set into this folder; - only compares and keeps nothing."
+)
+def lineage(run: Run, version: str, rebuild: str | None) -> Outcome:
     """Trace a version."""
     found = _VERSION.fullmatch(version)
     if found is None:
@@ -156,16 +217,19 @@ def lineage(run: Run, version: str) -> Outcome:
             why="a version is a use case and a number",
             fix="tidemill lineage pump_failure/3",
         )
-    return lineage_of(run, found[1], found[2])
+    return lineage_of(run, found[1], found[2], rebuild)
 
 
-def lineage_of(run: Run, usecase: str, version: str) -> Outcome:
+def lineage_of(run: Run, usecase: str, version: str, rebuild: str | None = None) -> Outcome:
     """Trace a version and show it; ``explain`` does the same."""
-    from infra.local.lineage import trace  # noqa: PLC0415 - `--help` must not pay for it
+    from infra.local.lineage import trace, write_rebuilt  # noqa: PLC0415 - `--help` must not pay for it
     from pipelines.registry import Registry  # noqa: PLC0415 - see above
 
-    found = trace(run.open_store(), Registry(run.settings.tracking), usecase, version, run.now_us)
-    return Outcome(found.to_json(), found.lines())
+    store, registry = run.open_store(), Registry(run.settings.tracking)
+    found = trace(store, registry, usecase, version, run.now_us, again=rebuild is not None)
+    written = write_rebuilt(found.rebuilt, Path(rebuild)) if found.rebuilt and rebuild not in (None, "-") else []
+    lines = [*found.lines(), *(f"  {'written':<9} {path}" for path in written)]
+    return Outcome(found.to_json(), lines, ok=found.rebuilt is None or found.rebuilt.equal)
 
 
 @command(

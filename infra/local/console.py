@@ -18,6 +18,7 @@ from features.errors import TidemillError
 
 REDRAW_S = 0.1
 SIGN_OF_LIFE_S = 30.0
+WORDS_S = 5.0
 BAR_WIDTH = 24
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
@@ -78,6 +79,19 @@ class Console:
         elif now - self._stage.told >= SIGN_OF_LIFE_S:
             self._stage.told = now
             self._write(self._err, self._stage.line(now))
+
+    def note(self, text: str) -> None:
+        """Say in a few words how the running stage goes on: beside its bar; elsewhere a line now and then.
+
+        Args:
+            text: Replaces what was said before.
+        """
+        if self.quiet or self._stage is None:
+            return
+        self._stage.note, now = text, time.monotonic()
+        if not self._err.isatty() and now - self._stage.told >= WORDS_S:
+            self._stage.told = now
+            self._write(self._err, f"{self._stage.name}: {text}")
 
     def end_stage(self) -> None:
         """Close the running stage, if any: its bar becomes one line that says how long it took."""
@@ -167,15 +181,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 class _Stage:
-    __slots__ = ("began", "done", "drawn", "name", "told", "total")
+    __slots__ = ("began", "done", "drawn", "name", "note", "told", "total")
 
     def __init__(self, name: str, began: float, told: float) -> None:
         self.name, self.began, self.told = name, began, told
         self.done = self.total = 0
         self.drawn = 0.0
+        self.note = ""
 
     def bar(self, now: float) -> str:
-        """``materialize ██████······ 12/40 3.1/s 9 s left``."""
+        """``materialize ██████······ 12/40 3.1/s 9 s left``, and what was noted."""
+        return self._bar(now) + (f" · {self.note}" if self.note else "")
+
+    def _bar(self, now: float) -> str:
         if not self.done and not self.total:
             return f"{self.name} …"
         if not self.total:
@@ -190,10 +208,11 @@ class _Stage:
 
     def line(self, now: float) -> str:
         """``materialize: 40 of 40 in 13.0 s (3.1/s)``; a stage that counts nothing says how long it took."""
+        noted = f", {self.note}" if self.note else ""
         if not self.done and not self.total:
-            return f"{self.name}: {now - self.began:.1f} s"
+            return f"{self.name}: {now - self.began:.1f} s{noted}"
         of = f" of {self.total:,}" if self.total else ""
-        return f"{self.name}: {self.done:,}{of} in {now - self.began:.1f} s ({self._rate(now)})"
+        return f"{self.name}: {self.done:,}{of} in {now - self.began:.1f} s ({self._rate(now)}){noted}"
 
     def _rate(self, now: float) -> str:
         rate = self.done / max(now - self.began, 1e-3)

@@ -5,13 +5,22 @@ ledger lie in the store, gateways say themselves what they run, and the predicti
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from infra.local.parameters import iso
 from infra.local.status import GatewayState, reports
+from pipelines import usecases
 from pipelines.lake import Lake
+from pipelines.rebuild import Rebuilt, rebuild
 from pipelines.registration import Version
+from pipelines.rows import canonical
 from serving.approval import GateRecord, read_gate
 from serving.bundle import Bundle, unpack
 from serving.promotion import Promotion, PromotionLedger
@@ -46,6 +55,7 @@ class Lineage:
         promotions: Entries of the promotion ledger that speak of it.
         gateways: Gateways that say they run it.
         predictions: How many predictions it made, by placement; as far as they were taken in.
+        rebuilt: Its training set, read again; None when nobody asked.
     """
 
     usecase: str
@@ -58,6 +68,7 @@ class Lineage:
     promotions: tuple[Promotion, ...]
     gateways: tuple[GatewayState, ...]
     predictions: dict[str, int]
+    rebuilt: Rebuilt | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-ready dictionary; the model itself is left out."""
@@ -69,6 +80,7 @@ class Lineage:
             "aliases": list(self.aliases),
             "tags": self.tags,
             "data": dict(manifest.lineage),
+            "rebuilt": _rebuilt_json(self.rebuilt) if self.rebuilt else None,
             "features": {"fleet": manifest.features.fleet.name, "digest": manifest.features.digest},
             "bundle": {
                 "digest": self.bundle.digest,
@@ -87,7 +99,7 @@ class Lineage:
     def lines(self) -> list[str]:
         """Return it for people, from the data down to the predictions."""
         manifest = self.bundle.manifest
-        facts = [("data", f"{name}: {_moment(name, value)}") for name, value in manifest.lineage.items() if value]
+        facts = _trained_with(manifest.lineage) + (_rebuilt_lines(self.rebuilt) if self.rebuilt else [])
         facts.append(("features", f"{len(manifest.features.names)} of fleet {manifest.features.fleet.name}"))
         facts.append(("", manifest.features.digest))
         facts.append(
@@ -109,7 +121,7 @@ class Lineage:
         return shown
 
 
-def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: int) -> Lineage:
+def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: int, *, again: bool = False) -> Lineage:
     """Follow a version.
 
     Args:
@@ -118,13 +130,16 @@ def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: 
         usecase: Name of the use case.
         version: Number of the version.
         now_us: The time, UTC microseconds; ages of reports are counted from it.
+        again: Whether its training set is read again, from the versions of the tables.
 
     Raises:
         VersionMissingError: There is no such version, or it has no bundle.
+        TableMissingError: A version of a table is asked for again that is gone.
     """
     bundle = unpack(registry.download_bundle(usecase, version))
     found = next(one for one in registry.versions(usecase) if one.version == version)
     entries = PromotionLedger(store, usecase).entries()
+    lake, manifest = Lake(store.uri), bundle.manifest
     return Lineage(
         usecase=usecase,
         version=version,
@@ -135,7 +150,8 @@ def trace(store: Store, registry: Registry, usecase: str, version: str, now_us: 
         gate=read_gate(store, bundle.digest),
         promotions=tuple(entry for entry in entries if version in (entry.to_version, entry.from_version)),
         gateways=tuple(s for s in reports(store, now_us) if (s.usecase, s.version) == (usecase, version)),
-        predictions=_predictions(Lake(store.uri), usecase, bundle.digest),
+        predictions=_predictions(lake, usecase, bundle.digest),
+        rebuilt=rebuild(store, lake, usecases.load(usecase), manifest.features, manifest.lineage) if again else None,
     )
 
 
@@ -145,6 +161,49 @@ def _predictions(lake: Lake, usecase: str, digest: str) -> dict[str, int]:
         return {}
     rows = table.open().read(["placement", "bundle"]).to_pylist()
     return dict(sorted(Counter(row["placement"] for row in rows if row["bundle"] == digest).items()))
+
+
+def _trained_with(lineage: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What it learned from and with what: data, seeds and parameters, code and environment, in this order."""
+    rooms = {"parameter": "parameter", "code": "program", "environment": "program", "definition": "defined"}
+    order = ("data", "defined", "parameter", "program")
+    facts = [
+        (rooms.get(name.partition(".")[0], "data"), f"{name}: {_moment(name, value)}")
+        for name, value in lineage.items()
+        if value
+    ]
+    return sorted(facts, key=lambda fact: order.index(fact[0]))
+
+
+def write_rebuilt(rebuilt: Rebuilt, folder: Path) -> list[Path]:
+    """Write a rebuilt training set: its canonical bytes, and train and test for people as Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, whole = rebuilt.dataset, folder / "training-set.bin"
+    with whole.open("wb") as file:
+        file.writelines(canonical(data))
+    written = [whole]
+    for name, windows in (("train", data.train), ("test", data.test)):
+        columns = {"device": windows.device.tolist(), "end": windows.end, "label": windows.label}
+        values = {feature: windows.values[:, at].astype(np.float32) for at, feature in enumerate(data.names)}
+        pq.write_table(pa.table(columns | values), folder / f"{name}.parquet")
+        written.append(folder / f"{name}.parquet")
+    return written
+
+
+def _rebuilt_json(rebuilt: Rebuilt) -> dict[str, Any]:
+    return {
+        "equal": rebuilt.equal,
+        "expected": rebuilt.expected,
+        "found": rebuilt.found,
+        "changes": list(rebuilt.changes),
+        "rows": {"train": len(rebuilt.dataset.train), "test": len(rebuilt.dataset.test)},
+    }
+
+
+def _rebuilt_lines(rebuilt: Rebuilt) -> list[tuple[str, str]]:
+    rows = f"{len(rebuilt.dataset.train):,} windows to learn from, {len(rebuilt.dataset.test):,} to judge with"
+    verdict = "equal to the last byte" if rebuilt.equal else f"NOT equal: sha256 is {rebuilt.found}"
+    return [("rebuilt", f"{verdict}; {rows}"), *(("rebuilt", change) for change in rebuilt.changes)]
 
 
 def _moment(name: str, value: str) -> str:

@@ -80,6 +80,24 @@ class Age(click.ParamType[timedelta]):
         return int(found[1]) * _UNITS[found[2]]
 
 
+class Share(click.ParamType[tuple[int, int]]):
+    """One of several shares, such as ``1/2``.
+
+    Example:
+        >>> Share().convert("2/3", None, None)
+        (2, 3)
+    """
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return which one of how many."""
+        found = re.fullmatch(r"(\d{1,3})/(\d{1,3})", str(value))
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            self.fail(f"{value!r} is no share, for example 1/2.", param, ctx)
+        return int(found[1]), int(found[2])
+
+
 def iso(moment_us: int) -> str:
     """UTC microseconds as people read them, whole seconds.
 
@@ -105,7 +123,7 @@ def _usecases() -> Sequence[str]:
 def _estimators() -> Sequence[str]:
     from pipelines import usecases  # noqa: PLC0415 - numpy comes with it
 
-    return usecases.ESTIMATORS
+    return (*usecases.ESTIMATORS, usecases.AUTOMATIC)
 
 
 def _reasons() -> Sequence[str]:
@@ -119,6 +137,7 @@ USECASE = Name("use case", _usecases)
 ESTIMATOR = Name("estimator", _estimators)
 MOMENT = Moment()
 AGE = Age()
+SHARE = Share()
 REASON = Name("reason", _reasons)
 SINGLE_WRITER = click.option(
     "--single-writer",

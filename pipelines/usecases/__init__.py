@@ -29,6 +29,8 @@ from pipelines.split import Split
 
 # Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimator.
 ESTIMATORS = ("hist_gradient_boosting", "random_forest", "linear")
+AUTOMATIC = "automatic"
+"""In place of an estimator, for one training: a search finds out which one does best (`pipelines.searching`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """A registry in memory, as far as a training needs one: runs and versions keyed by the digest of their bundle."""
 
-import json
-
 from pipelines.errors import RegistryUnreachableError, VersionMissingError
 from pipelines.registration import BUNDLE, Registered
 
@@ -24,12 +22,6 @@ class MemoryTrainings:
         if BUNDLE not in files:
             raise VersionMissingError("the version has no bundle", where=f"{usecase} version {version}")
         return files[BUNDLE]
-
-    def found_before(self, experiment, key):
-        for registration in self.registrations:
-            if (registration.experiment, registration.tags["training.key"]) == (experiment, key):
-                return json.loads(registration.tags["search.found"])
-        return None
 
     def register(self, registration):
         known = [other.digest for other in self._of(registration.usecase)]

@@ -15,7 +15,7 @@ from pipelines import usecases
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
 from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
-from pipelines.registration import BUNDLE, REPORT, Registration, TrainingSet
+from pipelines.registration import BUNDLE, REPORT, DatasetUse, Registration, TrainingSet, TrialRun
 from pipelines.registry import Registry
 from pipelines.training import Parameters, train
 from serving.approval import Desired, read_gate
@@ -50,6 +50,17 @@ def name(request):
     return re.sub(r"\W+", "_", request.node.name)[5:60]
 
 
+TRIALS = (
+    TrialRun(
+        0, "2026-11-22 manual 90d #00 linear", {"C": "0.5"}, {"trial_f1": 0.5, "trial_seconds": 1.5},
+        {"trial.family": "linear"}, NOW, 1.5,
+    ),
+    TrialRun(
+        1, "2026-11-22 manual 90d #01 forest", {}, {"trial_seconds": 0.1}, {"trial.family": "forest"}, NOW, 0.1, True
+    ),
+)  # fmt: skip
+
+
 def registration(name, data=b"a bundle", **changes):
     given = Registration(
         usecase=name,
@@ -60,9 +71,9 @@ def registration(name, data=b"a bundle", **changes):
         passed=True,
         params={"estimator": "linear", "seed": "0"},
         metrics={"failures_caught": 3.0, "lead_time_hours_median": float("nan")},
-        tags={"training.key": "k1", "search.found": '{"C": 0.5}', "airflow.url": "http://airflow/run"},
+        tags={"training.key": "k1", "airflow.url": "http://airflow/run"},
         files={BUNDLE: data, REPORT: b"<!doctype html>", "report/report.json": b"{}"},
-        dataset=("fleet/features", digest_of(b"rows"), {"features.version": "7"}),
+        dataset=DatasetUse("fleet/features", digest_of(b"rows"), {"features.version": "7"}),
         describe=lambda link: f"Passed: catches 3 of 3\n\n[Open the report]({link})",
     )
     return replace(given, **changes)
@@ -108,7 +119,7 @@ def test_a_version_that_passed_becomes_the_challenger_and_fits_the_screen(regist
 def test_a_version_says_what_it_learned_from(registry, client, name):
     assert registry.training_sets(name) == []
     source = {"features.digest": "sha256:rows", "since": "5", "until": "70", "train": 3}
-    registry.register(registration(name, dataset=("fleet/features", digest_of(b"rows"), source)))
+    registry.register(registration(name, dataset=DatasetUse("fleet/features", digest_of(b"rows"), source)))
     client.create_model_version(name, "s3://somewhere/else")  # registered by hand
     assert registry.training_sets(name) == [TrainingSet(name, "1", "sha256:rows", 5, 70)]
 
@@ -176,12 +187,13 @@ def register_and_die(url, entry, calls):
 def test_wherever_a_training_is_killed_the_next_one_leaves_one_run_and_one_version(registry, client, url, name):
     calls, survived = 0, False
     while not survived:
-        entry = registration(f"{name}_{calls}")
+        entry = registration(f"{name}_{calls}", trials=TRIALS[:1])
         survived = register_and_die(url, entry, calls)
         versions = versions_in(client, entry.usecase)
         assert all(client.get_run(version.run_id).info.status == "FINISHED" for version in versions)
         done = registry.register(entry)
-        assert len(runs_in(client, entry.usecase)) == len(versions_in(client, entry.usecase)) == 1
+        assert (len(runs_in(client, entry.usecase)), len(versions_in(client, entry.usecase))) == (2, 1)
+        assert {run.info.status for run in runs_in(client, entry.usecase)} == {"FINISHED"}
         assert registry.download_bundle(entry.usecase, done.version) == b"a bundle"
         assert client.get_run(done.run_id).info.status == "FINISHED"
         assert client.get_model_version_by_alias(entry.usecase, "challenger").version == "1"
@@ -242,11 +254,28 @@ def test_what_mlflow_refuses_is_told_in_its_words(registry, name):
     assert told.value.exit_code == 1
 
 
-def test_what_an_earlier_search_found_is_known_by_its_key(registry, name):
-    assert registry.found_before(f"fleet/{name}", "k1") is None
-    registry.register(registration(name))
-    assert registry.found_before(f"fleet/{name}", "k1") == {"C": 0.5}
-    assert registry.found_before(f"fleet/{name}", "k2") is None
+def test_the_trials_of_a_search_are_runs_below_the_training(registry, client, name):
+    source = {"features.digest": "sha256:rows", "since": "5", "until": "70"}
+    learned = DatasetUse("fleet/features", digest_of(b"rows"), source)
+    judged = DatasetUse("fleet/features", digest_of(b"test"), source, "test")
+    entry = registration(name, dataset=learned, judged_with=judged, trials=TRIALS)
+    found = registry.register(entry)
+    assert registry.register(entry).reused
+    home = client.get_run(found.run_id).info.experiment_id
+    below = client.search_runs(
+        [home], f"tags.mlflow.parentRunId = '{found.run_id}'", order_by=["metrics.trial_f1 DESC"]
+    )
+    assert [run.info.run_name for run in below] == [
+        "2026-11-22 manual 90d #00 linear",
+        "2026-11-22 manual 90d #01 forest",
+    ]
+    assert (below[0].data.params, below[0].data.metrics) == ({"C": "0.5"}, {"trial_f1": 0.5, "trial_seconds": 1.5})
+    assert [run.info.status for run in below] == ["FINISHED", "FAILED"]
+    assert below[0].info.end_time - below[0].info.start_time == 1500
+    assert len(client.search_runs([home], "tags.`trial.family` = 'linear'")) == 1
+    used = client.get_run(found.run_id).inputs.dataset_inputs
+    assert sorted(tag.value for each in used for tag in each.tags) == ["test", "training"]
+    assert len(registry.training_sets(name)) == 1
 
 
 def test_a_server_that_is_down_is_named_before_mlflow_is_even_loaded():

@@ -9,7 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
 
-from dags import assets, materialize, monitor
+from dags import assets, materialize, monitor, train
 from dags.command import flags
 from features import catalog
 from pipelines import usecases
@@ -74,7 +74,14 @@ def test_tasks_follow_each_other_as_told(bag):
             "panes": ["rows"],
             "rows": [],
         },
-        "train": {"check_parameters": ["materialize", "train"], "materialize": ["train"], "train": []},
+        "train": {
+            "check_parameters": ["divide", "materialize", "trainings"],
+            "divide": ["search"],
+            "trainings": ["train"],
+            "materialize": ["search"],
+            "search": ["train"],
+            "train": [],
+        },
         "release": {"release": []},
         "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
         "upkeep": {"check_parameters": ["upkeep"], "upkeep": []},
@@ -90,6 +97,7 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
         "materialize.panes",
         "materialize.rows",
         "train.materialize",
+        "train.search",
         "release.release",
         "monitor.monitor",
         "upkeep.upkeep",
@@ -99,7 +107,11 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
 def test_every_fleet_and_use_case_is_in_the_forms(bag):
     assert bag.dags["ingest"].params.get_param("fleet").schema["enum"] == [None, *catalog.names()]
     assert bag.dags["train"].params.get_param("usecase").schema["enum"] == usecases.names()
-    assert bag.dags["train"].params.get_param("estimator").schema["enum"] == [None, *usecases.ESTIMATORS]
+    assert bag.dags["train"].params.get_param("estimator").schema["enum"] == [
+        None,
+        usecases.AUTOMATIC,
+        *usecases.ESTIMATORS,
+    ]
 
 
 def test_a_moved_alias_wakes_the_release_and_a_decision_wakes_the_training(bag):
@@ -118,6 +130,23 @@ def test_each_run_of_dates_in_a_plan_becomes_one_call_of_the_command():
         ["--stage=panes", "--dates=2026-01-05..2026-01-11", "--engine=local"],
         ["--stage=panes", "--dates=2026-01-12", "--engine=local"],
     ]
+
+
+def test_a_search_is_divided_among_tasks_that_share_a_study():
+    params = {"since": None, "until": None, "estimator": None, "budget": 60, "seed": 3, "workers": 2, "note": None}
+    chosen = [{"name": "pump_failure", "fleet": "pumps"}, {"name": "machine_failure", "fleet": "azure_pdm"}]
+    made = train.shares(chosen, params, "manual__1")
+    assert [(call["words"][1], call["options"]["share"]) for call in made] == [
+        ("pump_failure", "1/2"),
+        ("pump_failure", "2/2"),
+        ("machine_failure", "1/2"),
+        ("machine_failure", "2/2"),
+    ]
+    assert flags(made[0]["options"]) == ["--seed=3", "--budget=60", "--study=manual__1", "--share=1/2"]
+    assert train.options(params, "manual__1")["study"] == "manual__1"
+    for alone in ({**params, "budget": None}, {**params, "workers": 1}):
+        assert train.shares(chosen, alone, "manual__1") == []
+        assert "study" not in train.options(alone, "manual__1")
 
 
 def test_outlets_are_declared(bag):

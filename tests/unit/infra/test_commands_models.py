@@ -29,7 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [["train", "pump_failure"], ["lineage", "pump_failure/3"], ["explain", "pump_failure/3"], ["release"]]
+    "words",
+    [["train", "pump_failure"], ["lineage", "models:/pump_failure/3"], ["explain", "pump_failure/3"], ["release"]],
 )
 def test_a_registry_that_is_away_is_exit_code_3(folder: Path, nobody: str, words: list[str], capsys):
     assert cli.run(["keys"]) == 0

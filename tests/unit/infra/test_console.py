@@ -47,6 +47,29 @@ def test_without_a_terminal_each_stage_leaves_one_line(clock: Clock):
     assert err.getvalue().splitlines() == ["read: 4 of 4 in 7.0 s (0.6/s)", "write: 1 in 1.0 s (1.0/s)"]
 
 
+def test_what_is_noted_stands_beside_the_bar_and_at_the_end(clock: Clock):
+    err = Terminal()
+    speaker = Console(out=io.StringIO(), err=err)
+    speaker.note("nobody is at work")
+    speaker.progress("search", 0, 0)
+    speaker.note("3 trials, best f1 0.5")
+    clock.now += 1
+    speaker.progress("search", 2, 4)
+    speaker.end_stage()
+    assert "2/4 2.0/s 1 s left · 3 trials, best f1 0.5" in err.getvalue()
+    assert err.getvalue().endswith("search: 2 of 4 in 1.0 s (2.0/s), 3 trials, best f1 0.5\n")
+
+
+def test_in_a_log_what_is_noted_is_a_line_now_and_then(clock: Clock):
+    err = io.StringIO()
+    speaker = Console(out=io.StringIO(), err=err)
+    speaker.progress("search", 0, 0)
+    for trials in range(1, 12):
+        clock.now += 1
+        speaker.note(f"{trials} trials")
+    assert err.getvalue().splitlines() == ["search: 5 trials", "search: 10 trials"]
+
+
 def test_a_stage_that_counts_nothing_says_how_long_it_took(clock: Clock):
     err = Terminal()
     speaker = Console(out=io.StringIO(), err=err)

@@ -1,18 +1,29 @@
 """A version is followed from its data to its gateways, each fact read where it is kept."""
 
+import hashlib
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
-from infra.local.lineage import trace
+from infra.local.lineage import trace, write_rebuilt
+from pipelines import usecases
+from pipelines.candidate import build
 from pipelines.errors import VersionMissingError
+from pipelines.history import load as load_history
+from pipelines.labels import FailureWithin
+from pipelines.lake import Lake
 from pipelines.registration import Version
 from serving.approval import GateRecord, write_gate
 from serving.bundle import digest_of, pack
 from serving.promotion import Promotion, PromotionLedger
 from serving.store import FolderStore
 from tests.fakes.bundles import golden_of, logistic_model, manifest_of, weights_of
+from tests.fakes.histories import fill_lake, history
 
 NOW_US = 1_790_000_000_000_000
 DATA = pack(manifest_of(), logistic_model(weights_of(), 0.0), golden_of(weights_of(), 0.0))
@@ -75,6 +86,38 @@ def test_everything_known_about_a_version_is_gathered(store: FolderStore):
     ):
         assert part in told
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_training_set_is_rebuilt_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    usecase = replace(usecases.load("machine_failure"), label=FailureWithin(timedelta(hours=24)))
+    monkeypatch.setattr(usecases, "load", lambda name: usecase)
+    store, lake = FolderStore(tmp_path), Lake(str(tmp_path))
+    fill_lake(lake, usecase, history(devices=8, days=30))
+    data = load_history(store, lake, usecase, since=None, until=None, seed=2, now_us=NOW_US)
+    bundle = build(usecase, data, "linear", {"C": 0.5}, 2).data
+    registry = SimpleNamespace(
+        download_bundle=lambda usecase, version: bundle,
+        versions=lambda usecase: [Version("1", "run", digest_of(bundle), (), {}, 0)],
+        page=lambda usecase, version: "http://mlflow/",
+    )
+    found = trace(store, registry, "machine_failure", "1", NOW_US, again=True)
+    assert found.rebuilt is not None
+    assert found.rebuilt.equal
+    written = write_rebuilt(found.rebuilt, tmp_path / "again")
+    assert [path.name for path in written] == ["training-set.bin", "train.parquet", "test.parquet"]
+    assert hashlib.sha256(written[0].read_bytes()).hexdigest() == data.lineage["rows.sha256"]
+    assert pq.read_table(written[1]).num_rows == len(data.train)
+    told = "\n".join(found.lines())
+    for part in (
+        "features.version: 1",
+        "seed: 2",
+        "parameter.C: 0.5",
+        "environment: python 3",
+        "code: ",
+        "equal to the",
+    ):
+        assert part in told
+    assert found.to_json()["rebuilt"]["equal"] is True
 
 
 def test_a_version_that_went_nowhere_says_so(store: FolderStore):

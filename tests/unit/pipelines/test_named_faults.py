@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import intervals
-from pipelines.candidate import build, recipe_of, span_of
+from pipelines import intervals, searching
+from pipelines.candidate import build, span_of
 from pipelines.drift import MAJOR, stability_indices
 from pipelines.gate import Comparison, judge, passed, reasons
 from pipelines.lake import Lake
@@ -23,7 +23,6 @@ from pipelines.registration import BUNDLE
 from pipelines.tasks import TASKS
 from pipelines.tasks.quantity import QuantityMetrics
 from pipelines.training import Parameters, train
-from pipelines.tuning import search
 from serving.approval import Desired, GateRecord, gate_key, read_gate, write_gate
 from serving.bundle import digest_of
 from serving.decision import MAX_GATE_AGE_US, decide
@@ -32,6 +31,7 @@ from serving.store import open_store
 from tests.fakes import predictions
 from tests.fakes.examined import dataset_of, examine_candidate, usecase_of, usual
 from tests.fakes.histories import HOUR, fill_lake, history
+from tests.fakes.stores import MemoryStore
 from tests.fakes.trainings import MemoryTrainings
 from tests.unit.pipelines.test_gate import GOOD, LIFE, METRICS, RULES
 
@@ -102,11 +102,10 @@ def test_promotes_the_worst_model():
     assert {"champion_ahead", "behind_linear"} <= set(failed(judge(RULES, worse)))
     usecase = usecase_of("life")
     data = dataset_of("life", usecase)
-    choices = {"C": [1e-9, 1.0]}  # the first cannot learn anything
-    found = search(
-        TASKS["life"], recipe_of(usecase, data, "linear", {}, 0), choices, data.train, span_of(data), budget_s=2.0
-    )
-    assert found.get("C", 1.0) == 1.0
+    small = replace(usecase, search={"C": [1e-9, 1.0]}, estimator="linear", parameters={})  # the first learns nothing
+    found = searching.searched(MemoryStore(), small, Parameters(budget_s=2.0), data, now_us=NOW)
+    assert len(found.trials) > 1
+    assert found.parameters == {"C": 1.0}
 
 
 def test_registers_the_incumbent_again(works):

@@ -12,14 +12,12 @@ from pipelines.candidate import build, span_of
 from pipelines.dataset import build as cut
 from pipelines.estimators import ESTIMATORS
 from pipelines.export import Tree, tree_nodes, write
-from pipelines.fitting import Recipe
 from pipelines.footprint import peak_memory_mib
 from pipelines.labels import FailureWithin
 from pipelines.parity import compare
 from pipelines.reference import at_splits, deciles, golden_rows, with_gaps
 from pipelines.sensitivity import lean, level_column
 from pipelines.tasks.failure import Failure
-from pipelines.tuning import search
 from serving.bundle import pack, unpack
 from serving.errors import GoldenMismatchError
 from serving.predictor import Predictor
@@ -151,20 +149,3 @@ def test_a_bundle_takes_memory_and_a_broken_one_gives_no_number(boosted):
     small = peak_memory_mib(boosted.data)
     assert 20 < small < 128
     assert np.isnan(peak_memory_mib(b"not a bundle"))
-
-
-def searched(data, name, space, budget_s):
-    recipe = Recipe(name, "probability", NAMES)
-    return search(Failure(), recipe, space, data.train, span_of(data), budget_s=budget_s)
-
-
-def test_a_search_without_a_budget_finds_nothing(data):
-    assert searched(data, "linear", {}, 0.0) == {}
-
-
-def test_a_search_looks_where_it_is_told_and_only_there(data):
-    found = searched(data, "linear", {"C": (0.001, 0.002)}, 0.5)
-    assert 0.001 <= found["C"] <= 0.002
-    chosen = searched(data, "random_forest", {"max_depth": (3, 5), "max_features": ["sqrt"]}, 0.1)
-    assert chosen["max_features"] == "sqrt"
-    assert chosen["max_depth"] in (3, 4, 5)

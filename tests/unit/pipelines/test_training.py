@@ -97,6 +97,43 @@ def test_a_repeated_training_gives_the_same_bytes_and_no_second_version(works):
     assert (again.version, again.reused) == ("1", True)
 
 
+def test_the_same_inputs_and_seed_give_the_same_onnx_bytes_to_whoever_asks(works):
+    models = []
+    for _ in range(2):
+        works.registry = MemoryTrainings()
+        works.train(Parameters(seed=1, estimator="automatic", budget_s=0.01))
+        models.append(unpack(works.registry.registrations[0].files[BUNDLE]).model)
+    assert models[0] == models[1]
+
+
+def test_a_search_leaves_its_trials_beside_the_training(works):
+    summary = works.train(Parameters(seed=2, estimator="automatic", budget_s=0.01))
+    registration = works.registry.registrations[0]
+    assert [trial.tags["trial.family"] for trial in registration.trials] == ["linear", "hist_gradient_boosting"]
+    assert {trial.tags["trial.role"] for trial in registration.trials} == {"best", "runner-up"}
+    assert registration.trials[0].name == f"{registration.run_name} #00 linear"
+    assert (
+        registration.metrics["search_best_average_precision"] >= registration.metrics["search_linear_average_precision"]
+    )
+    assert registration.files["figures/search.svg"].startswith(b"<svg")
+    found = json.loads(registration.files["report/report.json"])["search"]
+    assert found["best"]["estimator"] == summary.estimator
+    assert found["baselines"]["constant"] < found["baselines"]["linear"]["score"]
+    assert found["runner_up"]["estimator"] != found["best"]["estimator"]
+    assert "Best of 2 trials" in registration.describe("#/report")
+    assert b"Best of 2 trials" in registration.files["report/index.html"]
+
+
+def test_a_run_names_what_it_learned_from_and_what_it_was_judged_with(trained, filled):
+    summary, registration = trained
+    learned, judged = registration.dataset, registration.judged_with
+    assert (learned.context, judged.context) == ("training", "test")
+    assert learned.digest != judged.digest
+    sha256 = unpack(registration.files[BUNDLE]).manifest.lineage["rows.sha256"]
+    assert learned.source["rows.sha256"] == registration.tags["rows.sha256"] == sha256
+    assert list(summary.seconds) == list(training.STAGES)
+
+
 def test_another_seed_or_new_data_give_another_bundle(works, past):
     before = works.train().digest
     assert works.train(replace(FAST, seed=2)).digest != before
