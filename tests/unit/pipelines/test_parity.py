@@ -71,7 +71,7 @@ def a_step_lower(tree: Tree):
 def repacked(candidate, change):
     """The candidate's bundle around a model that was exported wrongly."""
     estimator: Any = candidate.fitted.estimator
-    trees = [change(tree) for tree in estimator._trees()]
+    trees = [change(tree) for tree in estimator.trees()]
     base = float(estimator._model._baseline_prediction.item())
     model = write(tree_nodes(trees, base, len(NAMES)), candidate.fitted.link, len(NAMES))
     return Predictor(unpack(pack(candidate.bundle.manifest, model, candidate.bundle.golden)))
