@@ -13,9 +13,7 @@ from onnx import numpy_helper
 from pipelines.errors import ExportError
 from pipelines.export import OPSETS
 from pipelines.links import Nodes
-from serving.operators import ALLOWED
-
-LOOPS = frozenset({"GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
+from serving.operators import ALLOWED, LOOPS
 
 
 def embedded(model: Any, given: str, made: str, prefix: str = "own.") -> Nodes:
