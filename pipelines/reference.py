@@ -90,7 +90,7 @@ def at_leaves(
     missing = np.ones(first[-1], dtype=np.bool_)
     missing[leaves_of(trees, chosen) + first[:-1]] = False
     reached = leaves_of(trees, pool) + first[:-1]
-    found = []
+    found: list[int] = []
     while len(found) < count:
         gain = missing[reached].sum(axis=1)
         best = int(gain.argmax())

@@ -57,7 +57,7 @@ class Shape:
 
 
 class Trainer(Protocol):
-    """A network under training, in float64. Rows are ``(n, steps, channels)`` or ``(n, features)``."""
+    """A network under training. Rows are ``(n, steps, channels)`` or ``(n, features)``."""
 
     def pass_over(self, rows: Array, truth: Array, batches: Sequence[NDArray[np.intp]]) -> None:
         """Learn from each batch in turn; ``truth`` has the shape of the last layer."""

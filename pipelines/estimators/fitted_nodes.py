@@ -127,8 +127,9 @@ def wood_of(model: Any) -> Wood | None:
 
 def trees_before_scaling(model: Any, width: int) -> list[Tree]:
     """Return the trees as they would look at values before imputers and scalers, to the last bit or nearly so."""
-    wood = wood_of(model) if known(model) else None
-    found = wood.trees if wood else []
+    if not known(model) or (wood := wood_of(model)) is None:
+        return []
+    found = wood.trees
     for step in reversed(_before(model)):
         center, scale = _affine(step, width)
         found = [replace(each, threshold=_back(each, center, scale)) for each in found]

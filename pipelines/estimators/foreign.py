@@ -28,13 +28,10 @@ def embedded(model: Any, given: str, made: str, prefix: str = "own.") -> Nodes:
     Raises:
         ExportError: It needs more than serving lets through.
     """
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    ours = dict(OPSETS)
-    if any(versions[domain] != ours.get(domain) for domain in versions):
-        raise ExportError(f"the converter wrote for operator sets {versions}", fix=f"they must be {ours}")
-    for node in model.graph.node:
-        _check(node)
     nodes = _needed(list(model.graph.node), made)
+    for node in sorted(nodes, key=lambda node: node.op_type not in LOOPS):  # of several reasons, the one that explains
+        _check(node)
+        _check_version(node, {entry.domain: entry.version for entry in model.opset_import})
     used = {name for node in nodes for name in node.input}
     constants = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name in used
@@ -55,6 +52,17 @@ def _check(node: Any) -> None:
             f"the model needs the operator {node.op_type}",
             why="serving lets through what trees, sums and small networks need (serving.operators)",
             fix="write its nodes yourself: nodes= of what is plugged in",
+        )
+
+
+def _check_version(node: Any, versions: dict[str, int]) -> None:
+    theirs, ours = (
+        onnx.defs.get_schema(node.op_type, version, node.domain).since_version
+        for version in (versions[node.domain], dict(OPSETS)[node.domain])
+    )
+    if theirs != ours:
+        raise ExportError(
+            f"the converter wrote {node.op_type} of version {theirs}", fix=f"our operator set has version {ours} of it"
         )
 
 

@@ -159,6 +159,12 @@ def _converted(model: Any, says: str, width: int) -> Nodes:
     from skl2onnx import to_onnx  # noqa: PLC0415 - takes a second to load, and few need it
     from skl2onnx.common.data_types import DoubleTensorType  # noqa: PLC0415
 
+    if _holds_trees(model):
+        raise ExportError(
+            f"{type(model).__name__} holds trees",
+            why="skl2onnx moves their thresholds to float32, which flips rows, and its search for them may never end",
+            fix="use the trees themselves, a forest or boosting, which are written exactly, or bring your own nodes",
+        )
     options = {id(model): {"zipmap": False}} if says == "predict_proba" else None
     try:
         with warnings.catch_warnings():
@@ -183,3 +189,15 @@ def _converted(model: Any, says: str, width: int) -> Nodes:
         return piece.followed_by(Nodes(last, {"second": np.array([1])}))
     last.append(helper.make_node("Reshape", ["said", "column"], ["margin"]))
     return piece.followed_by(Nodes(last, {"column": np.array([-1, 1])}))
+
+
+def _holds_trees(held: Any) -> bool:
+    """Whether a tree is somewhere inside a fitted model; a model that is known as a whole does not come here."""
+    if isinstance(held, np.ndarray):
+        return held.dtype == object and any(map(_holds_trees, held.ravel()))
+    if isinstance(held, list | tuple):
+        return any(map(_holds_trees, held))
+    if hasattr(held, "tree_") or hasattr(held, "_predictors"):
+        return True
+    inside = getattr(held, "__module__", "").startswith("sklearn.") and not isinstance(held, type)
+    return inside and any(map(_holds_trees, getattr(held, "__dict__", {}).values()))

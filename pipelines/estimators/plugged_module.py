@@ -1,6 +1,6 @@
 """Somebody else's torch module behind our interface (extra ``torch``).
 
-It is trained as our own networks are (``deep``: scaled rows, early stopping by devices, seeds, one thread, float64) and
+It is trained as our own networks are (``deep``: scaled rows, early stopping by devices, seeds, one thread) and
 written through torch's own exporter, in float64, if that uses operators that serving lets through: sums, products,
 activations and means. It has no ``Conv``, which the runtime computes in float32 only, and no recurrent layers, which
 are loops. What needs them brings its own nodes.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from pipelines.errors import ExportError
-from pipelines.estimators.deep import Convolutional, Shape, learned
+from pipelines.estimators.deep import Convolutional, Loss, Shape, learned
 from pipelines.estimators.estimator import Parameters, Rows, Space
 from pipelines.estimators.extras import demand, imported
 from pipelines.estimators.foreign import embedded
@@ -77,10 +77,10 @@ class PluggedModule:
         self._center, self._scale = 0.0, 1.0
         if rows.learns == "quantity":
             self._center, self._scale = float(rows.label.mean()), float(rows.label.std()) or 1.0
-        loss = "log" if rows.learns == "probability" else "square"
+        loss: Loss = "log" if rows.learns == "probability" else "square"
         shape = Shape(self._width, 0, (), 1, (1,), loss, given["learning_rate"], given["decay"])
         with alone(seed):
-            trainer = _WholeTrainer(self._factory(inputs=self._width, **own).double(), shape)
+            trainer = _WholeTrainer(self._factory(inputs=self._width, **own), shape)
         truth = ((rows.label - self._center) / self._scale).reshape(-1, 1)
         with alone(seed):  # a module may draw random numbers while it learns
             self._module = learned(trainer, self._scaling(rows.values), truth, rows, given=given, seed=seed)
@@ -138,5 +138,5 @@ class _WholeTrainer(TorchTrainer):
     """A module whose layers nobody knows: it is kept whole."""
 
     def weights(self) -> Any:
-        """Return a copy of the module as it is."""
-        return copy.deepcopy(self.network).eval()
+        """Return a copy of the module as it is, in float64."""
+        return copy.deepcopy(self.network).double().eval()

@@ -62,7 +62,7 @@ def neighbours(steps: int, kernel: int) -> NDArray[np.int64]:
         [[0, 0, 1], [0, 1, 2], [1, 2, 2]]
     """
     reach = np.arange(kernel) - kernel // 2
-    return np.clip(np.arange(steps)[:, np.newaxis] + reach, 0, steps - 1)
+    return np.asarray(np.clip(np.arange(steps)[:, np.newaxis] + reach, 0, steps - 1), dtype=np.int64)
 
 
 def _nearest(step: int, columns: dict[int, int]) -> int:

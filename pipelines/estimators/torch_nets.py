@@ -1,4 +1,6 @@
-"""Networks by torch (extra ``torch``): on one thread, in float64, with deterministic algorithms.
+"""Networks by torch (extra ``torch``): on one thread, with deterministic algorithms.
+
+They learn in float32, which is faster; what was learned is kept, asked and written in float64.
 
 Same rows, parameters and seed give the same weights however many threads there are. Another processor may add in
 another order and differ in last bits, as with every library that multiplies matrices.
@@ -20,7 +22,7 @@ class TorchTrainer:
     """A network of torch under training.
 
     Args:
-        network: A module from rows to what the last layer says, in float64.
+        network: A module from rows to what the last layer says, in float32.
         shape: How it learns.
     """
 
@@ -34,16 +36,15 @@ class TorchTrainer:
     def of(cls, shape: Shape, seed: int) -> "TorchTrainer":
         """Return a new network of a shape."""
         with alone(seed):
-            return cls(_network(shape).double(), shape)
+            return cls(_network(shape), shape)
 
     def pass_over(self, rows: Array, truth: Array, batches: Sequence[NDArray[np.intp]]) -> None:
         """See ``Trainer``."""
-        torch = imported("torch")
         with alone():
             self.network.train()
             for batch in batches:
                 self._optimizer.zero_grad()
-                self._loss(self.network(torch.from_numpy(rows[batch])), torch.from_numpy(truth[batch])).backward()
+                self._loss(self.network(_tensor(rows[batch])), _tensor(truth[batch])).backward()
                 self._optimizer.step()
 
     def loss(self, rows: Array, truth: Array) -> float:
@@ -51,13 +52,17 @@ class TorchTrainer:
         torch = imported("torch")
         with alone(), torch.no_grad():
             self.network.eval()
-            return float(self._loss(self.network(torch.from_numpy(rows)), torch.from_numpy(truth)))
+            return float(self._loss(self.network(_tensor(rows)), _tensor(truth)))
 
     def weights(self) -> tuple[Layer, ...]:
         """See ``Trainer``."""
-        held = {name: value.detach().numpy().copy() for name, value in self.network.named_parameters()}
+        held = {name: value.detach().numpy().astype(np.float64) for name, value in self.network.named_parameters()}
         weights = [(value, held[name.replace("weight", "bias")]) for name, value in held.items() if "weight" in name]
-        return tuple(_layer(weight, bias) for weight, bias in weights)
+        return tuple(Layer(np.ascontiguousarray(weight.T), bias) for weight, bias in weights)
+
+
+def _tensor(values: Array) -> Any:
+    return imported("torch").from_numpy(values.astype(np.float32))
 
 
 @contextlib.contextmanager
@@ -83,13 +88,11 @@ def alone(seed: int | None = None) -> Iterator[None]:
 def _network(shape: Shape) -> Any:
     nn = imported("torch").nn
     layers, width = [], shape.inputs
+    for channels in shape.channels:
+        layers += [_around(shape.kernel), nn.Linear(shape.kernel * width, channels), nn.ReLU()]
+        width = channels
     if shape.steps:
-        layers.append(_turned())
-        for channels in shape.channels:
-            convolution = nn.Conv1d(width, channels, shape.kernel, padding=shape.kernel // 2, padding_mode="replicate")
-            layers += [convolution, nn.ReLU()]
-            width = channels
-        layers += [_turned(), nn.Flatten()]
+        layers.append(nn.Flatten())
         width *= shape.steps
     for number, outputs in enumerate(shape.dense):
         layers += [*([nn.ReLU()] if number else []), nn.Linear(width, outputs)]
@@ -97,21 +100,21 @@ def _network(shape: Shape) -> Any:
     return nn.Sequential(*layers)
 
 
-def _turned() -> Any:
-    """A module that swaps the axes of steps and channels: torch convolves over the last."""
+def _around(kernel: int) -> Any:
+    """A module from rows ``(n, steps, channels)`` to each step with its neighbours, ``(n, steps, kernel * channels)``.
+
+    With the linear layer behind it, it is a convolution, and its weights lie as ``Network`` keeps them.
+    """
     torch = imported("torch")
+    kind: Any = torch.nn.Module
 
-    class Turned(torch.nn.Module):
+    class Around(kind):  # type: ignore[misc]  # torch is an extra, its types are not followed
         def forward(self, rows: Any) -> Any:
-            return rows.transpose(1, 2)
+            ends = kernel // 2
+            longer = torch.cat([rows[:, :1]] * ends + [rows] + [rows[:, -1:]] * ends, dim=1)
+            return torch.cat([longer[:, first : first + rows.shape[1]] for first in range(kernel)], dim=2)
 
-    return Turned()
-
-
-def _layer(weight: Array, bias: Array) -> Layer:
-    if weight.ndim == 3:  # noqa: PLR2004 - a convolution holds (outputs, channels, kernel)
-        return Layer(weight.transpose(2, 1, 0).reshape(-1, len(weight)), bias)
-    return Layer(np.ascontiguousarray(weight.T), bias)
+    return Around()
 
 
 class TorchCnn(Convolutional):
