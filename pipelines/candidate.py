@@ -93,10 +93,10 @@ def recipe_of(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Ma
     """Return what to fit for a use case; its own parameters hold for its own estimator, below those given.
 
     Raises:
-        UnknownNameError: Another estimator is asked for than there is: one of ``ESTIMATORS``, or the use case's own. A
-            dotted name names code, so nobody but the file of the use case may give one.
+        UnknownNameError: A dotted name is asked for that is not the use case's own: it names code, so nobody but the
+            file of the use case may give one.
     """
-    if estimator not in (*ESTIMATORS, usecase.estimator):
+    if ":" in estimator and estimator != usecase.estimator:
         fix = f"use one of {', '.join(ESTIMATORS)}, or set it as estimator of the use case"
         raise UnknownNameError(f"there is no estimator {estimator!r}", where=f"use case {usecase.name}", fix=fix)
     learns, output = task_of(usecase.label).learns, output_of(usecase, dataset)
