@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.dataset import Dataset
 from pipelines.errors import UnknownNameError
+from pipelines.estimators import source_of
 from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
 from pipelines.labels import Anomaly, Forecast, RemainingLife
@@ -76,7 +77,7 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         horizon_s=dataset.horizon_us // 1_000_000,
         estimator=estimator,
         placements=usecase.placements,
-        lineage={**dataset.lineage, **settings, "code": code_version()},
+        lineage={**dataset.lineage, **settings, **source_of(estimator), "code": code_version()},
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
         output=output,

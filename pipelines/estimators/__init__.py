@@ -56,6 +56,8 @@ through torch's exporter, both in float64: what cannot be written is refused wit
 says something else than the fitted model fails the parity rule of the gate. Loops (``LSTM``, ``GRU``, ``Loop``,
 ``Scan``) are refused: how long they run is up to their input.
 
+The digest of the file that a dotted name leads to stands in the lineage of the bundle as ``estimator.source``.
+
 A dotted name names code that will run, so it is taken from the Python file of a use case only. Forms and command lines
 choose among ``ESTIMATORS``; a training that is given another dotted name than its use case has is refused.
 
@@ -75,7 +77,7 @@ from pipelines.estimators.forest import RandomForest
 from pipelines.estimators.keras_nets import KerasAutoencoder, KerasCnn
 from pipelines.estimators.linear import Linear
 from pipelines.estimators.mlp import Mlp
-from pipelines.estimators.own import brought
+from pipelines.estimators.own import brought, source_of
 from pipelines.estimators.plugged import Plugged
 from pipelines.estimators.plugged_module import PluggedModule
 from pipelines.estimators.torch_nets import TorchAutoencoder, TorchCnn
@@ -93,6 +95,7 @@ __all__ = [
     "able",
     "create",
     "missing",
+    "source_of",
 ]
 
 _KINDS: tuple[type[Estimator], ...] = (

@@ -294,6 +294,7 @@ def test_a_new_user_trains_an_estimator_of_his_own_with_two_short_files(plant):
     candidate = build(usecase, data, usecase.estimator, {}, seed=0)
     examination = examine(usecase, data, candidate, None, panes=lambda _: [], seed=0, timer=iter(range(10**6)).__next__)
     assert candidate.bundle.manifest.estimator == "plant_of_mine.model:careful_trees"
+    assert candidate.bundle.manifest.lineage["estimator.source"].startswith("sha256:")
     assert examination.parity.label_flips == 0
     assert examination.parity.max_abs < 2e-7
     assert examination.parity.split_rows > 500
