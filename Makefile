@@ -10,9 +10,10 @@ export PYTHONWARNINGS ?= ignore
 BIN := .venv/bin
 READY := .venv/.ready
 SPARK := .venv/.spark
+TORCH := .venv/.torch
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark lock bench-features bench-ingest bench-store
+.PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -51,6 +52,15 @@ spark: $(SPARK)  ## Add the Spark engine to .venv (478 MB; needs a Java 17 to ru
 
 $(SPARK): $(READY) infra/spark.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation --require-hashes -r infra/spark.lock
+	@touch $@
+
+torch: $(TORCH)  ## Add torch for CPUs to .venv (700 MB), for networks on windows
+
+# What torch needs is locked with hashes. Torch itself is not: its wheels for CPUs lie beside the registry, or in a folder
+# (PIP_FIND_LINKS), and a hash would tie it to one platform. Without dependencies, so that nothing for GPUs comes along.
+$(TORCH): $(READY) infra/torch.lock infra/torch-cpu.in
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r infra/torch.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r infra/torch-cpu.in
 	@touch $@
 
 bench-features: $(READY) $(BENCH_READY)  ## The feature kernel beside other libraries, 15 minutes; BENCH=quick takes a third

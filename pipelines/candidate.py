@@ -12,12 +12,14 @@ from typing import Any
 
 from pipelines.dataset import Dataset
 from pipelines.environment import environment
+from pipelines.errors import UnknownNameError
+from pipelines.estimators import source_of
 from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
 from pipelines.labels import Anomaly, Forecast, RemainingLife
 from pipelines.reference import deciles, golden_rows
 from pipelines.tasks import Span, task_of
-from pipelines.usecases import UseCase
+from pipelines.usecases import ESTIMATORS, UseCase
 from serving.bundle import Bundle, Manifest, pack, unpack
 from serving.output import PROBABILITY, Output
 from serving.predictor import Predictor
@@ -76,7 +78,13 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         horizon_s=dataset.horizon_us // 1_000_000,
         estimator=estimator,
         placements=usecase.placements,
-        lineage={**dataset.lineage, **settings, "code": code_version(), "environment": environment()},
+        lineage={
+            **dataset.lineage,
+            **settings,
+            **source_of(estimator),
+            "code": code_version(),
+            "environment": environment(),
+        },
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
         output=output,
@@ -90,7 +98,15 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
 
 
 def recipe_of(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mapping[str, Any], seed: int) -> Recipe:
-    """Return what to fit for a use case; its own parameters hold for its own estimator, below those given."""
+    """Return what to fit for a use case; its own parameters hold for its own estimator, below those given.
+
+    Raises:
+        UnknownNameError: A dotted name is asked for that is not the use case's own: it names code, so nobody but the
+            file of the use case may give one.
+    """
+    if ":" in estimator and estimator != usecase.estimator:
+        fix = f"use one of {', '.join(ESTIMATORS)}, or set it as estimator of the use case"
+        raise UnknownNameError(f"there is no estimator {estimator!r}", where=f"use case {usecase.name}", fix=fix)
     learns, output = task_of(usecase.label).learns, output_of(usecase, dataset)
     given = {**(usecase.parameters if estimator == usecase.estimator else {}), **parameters}
     bounds = (output.low, output.high) if learns == "quantity" else None

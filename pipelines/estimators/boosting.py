@@ -57,17 +57,19 @@ class HistGradientBoosting:
         """Write the trees."""
         # The fitted trees have no public accessor; the parity check of every training guards these two names.
         base = float(self._model._baseline_prediction.item())  # noqa: SLF001
-        return tree_nodes(self._trees(), base, self._model.n_features_in_)
+        return tree_nodes(self.trees(), base, self._model.n_features_in_)
 
     def thresholds(self) -> list[tuple[int, float]]:
         """Return the split points."""
-        return split_points(self._trees())
+        return split_points(self.trees())
 
-    def _trees(self) -> list[Tree]:
-        return [_tree(predictor.nodes) for (predictor,) in self._model._predictors]  # noqa: SLF001
+    def trees(self) -> list[Tree]:
+        """Return the trees."""
+        return [tree_of(predictor.nodes) for (predictor,) in self._model._predictors]  # noqa: SLF001
 
 
-def _tree(nodes: NDArray[Any]) -> Tree:
+def tree_of(nodes: NDArray[Any]) -> Tree:
+    """Return a tree from the array in which scikit-learn keeps it."""
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(
         feature=nodes["feature_idx"].astype(np.int64),
