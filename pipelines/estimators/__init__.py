@@ -4,6 +4,8 @@
     linear.py     a weighted sum
     boosting.py   boosted trees
     forest.py     averaged trees
+    pca.py        distance from the components of normal operation
+    isolation.py  how early random splits isolate a row
 
 An estimator is fitted once, gives a *margin* in float64 and writes itself as ONNX nodes. What turns margins into scores
 is learned beside it (``pipelines.fitting``). The float64 margin is the reference against which the exported model is
@@ -23,12 +25,15 @@ from pipelines.errors import UnknownNameError, UseCaseError
 from pipelines.estimators.boosting import HistGradientBoosting
 from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space
 from pipelines.estimators.forest import RandomForest
+from pipelines.estimators.isolation import IsolationForest
 from pipelines.estimators.linear import Linear
+from pipelines.estimators.pca import Pca
 from pipelines.tasks import Learns
 
 __all__ = ["ESTIMATORS", "Estimator", "Parameters", "Rows", "Space", "able", "create"]
 
-ESTIMATORS: Mapping[str, type[Estimator]] = {kind.name: kind for kind in (HistGradientBoosting, RandomForest, Linear)}
+_KINDS: tuple[type[Estimator], ...] = (HistGradientBoosting, RandomForest, Linear, Pca, IsolationForest)
+ESTIMATORS: Mapping[str, type[Estimator]] = {kind.name: kind for kind in _KINDS}
 
 
 def create(name: str, learns: Learns) -> Estimator:

@@ -28,7 +28,7 @@ from pipelines.rules import BUDGETS, Alerting, GateRules
 from pipelines.split import Split
 
 # Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimator.
-ESTIMATORS = ("hist_gradient_boosting", "random_forest", "linear")
+ESTIMATORS = ("hist_gradient_boosting", "random_forest", "linear", "pca", "isolation_forest")
 
 
 @dataclass(frozen=True, slots=True)
