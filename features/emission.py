@@ -70,6 +70,6 @@ class Emission:
             # Rows that lag look at the growing windows as they were some steps ago.
             until = int(bounds.until[code]) - self._carry_us
             limits = [beginning.most_us for beginning in self._plan.kinds]
-            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until, limits)
+            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until, most_us=limits)
             self._rings.carry(code, grown)
         return rows

@@ -240,7 +240,8 @@ class _Device:
             before = (carried.until, int(carried.origin[number]), carried.state[number])
             for lag_us in sorted({source.lag_us for _, source in mine}):
                 at = ends - lag_us
-                grown, lengths = growing(self.start, self.state, beginnings[number], before, at, beginning.most_us)
+                panes, limit = (self.start, self.state), beginning.most_us
+                grown, lengths = growing(*panes, beginnings[number], before, at, most_us=limit)
                 for place, source in mine:
                     if source.lag_us == lag_us:
                         read = STATISTICS[source.statistic].function(grown[:, source.signal], lengths)

@@ -51,6 +51,7 @@ def growing(
     beginnings: Times,
     carried: tuple[int, int, State],
     ends: Times,
+    *,
     most_us: int = NO_LIMIT,
 ) -> tuple[State, NDArray[np.float64]]:
     """The growing windows of one device and one kind of beginning.
@@ -94,6 +95,7 @@ def advance(
     state: State,
     beginnings: Sequence[Times],
     until: int,
+    *,
     most_us: Sequence[int] | None = None,
 ) -> Carried:
     """Take the panes that start before ``until`` into what is carried.
@@ -110,7 +112,7 @@ def advance(
     for kind, begins in enumerate(beginnings):
         before = (carried.until, int(carried.origin[kind]), carried.state[kind])
         limit = NO_LIMIT if most_us is None else most_us[kind]
-        grown, _ = growing(start, state, begins, before, np.array([until], np.int64), limit)
+        grown, _ = growing(start, state, begins, before, np.array([until], np.int64), most_us=limit)
         states[kind] = grown[0]
         begun = begins[(begins >= carried.until) & (begins < until)]
         origin[kind] = begun[-1] if len(begun) else carried.origin[kind]

@@ -57,7 +57,7 @@ class Growth:
                 carried = self._carried.get(code) or Carried.nothing(kinds, signals)
                 if carried.until < high:
                     mine = _of(panes, rows)
-                    self._carried[code] = advance(carried, *mine, beginnings[code], high, limits)
+                    self._carried[code] = advance(carried, *mine, beginnings[code], high, most_us=limits)
         return {code: self._carried[code] for code in codes.tolist() if code in self._carried}
 
     def _done(self, code: int) -> int:

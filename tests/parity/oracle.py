@@ -228,10 +228,8 @@ def _value(history: History, feature: AnyFeature, end: int) -> tuple[float, floa
             return hours, 1.0
         case Feature(_, _, Since(kind, most)):
             beginning = history.beginning(kind, end)
-            if beginning is None:
-                return NAN, 1.0
-            last = end if most is None else min(end, beginning + most // MICROSECOND)
-            return _windowed(history, feature, beginning, last)
+            last = end if most is None or beginning is None else min(end, beginning + most // MICROSECOND)
+            return (NAN, 1.0) if beginning is None else _windowed(history, feature, beginning, last)
         case Feature(_, _, timedelta() as length):
             return _windowed(history, feature, end - length // MICROSECOND, end)
     raise TypeError(feature)
