@@ -101,4 +101,5 @@ class Pca:
         limits = [float(np.quantile(np.square(scaled @ part).sum(axis=1), quantile)) for part in parts]
         # Where normal operation leaves nothing beside its components, rounding is no limit: it counts as it is.
         least = _DUST * scaled.shape[1]
-        return np.hstack([part / np.sqrt(limit if limit > least else 1.0) for part, limit in zip(parts, limits)])
+        usable = [limit if limit > least else 1.0 for limit in limits]
+        return np.hstack([part / np.sqrt(limit) for part, limit in zip(parts, usable, strict=True)])

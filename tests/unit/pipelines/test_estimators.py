@@ -100,6 +100,17 @@ def test_components_of_a_constant_fit_count_in_units():
     assert fitted.margin(np.full((1, 5), 4.0))[0] == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize(("name", "learns"), CASES)
+def test_a_feature_that_nobody_reports_is_no_reason_to_fail(name, learns):
+    values, label = learnable(name, learns)
+    values[:, 3] = np.nan
+    fitted = fitted_on(name, learns, values, label)
+    reported = values.copy()
+    reported[:, 3] = 3.0
+    assert np.isfinite(fitted.margin(values)).all()
+    assert np.isfinite(fitted.margin(reported)).all()
+
+
 @pytest.mark.parametrize("wrong", [{"variance": 0.0}, {"variance": 1.5}, {"quantile": 0.0}])
 def test_shares_of_components_that_cannot_be_are_refused(wrong):
     with pytest.raises(UseCaseError, match="variance is"):
