@@ -3,7 +3,6 @@
 import itertools
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,5 +88,5 @@ def test_disks_that_report_few_attributes_make_a_model(tmp_path):
     assert np.isnan(data.train.values).all(axis=0).any()  # attributes nobody reported in 2013
     assert data.train.end.max() <= data.test_from
     for estimator in ("hist_gradient_boosting", "random_forest", "linear"):
-        candidate = build(replace(usecase, estimator=estimator), data, estimator, {}, seed=0)
+        candidate = build(usecase, data, estimator, {}, seed=0)
         assert np.isfinite(candidate.predictor.predict(data.test.values).score).all()
