@@ -74,9 +74,13 @@ def _plain(features: FeatureSet, feature: Plain) -> Description:
             return Description(feature.name, "h", "all", "time since", definition, f"events: {kind}")
         case Feature(name, statistic, window):
             unit, source = _source(features, name)
-            said = f"since {window.kind}" if isinstance(window, Since) else duration_name(window)
+            said = _since(window) if isinstance(window, Since) else duration_name(window)
             return Description(feature.name, *_said(statistic, unit, said), source)
     raise TypeError(f"{feature!r} is no feature")
+
+
+def _since(window: Since) -> str:
+    return f"since {window.kind}" + (f", {duration_name(window.most)} at most" if window.most else "")
 
 
 def _source(features: FeatureSet, name: str) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class Emission:
         """
         grows_from = np.full(len(device), np.iinfo(np.int64).max)
         for place, beginning in enumerate(self._plan.kinds):
-            here = kind == beginning
+            here = kind == beginning.kind
             grows_from[here] = self._rings.origin(device[here], place)
         self._log.add(device, kind, time, visible, self._rings.marks[device, MARK_EMITTED], grows_from)
 
@@ -69,6 +69,7 @@ class Emission:
             beginnings = self._plan.beginnings(code, int(bounds.first_start[code]), histories)
             # Rows that lag look at the growing windows as they were some steps ago.
             until = int(bounds.until[code]) - self._carry_us
-            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until)
+            limits = [beginning.most_us for beginning in self._plan.kinds]
+            grown = advance(carried[code], live.start[panes], live.state[panes], beginnings, until, most_us=limits)
             self._rings.carry(code, grown)
         return rows

@@ -34,9 +34,21 @@ class Since:
     Args:
         kind: ``start``, or a kind of event. The window begins with the first whole pane after the event was known; a
             device without one has no value.
+        most: How long the window grows; from then on it stays as it is until the next event: what was usual when a run
+            began. None for as long as there are readings.
+
+    Example:
+        >>> Feature("flow", "mean", Since("run", most=timedelta(minutes=5))).name
+        'flow_mean_since_run_5min'
     """
 
     kind: str = START
+    most: timedelta | None = None
+
+    @property
+    def name(self) -> str:
+        """``since_<kind>``, and how long it grows."""
+        return f"since_{self.kind}" + (f"_{duration_name(self.most)}" if self.most else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class Feature:
     @property
     def name(self) -> str:
         """``<signal>_<statistic>_<window>``, the name of the column everywhere."""
-        window = f"since_{self.window.kind}" if isinstance(self.window, Since) else duration_name(self.window)
+        window = self.window.name if isinstance(self.window, Since) else duration_name(self.window)
         return f"{self.signal}_{self.statistic}_{window}"
 
 
@@ -166,8 +178,9 @@ def grid(signals: Iterable[str], statistics: Iterable[str], windows: Iterable[ti
 def to_json(feature: AnyFeature) -> dict[str, Any]:
     """A feature as JSON-ready dictionary; durations are whole microseconds."""
     match feature:
-        case Feature(signal, statistic, Since(kind)):
-            return {"signal": signal, "statistic": statistic, "since": kind}
+        case Feature(signal, statistic, Since(kind, most)):
+            limit = {} if most is None else {"most_us": most // MICROSECOND}
+            return {"signal": signal, "statistic": statistic, "since": kind, **limit}
         case Feature(signal, statistic, timedelta() as window):
             return {"signal": signal, "statistic": statistic, "window_us": window // MICROSECOND}
         case EventCount(kind, window):
@@ -202,6 +215,7 @@ def _plain_from_json(document: Mapping[str, Any]) -> Plain:
         case {"time_since": kind}:
             return TimeSince(str(kind))
         case {"signal": signal, "statistic": statistic, "since": kind}:
-            return Feature(str(signal), str(statistic), Since(str(kind)))
+            most = int(document["most_us"]) * MICROSECOND if "most_us" in document else None
+            return Feature(str(signal), str(statistic), Since(str(kind), most))
     window = int(document["window_us"]) * MICROSECOND
     return Feature(str(document["signal"]), str(document["statistic"]), window)

@@ -30,8 +30,9 @@ from features.feature import (
     to_json,
 )
 from features.pane import PANE_VERSION
-from features.plan import FROM_START, Column, Counted, Elapsed, Growing, Plan, Source
+from features.plan import FROM_START, Beginning, Column, Counted, Elapsed, Growing, Plan, Source
 from features.regime import RegimeRule, Regimes, regimes_from_json, regimes_json
+from features.running import NO_LIMIT
 from features.schema import MICROSECOND, Fleet, digest_of
 from features.sketch import QUANTILES, Sketch
 from features.statistic import ORDERED, STATISTICS
@@ -100,8 +101,9 @@ class FeatureSet:
                 f"{feature.name} needs events of kind '{kind}'", where=where, fix=f"there are {known}"
             )
         window = None if isinstance(source, TimeSince) else source.window
-        if isinstance(window, timedelta):
-            self._check_multiple(window, f"the window of {source.name}", where)
+        limit = window.most if isinstance(window, Since) else window
+        if limit is not None:
+            self._check_multiple(limit, f"the window of {source.name}", where)
 
     def _check_statistic(self, feature: Feature, where: str) -> None:
         self._check_known("signal", feature.signal, self.fleet.signal_names, where)
@@ -260,8 +262,9 @@ class FeatureSet:
                 return Counted(self.fleet.event_kinds.index(kind), window // MICROSECOND, lag_us)
             case TimeSince(kind):
                 return Elapsed(self._kind(kind), lag_us)
-            case Feature(signal, statistic, Since(kind)):
-                return Growing(self.fleet.signal_names.index(signal), statistic, self._kind(kind), lag_us)
+            case Feature(signal, statistic, Since(kind, most)):
+                beginning = Beginning(self._kind(kind), NO_LIMIT if most is None else most // MICROSECOND)
+                return Growing(self.fleet.signal_names.index(signal), statistic, beginning, lag_us)
             case Feature(signal, statistic, timedelta() as window):
                 place = self.fleet.signal_names.index(signal)
                 return Request(place, statistic, window // MICROSECOND, lag_us)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.event import HOUR_US, NOTHING, Events, History
 from features.pane import State
-from features.running import Carried, growing
+from features.running import NO_LIMIT, Carried, growing
 from features.sketch import QUANTILES, Counts, Sketch
 from features.statistic import STATISTICS
 from features.tally import TallyPlan
@@ -20,13 +21,20 @@ FROM_START = -1
 """The kind of beginning that is the device's first pane; others are positions in ``Fleet.event_kinds``."""
 
 
+class Beginning(NamedTuple):
+    """From which kind of beginning windows grow, and how long they do, microseconds."""
+
+    kind: int
+    most_us: int = NO_LIMIT
+
+
 @dataclass(frozen=True, slots=True)
 class Growing:
     """A statistic of a signal over the window that grows from a kind of beginning."""
 
     signal: int
     statistic: str
-    kind: int
+    beginning: Beginning
     lag_us: int = 0
 
 
@@ -124,8 +132,8 @@ class Plan:
         self.growing = [(place, source) for place, source in enumerate(sources) if isinstance(source, Growing)]
         self.counted = [(place, source) for place, source in enumerate(sources) if isinstance(source, Counted)]
         self.elapsed = [(place, source) for place, source in enumerate(sources) if isinstance(source, Elapsed)]
-        self.kinds = tuple(sorted({source.kind for _, source in self.growing}))
-        """Kinds of beginnings that windows grow from; the order of ``Carried``."""
+        self.kinds = tuple(sorted({source.beginning for _, source in self.growing}))
+        """Beginnings that windows grow from; the order of ``Carried``."""
 
     def rows(
         self,
@@ -181,7 +189,7 @@ class Plan:
             np.array([first_start], np.int64)
             if kind == FROM_START
             else histories.get((code, kind), NOTHING).beginnings(self.pane_us)
-            for kind in self.kinds
+            for kind, _ in self.kinds
         ]
 
     def _stretches(
@@ -227,11 +235,13 @@ class _Device:
 
     def _grow(self, sources: State, ends: Times, carried: Carried) -> None:
         beginnings = self.plan.beginnings(self.code, self.first_start, self.histories)
-        for number, kind in enumerate(self.plan.kinds):
-            mine = [(place, source) for place, source in self.plan.growing if source.kind == kind]
+        for number, beginning in enumerate(self.plan.kinds):
+            mine = [(place, source) for place, source in self.plan.growing if source.beginning == beginning]
             before = (carried.until, int(carried.origin[number]), carried.state[number])
             for lag_us in sorted({source.lag_us for _, source in mine}):
-                grown, lengths = growing(self.start, self.state, beginnings[number], before, ends - lag_us)
+                at = ends - lag_us
+                panes, limit = (self.start, self.state), beginning.most_us
+                grown, lengths = growing(*panes, beginnings[number], before, at, most_us=limit)
                 for place, source in mine:
                     if source.lag_us == lag_us:
                         read = STATISTICS[source.statistic].function(grown[:, source.signal], lengths)

@@ -1,5 +1,7 @@
 """Windows that begin with an event and grow: since the device's first pane, or since its latest known event.
 
+A window may stop growing after a while: what came later is left out of it until the next beginning.
+
 A growing window merges every pane from its beginning on. Who holds only the latest panes, as a stream does, carries the
 rest as one state per device, signal and kind of beginning: `Carried`. ``advance`` moves it forward; starting from it
 gives the same numbers as starting from the beginning.
@@ -18,6 +20,8 @@ from features.pane import State, empty
 Times = NDArray[np.int64]
 
 _NEVER = np.iinfo(np.int64).min
+NO_LIMIT = int(np.iinfo(np.int64).max)
+"""A window that never stops growing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,13 @@ class Carried:
 
 
 def growing(
-    start: Times, state: State, beginnings: Times, carried: tuple[int, int, State], ends: Times
+    start: Times,
+    state: State,
+    beginnings: Times,
+    carried: tuple[int, int, State],
+    ends: Times,
+    *,
+    most_us: int = NO_LIMIT,
 ) -> tuple[State, NDArray[np.float64]]:
     """The growing windows of one device and one kind of beginning.
 
@@ -52,6 +62,7 @@ def growing(
         beginnings: Where windows begin, increasing; each is in force for the ends after it, until the next one is.
         carried: Up to when panes are already in a state, the origin of that window, and the state.
         ends: Where windows end, shape ``(rows,)``, increasing, none before what is carried.
+        most_us: How long they grow; later ends find them as they were then.
 
     Returns:
         States, shape ``(rows, signals, FIELDS)``, and their lengths in microseconds, shape ``(rows,)``: NaN, beside an
@@ -67,17 +78,26 @@ def growing(
         if begin == _NEVER:
             continue
         rows = np.flatnonzero(in_force == number)
-        lengths[rows] = ends[rows] - begin
+        grown = np.minimum(ends[rows] - begin, most_us)
+        last, lengths[rows] = begin + grown, grown
         low = int(np.searchsorted(start, max(begin, until)))
-        high = int(np.searchsorted(start, ends[rows[-1]]))
+        high = max(int(np.searchsorted(start, last[-1])), low)
         # Only the window that was in force already has a share in what is carried.
         panes = np.concatenate([held[None] if number == 0 else empty((1, state.shape[1])), state[low:high]])
         kernel.accumulate(panes, np.append(0.0, start[low:high] - begin))
-        states[rows] = panes[np.searchsorted(start[low:high], ends[rows])]
+        states[rows] = panes[np.searchsorted(start[low:high], last)]
     return states, lengths
 
 
-def advance(carried: Carried, start: Times, state: State, beginnings: Sequence[Times], until: int) -> Carried:
+def advance(
+    carried: Carried,
+    start: Times,
+    state: State,
+    beginnings: Sequence[Times],
+    until: int,
+    *,
+    most_us: Sequence[int] | None = None,
+) -> Carried:
     """Take the panes that start before ``until`` into what is carried.
 
     Args:
@@ -86,11 +106,14 @@ def advance(carried: Carried, start: Times, state: State, beginnings: Sequence[T
         state: Their states, shape ``(panes, signals, FIELDS)``.
         beginnings: For each kind where its windows begin, increasing.
         until: Up to when; a multiple of the pane, not before what is carried.
+        most_us: For each kind how long its windows grow; None for all without limit.
     """
     origin, states = carried.origin.copy(), carried.state.copy()
     for kind, begins in enumerate(beginnings):
         before = (carried.until, int(carried.origin[kind]), carried.state[kind])
-        grown, lengths = growing(start, state, begins, before, np.array([until], np.int64))
+        limit = NO_LIMIT if most_us is None else most_us[kind]
+        grown, _ = growing(start, state, begins, before, np.array([until], np.int64), most_us=limit)
         states[kind] = grown[0]
-        origin[kind] = _NEVER if np.isnan(lengths[0]) else until - int(lengths[0])
+        begun = begins[(begins >= carried.until) & (begins < until)]
+        origin[kind] = begun[-1] if len(begun) else carried.origin[kind]
     return Carried(until, origin, states)

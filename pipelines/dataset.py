@@ -139,7 +139,12 @@ def build(
     test_from = split.begins(since, until)
     held_out = hold_out(rows, split.test_devices, test_from, seed)
     at_split = test_from - split.purge_us if split.in_time else known_until
+    between = split.learned_us
+    if between is not None:
+        at_split = between[1] + split.purge_us
     train, train_until = _learned(every, label, columns, events, held_out=held_out, at_split=at_split)
+    if between is not None:
+        train, train_until = train.select((train.end >= between[0]) & (train.end <= between[1])), between[1]
     dataset = Dataset(
         names=columns,
         train=train,
@@ -174,6 +179,9 @@ def _learned(
 def _judged(rows: Windows, train: Windows, split: Split, test_from: int, held_out: tuple[str, ...]) -> Windows:
     """The windows to judge with: nothing that was learned from."""
     test = rows.select(rows.end >= test_from)
+    if split.learned_us is not None:
+        begin, end = split.learned_us
+        return test.select((test.end < begin) | (test.end > end + split.purge_us))
     if not split.in_time and held_out:
         test = test.select(np.isin(test.device, held_out))
     if not split.in_time and not held_out:

@@ -14,7 +14,7 @@ from pipelines.dataset import Quality
 from pipelines.leak import Scrambled, Shifted
 from pipelines.parity import Parity
 from pipelines.rules import BUDGETS, Cost, GateRules
-from pipelines.tasks import Metrics, Task
+from pipelines.tasks import Measure, Metrics, Task
 from pipelines.tasks.failure import FailureMetrics, paid
 
 _LARGE = 1000  # from here on, people read digits rather than exponents
@@ -163,7 +163,7 @@ def _floors(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
 
 
 def _against_others(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
-    first = evidence.task.measures[0]
+    first = _decisive(rules, evidence.task)
     found = evidence.candidate.figures[first.name]
     gain = first.gain(found, evidence.constant.figures[first.name])
     results = [_at_least("gain_over_guessing", gain, rules.min_gain, f"gain in {first.title} over guessing")]
@@ -174,6 +174,12 @@ def _against_others(rules: GateRules, evidence: Evidence) -> list[RuleResult]:
     return results if evidence.champion is None else results + _against_champion(rules, evidence, evidence.champion)
 
 
+def _decisive(rules: GateRules, task: Task) -> Measure:
+    """The measure that models are compared by."""
+    named = [measure for measure in task.measures if measure.name == rules.compared_by]
+    return (named or task.measures)[0]
+
+
 def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison) -> list[RuleResult]:
     name, found, candidate = f"champion version {champion.version}", champion.metrics, evidence.candidate
     if found is None:
@@ -182,7 +188,7 @@ def _against_champion(rules: GateRules, evidence: Evidence, champion: Comparison
     asked = RuleResult("champion_comparable", True, 1.0, 1.0, f"{name} was asked on the same rows")
     if isinstance(found, FailureMetrics) and isinstance(candidate, FailureMetrics):
         return [asked, *_in_failures(rules, evidence.cost, candidate, found, name)]
-    first = evidence.task.measures[0]
+    first = _decisive(rules, evidence.task)
     behind = first.gain(found.figures[first.name], candidate.figures[first.name])
     what = f"{first.title} behind {name}"
     return [asked, _at_most("champion_ahead", behind, rules.max_behind_champion, what)]

@@ -45,6 +45,7 @@ class Growth:
             return {}
         histories = events.histories()
         kinds, signals = len(self._plan.kinds), len(self._features.fleet.signals)
+        limits = [beginning.most_us for beginning in self._plan.kinds]
         beginnings = {c: self._plan.beginnings(c, int(self._first[c]), histories) for c in codes.tolist()}
         begin = min(self._done(code) for code in codes.tolist())
         step = -(-_DAYS * DAY_US // self._features.pane_us) * self._features.pane_us
@@ -56,7 +57,7 @@ class Growth:
                 carried = self._carried.get(code) or Carried.nothing(kinds, signals)
                 if carried.until < high:
                     mine = _of(panes, rows)
-                    self._carried[code] = advance(carried, *mine, beginnings[code], high)
+                    self._carried[code] = advance(carried, *mine, beginnings[code], high, most_us=limits)
         return {code: self._carried[code] for code in codes.tolist() if code in self._carried}
 
     def _done(self, code: int) -> int:

@@ -39,7 +39,8 @@ def load(
 ) -> Dataset:
     """Read feature rows and events, label and split them.
 
-    The present is never later than the last window there is: of what happened after it, nothing is known.
+    The present is never later than the last window there is, or the last event that became known: of what happened
+    after both, nothing is known.
 
     Args:
         store: Where rejected readings are counted.
@@ -65,9 +66,10 @@ def load(
         raise TooLittleDataError(
             "there is not one feature row in this period", where=usecase.name, fix="train on another period"
         )
-    present = min(present, int(windows.end.max()))
     columns = happened.read(["device", "time", "kind", "known_at"])
     events = Events.of({name: columns[name].to_numpy(zero_copy_only=False) for name in columns.column_names})
+    told = events.known_at[events.known_at <= present]
+    present = min(present, max([int(windows.end.max()), *told.tolist()]))
     found = dataset.build(
         features.names,
         windows,

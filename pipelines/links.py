@@ -194,7 +194,7 @@ class Ratio:
     def nodes(self) -> Nodes:
         """See ``Link``."""
         steps = [
-            helper.make_node("Add", ["margin", "limit"], ["whole"]),
-            helper.make_node("Div", ["margin", "whole"], ["scored"]),
+            helper.make_node("Add", ["margin", "limit"], ["together"]),
+            helper.make_node("Div", ["margin", "together"], ["scored"]),
         ]
         return Nodes(steps, {"limit": np.array([self.limit])})

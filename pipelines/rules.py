@@ -46,7 +46,9 @@ class GateRules:
         max_missing: Share of missing feature values.
         max_gaps: Share of absent windows.
         max_quarantined: Share of rejected readings.
-        min_gain: Gain over always guessing the same, by the first measure of the task.
+        compared_by: The measure that candidates are compared by with guessing, a linear model and the champion; empty
+            for the first of the task.
+        min_gain: Gain over always guessing the same, by that measure.
         max_behind_linear: By how much a linear model may be better, by the same measure.
         max_behind_champion: By how much the champion may be better, by the same measure; failures are compared by
             what was caught instead, by false alarms and by cost.
@@ -66,6 +68,7 @@ class GateRules:
     max_missing: float = 0.5
     max_gaps: float = 0.3
     max_quarantined: float = 0.1
+    compared_by: str = ""
     min_gain: float = 0.2
     max_behind_linear: float = 0.1
     max_behind_champion: float = 0.05

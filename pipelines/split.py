@@ -18,13 +18,15 @@ import fnmatch
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.windows import Windows
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,24 @@ class Split:
         purge: Gap between training and test, on top of what labels need to become known.
         judged: Whether every window of the test is judged, or the last one of each device, as in challenges where a
             device has one answer.
+        learned: The first moment to learn from and the last, UTC, where a published set is judged on days before and
+            after them. Labels are then those known a purge after the last; windows until then are not judged.
+            ``test_time`` counts for nothing.
     """
 
     test_devices: float | tuple[str, ...] = 0.25
     test_time: float | timedelta = 0.35
     purge: timedelta = timedelta(hours=24)
     judged: Literal["every", "last"] = "every"
+    learned: tuple[datetime, datetime] | None = None
+
+    @property
+    def learned_us(self) -> tuple[int, int] | None:
+        """The moments to learn between, UTC microseconds."""
+        if self.learned is None:
+            return None
+        first, last = ((at - _EPOCH) // timedelta(microseconds=1) for at in self.learned)
+        return first, last
 
     @property
     def purge_us(self) -> int:
@@ -60,12 +74,12 @@ class Split:
         """
         if isinstance(self.test_time, timedelta):
             return until - self.test_time // timedelta(microseconds=1)
-        return until - int(self.test_time * (until - since)) if self.test_time else since
+        return until - int(self.test_time * (until - since)) if self.test_time and self.learned is None else since
 
     @property
     def in_time(self) -> bool:
         """Whether there is a cut in time."""
-        return bool(self.test_time)
+        return bool(self.test_time) and self.learned is None
 
 
 def hold_out(rows: Windows, chosen: float | tuple[str, ...], test_from: int, seed: int) -> tuple[str, ...]:

@@ -3,18 +3,17 @@
 Which attributes a disk reports depends on its model and on the year: an attribute nobody fills is a signal without
 readings, not an error. Raw values are what the makers put there, so ranges are as wide as the fields.
 
-To add a feature, add a line to ``FEATURES``: for one, ``Feature("smart_5", "delta", MONTH),``; for a family of them, a
+To add a feature, add a line to ``FEATURES``: for one, ``Feature("smart_5", "delta", DAY),``; for a family of them, a
 ``*grid(signals, statistics, windows),``. The statistics there are stand in ``features.statistic.STATISTICS``.
 """
 
 from datetime import timedelta
 
-from features.feature import Feature, grid
+from features.feature import grid
 from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
 DAY = timedelta(days=1)
-WEEK = 7 * DAY
 
 FLEET = Fleet(
     name="backblaze",
@@ -43,10 +42,9 @@ FEATURES = FeatureSet(
     pane=DAY,
     every=DAY,
     features=(
-        # The five attributes that Backblaze itself watches, and whether they have grown within a week.
+        # The five attributes that Backblaze itself watches, then wear and surroundings. A day is the longest window:
+        # one of a week would cost every disk its first week, and the published days are few.
         *grid(["smart_5", "smart_187", "smart_188", "smart_197", "smart_198"], ["last"], [DAY]),
-        *grid(["smart_5", "smart_187", "smart_197"], ["delta"], [WEEK]),
-        Feature("smart_9", "last", DAY),
-        Feature("smart_194", "max", WEEK),
+        *grid(["smart_1", "smart_9", "smart_12", "smart_194", "smart_199"], ["last"], [DAY]),
     ),
 )

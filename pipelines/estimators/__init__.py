@@ -4,6 +4,8 @@
     linear.py          a weighted sum
     boosting.py        boosted trees
     forest.py          averaged trees
+    pca.py             distance from the components of normal operation
+    isolation.py       how early random splits isolate a row
     mlp.py             dense layers on rows as they are
     torch_nets.py      a 1-D convolutional network and an autoencoder on windows, by torch (extra ``torch``)
     keras_nets.py      the same by Keras on TensorFlow (extra ``tensorflow``)
@@ -74,10 +76,12 @@ from pipelines.estimators.boosting import HistGradientBoosting
 from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space, Wooded
 from pipelines.estimators.extras import demand, installed
 from pipelines.estimators.forest import RandomForest
+from pipelines.estimators.isolation import IsolationForest
 from pipelines.estimators.keras_nets import KerasAutoencoder, KerasCnn
 from pipelines.estimators.linear import Linear
 from pipelines.estimators.mlp import Mlp
 from pipelines.estimators.own import brought, source_of
+from pipelines.estimators.pca import Pca
 from pipelines.estimators.plugged import Plugged
 from pipelines.estimators.plugged_module import PluggedModule
 from pipelines.estimators.torch_nets import TorchAutoencoder, TorchCnn
@@ -102,6 +106,8 @@ _KINDS: tuple[type[Estimator], ...] = (
     HistGradientBoosting,
     RandomForest,
     Linear,
+    Pca,
+    IsolationForest,
     Mlp,
     TorchCnn,
     TorchAutoencoder,

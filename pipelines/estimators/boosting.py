@@ -44,8 +44,10 @@ class HistGradientBoosting:
         given = {**self.defaults, **parameters}
         kind = HistGradientBoostingClassifier if rows.learns == "probability" else HistGradientBoostingRegressor
         self._model = kind(early_stopping=False, random_state=seed, **given)
+        # A feature without any data has nothing to be binned; of one value, it is never split on.
+        values = np.where(np.isnan(rows.values).all(axis=0), 0.0, rows.values)
         with threadpool_limits(limits=1):
-            self._model.fit(rows.values, rows.label)
+            self._model.fit(values, rows.label)
         self._margin = "decision_function" if rows.learns == "probability" else "predict"
 
     def margin(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ predictor that will serve it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -117,7 +117,9 @@ class FailureMetrics:
         return _ratio(self.false_alarms, self.device_weeks)
 
 
-def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span) -> FailureMetrics:
+def measure(
+    windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool_], span: Span, *, ranking: bool = True
+) -> FailureMetrics:
     """Measure a model.
 
     Args:
@@ -125,12 +127,13 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
         score: Probability for each, shape ``(n,)``.
         alert: Whether each raised an alert, shape ``(n,)``.
         span: Failures and rhythm.
+        ranking: Whether to compute the areas and the Brier score, which no threshold changes; NaN without.
     """
     positive = windows.positive
     hits = int(np.sum(alert & positive))
     found = failures(windows, alert, span)
     leads = [f.lead_hours for f in found if f.first_alert is not None]
-    ranked = bool(positive.any() and not positive.all())
+    ranked = ranking and bool(positive.any() and not positive.all())
     return FailureMetrics(
         windows=len(windows),
         positives=int(positive.sum()),
@@ -139,7 +142,7 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
         f1=_ratio(2 * hits, int(alert.sum()) + int(positive.sum())),
         average_precision=float(average_precision_score(positive, score)) if ranked else math.nan,
         roc_auc=float(roc_auc_score(positive, score)) if ranked else math.nan,
-        brier=float(np.mean((score - positive) ** 2)) if len(windows) else math.nan,
+        brier=float(np.mean((score - positive) ** 2)) if ranking and len(windows) else math.nan,
         failures=len(found),
         caught=len(leads),
         false_alarms=sum(not alarm.hit for alarm in alarms(windows, alert, span)),
@@ -149,11 +152,19 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
 
 
 def failures(windows: Windows, alert: NDArray[np.bool_], span: Span) -> list[Foreseen]:
-    """Return the failures that at least one window precedes within the horizon, by device and time."""
+    """Return the failures that at least one window precedes within the horizon, by device and time.
+
+    Windows are sorted by device, so those of a device are one stretch; many thousands of devices cost no more.
+    """
     result = []
+    first = np.flatnonzero(np.append(True, windows.device[1:] != windows.device[:-1])[: len(windows)])
+    names, bounds = windows.device[first], np.append(first, len(windows))
     for device in np.unique(span.events.device):
-        rows = windows.device == device
-        ends, alerts = windows.end[rows], windows.end[rows & alert]
+        place = int(np.searchsorted(names, device))
+        if place == len(names) or names[place] != device:
+            continue
+        rows = slice(bounds[place], bounds[place + 1])
+        ends, alerts = windows.end[rows], windows.end[rows][alert[rows]]
         for time in span.events.time[span.events.device == device].tolist():
             if not np.any((ends < time) & (ends > time - span.horizon_us)):
                 continue
@@ -189,7 +200,7 @@ def choose_threshold(windows: Windows, score: NDArray[np.float64], span: Span, a
     else:
         kept = spread(cuts)
         cuts, room = cuts[kept], room[kept]
-        worth = np.array([_worth(alerting, measure(windows, score, score >= cut, span)) for cut in cuts])
+        worth = np.array([_worth(alerting, measure(windows, score, score >= cut, span, ranking=False)) for cut in cuts])
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
     return float(cuts[best[np.argmax(room[best])]])
 
@@ -221,7 +232,10 @@ def dial(windows: Windows, score: NDArray[np.float64], span: Span, chosen: float
     """Return what thresholds from careful to bold do, the chosen one among them, ascending."""
     cuts, _ = cuts_between(score)
     thresholds = np.unique(np.append(cuts[spread(cuts)], chosen))
-    return [DialPoint(float(cut), measure(windows, score, score >= cut, span)) for cut in thresholds]
+    whole = measure(windows, score, score >= chosen, span)
+    same = {name: getattr(whole, name) for name in ("average_precision", "roc_auc", "brier")}
+    found = [measure(windows, score, score >= cut, span, ranking=False) for cut in thresholds]
+    return [DialPoint(float(cut), replace(each, **same)) for cut, each in zip(thresholds, found, strict=True)]
 
 
 class Failure:

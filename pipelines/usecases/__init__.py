@@ -33,6 +33,8 @@ ESTIMATORS = (
     "hist_gradient_boosting",
     "random_forest",
     "linear",
+    "pca",
+    "isolation_forest",
     "mlp",
     "torch_cnn",
     "torch_autoencoder",

@@ -226,9 +226,10 @@ def _value(history: History, feature: AnyFeature, end: int) -> tuple[float, floa
             happened = [history.first_pane] if kind == "start" else history.known(kind, end)
             hours = (end - max(happened)) / 3.6e9 if happened else NAN
             return hours, 1.0
-        case Feature(_, _, Since(kind)):
+        case Feature(_, _, Since(kind, most)):
             beginning = history.beginning(kind, end)
-            return (NAN, 1.0) if beginning is None else _windowed(history, feature, beginning, end)
+            last = end if most is None or beginning is None else min(end, beginning + most // MICROSECOND)
+            return (NAN, 1.0) if beginning is None else _windowed(history, feature, beginning, last)
         case Feature(_, _, timedelta() as length):
             return _windowed(history, feature, end - length // MICROSECOND, end)
     raise TypeError(feature)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from features.event import Events, History
 from features.pane import PANE_FIELDS, summarize
-from features.plan import FROM_START, Bounds, Column, Counted, Elapsed, Growing, Plan, Source
+from features.plan import FROM_START, Beginning, Bounds, Column, Counted, Elapsed, Growing, Plan, Source
 from features.running import Carried, advance
 from tests.unit.features.readings import assert_same
 
@@ -46,7 +46,12 @@ def test_rows_from_what_is_carried_are_the_rows_from_everything(data: Any, minut
     time = np.array(data.draw(st.lists(st.integers(0, 45 * MINUTE), max_size=5)), np.int64)
     known = time + np.array([data.draw(st.integers(0, 10 * MINUTE)) for _ in time], np.int64)
     events = Events(np.zeros(len(time), np.int32), np.zeros(len(time), np.int32), time, known)
-    sources: list[Source] = [Growing(0, "mean", FROM_START), Growing(1, "slope", 0), Counted(0, 9 * MINUTE), Elapsed(0)]
+    sources: list[Source] = [
+        Growing(0, "mean", Beginning(FROM_START)),
+        Growing(1, "slope", Beginning(0)),
+        Counted(0, 9 * MINUTE),
+        Elapsed(0),
+    ]
     plan = Plan(MINUTE, 2 * MINUTE, 4 * MINUTE, sources, [Column(number) for number in range(4)])
     cut = data.draw(st.integers(start[0] // MINUTE, 45)) * MINUTE
     limits = (np.array([int(start[0])]), np.array([cut]), np.array([60 * MINUTE]))
@@ -76,7 +81,7 @@ def test_a_window_begins_with_the_first_whole_pane_after_the_event_was_known() -
 
 def test_a_device_without_an_event_has_no_growing_window() -> None:
     start, state = _panes([0, 1, 2, 3])
-    plan = Plan(MINUTE, MINUTE, MINUTE, [Growing(0, "count", 0)], [Column(0)])
+    plan = Plan(MINUTE, MINUTE, MINUTE, [Growing(0, "count", Beginning(0))], [Column(0)])
     bounds = Bounds(*(np.array([each]) for each in (0, 0, 10 * MINUTE)))
     rows = plan.rows(np.zeros(4, np.int32), start, state, bounds)
     assert np.isnan(rows.values).all()

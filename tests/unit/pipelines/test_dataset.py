@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ from pipelines.labels import FailureWithin
 from pipelines.split import Split, hold_out
 from pipelines.windows import Windows
 from tests.fakes.histories import HOUR, NAMES, history
+
+START = 1_000 * 24 * HOUR
 
 LABEL = FailureWithin(timedelta(hours=24))
 
@@ -110,6 +112,19 @@ def test_a_split_by_devices_or_by_time_alone(past, split, devices, times):
     shared = set(data.train.device) & set(data.test.device)
     assert bool(shared) == (devices == "same")
     assert (data.train.end.max() < data.test.end.min()) == (times == "apart")
+
+
+def test_a_published_test_may_lie_on_both_sides_of_what_is_learned_from(past):
+    first, last = (datetime.fromtimestamp((START + day * 24 * HOUR) // 1_000_000, UTC) for day in (10, 25))
+    data = built(past, Split(test_devices=0, purge=timedelta(days=2), learned=(first, last)))
+    days = (data.train.end - START) / (24 * HOUR)
+    assert days.min() == 10
+    assert 24.9 < days.max() <= 25
+    judged = (data.test.end - START) / (24 * HOUR)
+    assert judged[judged < 27].max() < 10
+    assert judged.min() < 1
+    assert judged.max() > 30
+    assert data.train_until == START + 25 * 24 * HOUR
 
 
 def test_the_last_window_of_each_device_can_be_all_that_is_judged(past):

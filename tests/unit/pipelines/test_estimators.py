@@ -1,12 +1,13 @@
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines.errors import UnknownNameError, UseCaseError
-from pipelines.estimators import ESTIMATORS, Rows, create, missing
+from pipelines.estimators import ESTIMATORS, Rows, able, create, missing
 from pipelines.export import write
 from pipelines.fitting import Recipe, calibrate, fit, folds, isotonic
 from pipelines.links import Sigmoid
@@ -43,7 +44,13 @@ def fitted_on(name, learns, values, label, **parameters):
     return estimator
 
 
-@pytest.mark.parametrize(("name", "learns"), CASES)
+def learnable(name, learns):
+    """Rows with what can be learned from them: normality from calm rows alone."""
+    values, label = rows()
+    return (values[label == 0], np.zeros(int(np.sum(label == 0)))) if learns == "normality" else (values, label)
+
+
+@pytest.mark.parametrize(("name", "learns"), [case for case in CASES if case.values[1] != "normality"])
 def test_a_fitted_estimator_ranks_danger_above_calm(name, learns):
     values, label = rows()
     fitted = fitted_on(name, learns, values, label)
@@ -56,9 +63,80 @@ def test_a_fitted_estimator_ranks_danger_above_calm(name, learns):
 
 @pytest.mark.parametrize(("name", "learns"), CASES)
 def test_the_same_fit_gives_the_same_bytes(name, learns):
-    values, label = rows()
+    values, label = learnable(name, learns)
     written = [write(fitted_on(name, learns, values, label).nodes(), Sigmoid(1.5, -0.25), 5) for _ in range(2)]
     assert written[0] == written[1]
+
+
+def moving_together(count, seed=0):
+    """Rows of five features that follow two of them, and one that never moves."""
+    random = np.random.default_rng(seed)
+    two = random.normal(size=(count, 2))
+    values = np.column_stack([two, two.sum(axis=1), two[:, 0] - two[:, 1], np.full(count, 7.0)])
+    return (
+        (values + np.array([1, 1, 1, 1, 0]) * random.normal(size=values.shape) * 0.05).astype(np.float32).astype(float)
+    )
+
+
+@pytest.mark.parametrize("name", able("normality"))
+def test_the_margin_of_normality_grows_with_the_distance_from_normal(name):
+    usual = moving_together(800)
+    fitted = fitted_on(name, "normality", usual, np.zeros(800))
+    steps = [fitted.margin(np.median(usual, axis=0) + np.array([[far, far, 2 * far, 0, 0]])) for far in (0, 1, 2, 3)]
+    assert (np.diff(np.ravel(steps)) > 0).all()
+    assert fitted.margin(moving_together(500, seed=4)).min() >= 0
+    nothing = fitted.margin(np.full((1, 5), np.nan))
+    assert 0 <= nothing[0] < np.quantile(fitted.margin(usual), 0.5)  # what nobody knows is no alarm
+
+
+@pytest.mark.parametrize("name", able("normality"))
+def test_a_feature_without_any_data_neither_breaks_a_fit_nor_an_answer(name):
+    usual = moving_together(300)
+    usual[:, 4] = np.nan
+    fitted = fitted_on(name, "normality", usual, np.zeros(300))
+    assert np.isfinite(fitted.margin(usual)).all()
+    assert np.isfinite(fitted.margin(np.nan_to_num(usual, nan=3.0))).all()
+
+
+def test_components_find_what_moves_otherwise_although_no_feature_is_beyond_its_range():
+    usual = moving_together(800)
+    fitted = fitted_on("pca", "normality", usual, np.zeros(800))
+    apart = np.median(usual, axis=0) + np.array([[1.0, 1.0, -2.0, 0.0, 0.0]])  # the sum goes the other way
+    assert (apart < usual.max(axis=0) + 1e-9).all()
+    assert (apart > usual.min(axis=0) - 1e-9).all()
+    assert fitted.margin(apart)[0] > 10 * fitted.margin(usual).max()
+    along = np.median(usual, axis=0) + np.array([[1.0, 1.0, 2.0, 0.0, 0.0]])
+    assert fitted.margin(along)[0] < 2
+
+
+def test_components_of_a_constant_fit_count_in_units():
+    fitted = fitted_on("pca", "normality", np.full((50, 5), 3.0), np.zeros(50))
+    assert fitted.margin(np.full((1, 5), 3.0)).tolist() == [0.0]
+    assert fitted.margin(np.full((1, 5), 4.0))[0] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("name", "learns"), CASES)
+def test_a_feature_that_nobody_reports_is_no_reason_to_fail(name, learns):
+    values, label = learnable(name, learns)
+    values[:, 3] = np.nan
+    fitted = fitted_on(name, learns, values, label)
+    reported = values.copy()
+    reported[:, 3] = 3.0
+    assert np.isfinite(fitted.margin(values)).all()
+    assert np.isfinite(fitted.margin(reported)).all()
+
+
+@pytest.mark.parametrize("wrong", [{"variance": 0.0}, {"variance": 1.5}, {"quantile": 0.0}])
+def test_shares_of_components_that_cannot_be_are_refused(wrong):
+    with pytest.raises(UseCaseError, match="variance is"):
+        fitted_on("pca", "normality", moving_together(50), np.zeros(50), **wrong)
+
+
+def test_the_isolation_score_is_that_of_the_library():
+    usual = moving_together(800)
+    fitted: Any = fitted_on("isolation_forest", "normality", usual, np.zeros(800))
+    asked = moving_together(200, seed=6) * 2
+    assert np.abs(fitted.margin(asked) + fitted._model.score_samples(asked)).max() < 1e-12
 
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))

@@ -148,6 +148,14 @@ def test_a_model_with_a_larger_error_than_the_champion_is_never_the_better_one()
     assert failed(worst, GateRules()) == ["champion_ahead"]
 
 
+def test_a_use_case_may_say_by_which_measure_models_are_compared():
+    behind = {result.rule: result for result in judge(RULES, GOOD)}["behind_linear"]
+    other = replace(RULES, compared_by="precision")
+    named = {result.rule: result for result in judge(other, GOOD)}["behind_linear"]
+    assert "average precision" in behind.sentence
+    assert named.sentence.startswith("precision behind")
+
+
 def test_limits_themselves_are_allowed():
     edge = replace(GOOD, train=5, train_devices=3, latency_us=2_000.0, quality=Quality(0.5, 0.3, 0.1))
     assert failed(edge) == []

@@ -14,7 +14,7 @@ from pipelines.dataset import build as cut
 from pipelines.estimators import Wooded, able
 from pipelines.export import Tree, tree_nodes, write
 from pipelines.footprint import peak_memory_mib
-from pipelines.labels import FailureWithin
+from pipelines.labels import Anomaly, Events, FailureWithin
 from pipelines.parity import compare
 from pipelines.reference import at_splits, deciles, golden_rows, leaves_of, with_gaps
 from pipelines.sensitivity import lean, level_column
@@ -28,25 +28,45 @@ from tests.unit.pipelines.test_estimators import QUICK
 USECASE = replace(
     usecases.load("machine_failure"), label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12))
 )
+NORMALITY = replace(USECASE, label=Anomaly(normal=timedelta(days=15)), estimator="pca")
 NAMES = USECASE.features.names
 
 
+def told(failures):
+    """The day before each failure as anomalies that people told of."""
+    day, count = 86_400_000_000, len(failures)
+    kind = np.repeat(["anomaly_begin", "anomaly_end"], count)
+    return Events(np.tile(failures.device, 2), np.append(failures.time - day, failures.time), kind, np.zeros(2 * count))
+
+
 @pytest.fixture(scope="module")
-def data():
+def past():
     past = history(devices=12, days=45)
     noise = np.random.default_rng(1).normal(size=(len(past.windows), len(NAMES) - 8))
     values = np.hstack([np.tile(past.windows.values[:, :1], 8), noise])
     values[np.random.default_rng(2).random(values.shape) < 0.05] = np.nan
-    windows = replace(past.windows, values=values)
-    return cut(NAMES, windows, USECASE.label, past.events, USECASE.split, known_until=past.until, every_us=past.every)
+    return replace(past, windows=replace(past.windows, values=values))
+
+
+def cut_for(usecase, past, events):
+    split = usecase.split
+    return cut(NAMES, past.windows, usecase.label, events, split, known_until=past.until, every_us=past.every)
+
+
+@pytest.fixture(scope="module")
+def data(past):
+    return cut_for(USECASE, past, past.events)
 
 
 PLAIN = tuple(feature for feature in USECASE.features.features if isinstance(feature, Feature))[: len(NAMES) // 2]
 LAGGED = replace(USECASE.features, features=(*PLAIN, *(Lag(feature, 1) for feature in PLAIN)))
 
 
-@pytest.fixture(scope="module", params=able("probability"))
-def candidate(request, data):
+@pytest.fixture(scope="module", params=[*able("probability"), *able("normality")])
+def candidate(request, data, past):
+    if request.param in able("normality"):
+        quick = QUICK.get(request.param, {})
+        return build(NORMALITY, cut_for(NORMALITY, past, told(past.events)), request.param, quick, seed=0)
     if request.param in QUICK:  # networks over time: the same columns under names with lags
         lagged = replace(data, names=LAGGED.names)
         return build(replace(USECASE, feature_set=LAGGED), lagged, request.param, QUICK[request.param], seed=0)
@@ -101,14 +121,20 @@ def test_complete_rows_away_from_splits_would_not_have_shown_it(boosted, data):
     assert np.abs(wrong.predict(whole).score - right.predict(whole).score).max() < 1e-6
 
 
-def test_golden_rows_cover_what_breaks_between_machines(candidate, data):
+def learned_by(candidate, data, past):
+    if candidate.fitted.link.name != "ratio":
+        return data.train.values
+    return cut_for(NORMALITY, past, told(past.events)).train.values
+
+
+def test_golden_rows_cover_what_breaks_between_machines(candidate, data, past):
     golden = candidate.bundle.golden
     assert 40 <= len(golden.rows) <= 80
     assert np.isnan(golden.rows).all(axis=1).any()
     assert (np.isnan(golden.rows).mean(axis=1) > 0.1).sum() >= 10
     assert np.array_equal(golden.rows, golden.rows.astype(np.float32), equal_nan=True)
     assert golden.scores.min() < candidate.threshold < golden.scores.max()
-    again = golden_rows(candidate.fitted, data.train.values, seed=0)
+    again = golden_rows(candidate.fitted, learned_by(candidate, data, past), seed=0)
     assert np.array_equal(again.rows, golden.rows, equal_nan=True)
 
 
