@@ -102,7 +102,7 @@ def learn(lake: Lake, features: FeatureSet, devices: Collection[str], *, since: 
         raise TooLittleDataError(
             f"{len(settings)} readings do not make a regime",
             where=where,
-            why=f"{', '.join(readings.settings) or 'a record'} must stand in the same record, {LEAST_READINGS} times or more",
+            why=f"complete settings ({', '.join(readings.settings) or 'none'}) are needed {LEAST_READINGS} times",
             fix="train on a longer period",
         )
     offset, scale = settings.mean(axis=0), settings.std(axis=0)

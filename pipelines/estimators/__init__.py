@@ -4,6 +4,7 @@
     linear.py     a weighted sum
     boosting.py   boosted trees
     forest.py     averaged trees
+    average.py    several of these at once
 
 An estimator is fitted once, gives a *margin* in float64 and writes itself as ONNX nodes. What turns margins into scores
 is learned beside it (``pipelines.fitting``). The float64 margin is the reference against which the exported model is
@@ -20,6 +21,7 @@ import difflib
 from collections.abc import Mapping
 
 from pipelines.errors import UnknownNameError, UseCaseError
+from pipelines.estimators.average import Average
 from pipelines.estimators.boosting import HistGradientBoosting
 from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space
 from pipelines.estimators.forest import RandomForest
@@ -28,7 +30,9 @@ from pipelines.tasks import Learns
 
 __all__ = ["ESTIMATORS", "Estimator", "Parameters", "Rows", "Space", "able", "create"]
 
-ESTIMATORS: Mapping[str, type[Estimator]] = {kind.name: kind for kind in (HistGradientBoosting, RandomForest, Linear)}
+ESTIMATORS: Mapping[str, type[Estimator]] = {
+    kind.name: kind for kind in (HistGradientBoosting, RandomForest, Linear, Average)
+}
 
 
 def create(name: str, learns: Learns) -> Estimator:

@@ -1,0 +1,26 @@
+"""Foresee how many flights are left to a turbofan engine of NASA's C-MAPSS sets, FD001 to FD004 alike."""
+
+from datetime import timedelta
+
+from pipelines.labels import RemainingLife
+from pipelines.rules import Alerting, GateRules
+from pipelines.split import Split
+from pipelines.usecases import UseCase
+
+FLIGHT = timedelta(hours=1)
+
+USECASE = UseCase(
+    name="engine_life",
+    title="Flights left to an engine",
+    fleet="cmapss",
+    # Farther from its end an engine shows nothing of it: 125 flights are usual since Heimes (2008).
+    label=RemainingLife(cap=125 * FLIGHT, step=FLIGHT, unit="flights"),
+    estimator="hist_gradient_boosting",
+    parameters={"max_iter": 300, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 30},
+    # The official test: other engines, each asked once, after the last of its flights that is on record.
+    split=Split(test_devices=("*-test-*",), test_time=0, judged="last"),
+    gate=GateRules(limits={"rmse": 18.0}),
+    alerting=Alerting(at=20.0),
+    # An engine that does not fly has no flight to be asked after.
+    silent_after=FLIGHT,
+)
