@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from pipelines import dataset, graph, quarantine
 from pipelines.dataset import Dataset
 from pipelines.errors import TooLittleDataError
 from pipelines.labels import Events
-from pipelines.labels.events import last_event
 from pipelines.lake import Lake, Snapshot
 from pipelines.usecases import UseCase
 from pipelines.windows import Windows
@@ -67,8 +65,6 @@ def load(
     events = Events.of({name: columns[name].to_numpy(zero_copy_only=False) for name in columns.column_names})
     told = events.known_at[events.known_at <= present]
     present = min(present, max([int(windows.end.max()), *told.tolist()]))
-    if usecase.silent_after is not None:
-        windows = windows.select(_heard(lake, features, windows, usecase.silent_after // timedelta(microseconds=1)))
     return dataset.build(
         features.names,
         windows,
@@ -97,15 +93,6 @@ def windows_of(
     values = np.column_stack([rows[name].to_numpy() for name in features.names])
     device = np.asarray(rows["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
     return Windows.unlabelled(device, rows["end"].to_numpy(), values)
-
-
-def _heard(lake: Lake, features: FeatureSet, windows: Windows, silent_us: int) -> NDArray[np.bool_]:
-    """Which windows end within this time after the beginning of the latest pane of their device, shape ``(n,)``."""
-    panes = lake.panes(features).open().read(["device", "start"])
-    device = np.asarray(panes["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
-    heard = Events(device, panes["start"].to_numpy(), np.full(len(device), "pane"), panes["start"].to_numpy())
-    latest = last_event(windows.device, windows.end - 1, heard.select(np.ones(len(heard), dtype=np.bool_)))
-    return windows.end <= latest + silent_us
 
 
 def _rejected(store: Store, lake: Lake, fleet: Fleet, since: int, until: int) -> tuple[float, float]:

@@ -50,8 +50,6 @@ class UseCase:
         placements: Where it is to run; each brings its budget of time and size.
         pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
         alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
-        silent_after: How long after its latest record a device is silent; windows that end later are neither learned
-            from nor judged. None where a silent device is asked like any other.
         feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
     """
 
@@ -68,7 +66,6 @@ class UseCase:
     placements: tuple[str, ...] = ("gateway", "cloud")
     pane_graph: bool = False
     alerting: Alerting = field(default_factory=Alerting)
-    silent_after: timedelta | None = None
     feature_set: FeatureSet | None = None
 
     def __post_init__(self) -> None:

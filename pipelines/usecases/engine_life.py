@@ -21,6 +21,4 @@ USECASE = UseCase(
     split=Split(test_devices=("*-test-*",), test_time=0, judged="last"),
     gate=GateRules(limits={"rmse": 18.0}),
     alerting=Alerting(at=20.0),
-    # An engine that does not fly has no flight to be asked after.
-    silent_after=FLIGHT,
 )
