@@ -11,6 +11,7 @@ An event counts from the moment it could be known: from ``max(time, known_at)`` 
 a feature row of the past never says what nobody knew then.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,7 @@ START: Final = "start"
 """The beginning that every device has: its first pane."""
 
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)), ("s", timedelta(0, 1)))
+_LAG = re.compile(r"(.+)_lag_([0-9]+)")
 _LONGEST_IN_HOURS = timedelta(hours=72)
 
 
@@ -96,6 +98,17 @@ class Lag:
     def name(self) -> str:
         """``<feature>_lag_<steps>``."""
         return f"{self.feature.name}_lag_{self.steps}"
+
+
+def unlagged(name: str) -> tuple[str, int]:
+    """Split the name of a column into that of the feature and how many steps earlier it looks.
+
+    Example:
+        >>> unlagged("vibration_mean_6h_lag_2"), unlagged("vibration_mean_6h")
+        (('vibration_mean_6h', 2), ('vibration_mean_6h', 0))
+    """
+    found = _LAG.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.dataset import Dataset
+from pipelines.errors import UnknownNameError
 from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
 from pipelines.labels import Anomaly, Forecast, RemainingLife
 from pipelines.reference import deciles, golden_rows
 from pipelines.tasks import Span, task_of
-from pipelines.usecases import UseCase
+from pipelines.usecases import ESTIMATORS, UseCase
 from serving.bundle import Bundle, Manifest, pack, unpack
 from serving.output import PROBABILITY, Output
 from serving.predictor import Predictor
@@ -89,7 +90,15 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
 
 
 def recipe_of(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mapping[str, Any], seed: int) -> Recipe:
-    """Return what to fit for a use case; its own parameters hold for its own estimator, below those given."""
+    """Return what to fit for a use case; its own parameters hold for its own estimator, below those given.
+
+    Raises:
+        UnknownNameError: Another estimator is asked for than there is: one of ``ESTIMATORS``, or the use case's own. A
+            dotted name names code, so nobody but the file of the use case may give one.
+    """
+    if estimator not in (*ESTIMATORS, usecase.estimator):
+        fix = f"use one of {', '.join(ESTIMATORS)}, or set it as estimator of the use case"
+        raise UnknownNameError(f"there is no estimator {estimator!r}", where=f"use case {usecase.name}", fix=fix)
     learns, output = task_of(usecase.label).learns, output_of(usecase, dataset)
     given = {**(usecase.parameters if estimator == usecase.estimator else {}), **parameters}
     bounds = (output.low, output.high) if learns == "quantity" else None

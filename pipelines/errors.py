@@ -188,6 +188,17 @@ class UseCaseError(PipelineError):
     exit_code: ClassVar[int] = 2
 
 
+class ExtraMissingError(PipelineError):
+    """An estimator is asked for whose library is not installed here.
+
+    Deep learning is optional: the extra ``torch`` (`make torch`) and the extra ``tensorflow``. A bundle that was
+    trained with either is served without it.
+    """
+
+    code: ClassVar[str] = "TM-328"
+    exit_code: ClassVar[int] = 2
+
+
 class ReportError(PipelineError):
     """A training report came out larger than one page may be, or without one of its parts."""
 

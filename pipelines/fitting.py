@@ -53,7 +53,7 @@ class Recipe:
 
     def rows(self, windows: Windows) -> Rows:
         """Return windows as estimators take them."""
-        return Rows(self.learns, self.names, windows.values, windows.label)
+        return Rows(self.learns, self.names, windows.values, windows.label, groups_of(windows))
 
     def fitted(self, windows: Windows) -> Estimator:
         """Return a new estimator, fitted on windows."""
@@ -115,10 +115,7 @@ def folds(train: Windows, learns: Learns, seed: int) -> list[tuple[NDArray[np.in
 
     A third that holds all failures cannot be left out; where only one device ever failed, nothing can.
     """
-    names, groups = np.unique(train.device, return_inverse=True)
-    if len(names) == 1:
-        rank = np.argsort(np.argsort(train.end, kind="stable"), kind="stable")
-        groups = rank * _STRETCHES // len(train)
+    groups = groups_of(train)
     count = min(_FOLDS, len(np.unique(groups)))
     if count == 1:
         return []
@@ -127,6 +124,15 @@ def folds(train: Windows, learns: Learns, seed: int) -> list[tuple[NDArray[np.in
         divided = splitter.split(train.values, train.label, groups=groups)
         return [(learned, left_out) for learned, left_out in divided if train.label[learned].any()]
     return list(GroupKFold(n_splits=count, shuffle=True, random_state=seed).split(train.values, groups=groups))
+
+
+def groups_of(windows: Windows) -> NDArray[np.intp]:
+    """Return which rows are left out together, by number: of one device, or one stretch of time of the only one."""
+    names, groups = np.unique(windows.device, return_inverse=True)
+    if len(names) == 1:
+        rank = np.argsort(np.argsort(windows.end, kind="stable"), kind="stable")
+        groups = rank * _STRETCHES // len(windows)
+    return np.asarray(groups, dtype=np.intp)
 
 
 def calibrate(margin: NDArray[np.float64], label: NDArray[np.float64]) -> Sigmoid:

@@ -12,6 +12,7 @@ A margin is any number that an estimator gives, in float64. Its score is what pe
 Each computes in numpy what its nodes compute in ONNX, in float64; only the score is rounded to float32.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -58,6 +59,29 @@ class Nodes:
     def followed_by(self, other: "Nodes") -> "Nodes":
         """Return this piece and the one after it."""
         return Nodes([*self.nodes, *other.nodes], {**self.constants, **other.constants})
+
+    def renamed(self, names: Mapping[str, str], prefix: str = "") -> "Nodes":
+        """Return a copy with other names of values, so that pieces that were written alike can stand in one graph.
+
+        Args:
+            names: New names by old ones.
+            prefix: Put before all other names.
+
+        Example:
+            >>> Sigmoid().nodes().renamed({"margin": "odds"}, "a.").nodes[0].input
+            ['odds', 'a.slope']
+        """
+
+        def name(old: str) -> str:
+            return names.get(old, prefix + old) if old else ""  # an input that is left out has no name
+
+        copies = []
+        for node in self.nodes:
+            copy = type(node).FromString(node.SerializeToString())
+            for values in (copy.input, copy.output):
+                values[:] = [name(old) for old in values]
+            copies.append(copy)
+        return Nodes(copies, {name(old): numbers for old, numbers in self.constants.items()})
 
 
 @dataclass(frozen=True, slots=True)

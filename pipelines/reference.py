@@ -2,7 +2,8 @@
 
 Golden rows are what a machine must answer correctly before a model may serve on it. A random sample would leave out
 exactly what breaks between machines, so they are chosen: ordinary rows over the whole range of scores, rows with
-missing values, the edges of what was seen, and rows one float32 step around the splits of the trees.
+missing values, the edges of what was seen, rows one float32 step around the splits of the trees, and rows that come
+out at leaves which no other golden row reaches.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.estimators import Wooded
+from pipelines.estimators.estimator import split_points
+from pipelines.export import Tree
 from pipelines.fitting import Fitted
 from serving.bundle import Golden
 
-ORDINARY, GAPPY, AT_SPLITS = 24, 16, 20  # with the edges and the empty row: about 64
+ORDINARY, GAPPY, AT_SPLITS, AT_LEAVES = 24, 16, 15, 22  # with the edges and the empty row: 80 at most
+_POOL = 2000  # rows among which those for leaves are looked for
 _EDGES = 11
 _GAP_SHARE = 0.25
 
@@ -59,7 +64,65 @@ def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int, toleranc
         ]
     )
     rows = rows.astype(np.float32).astype(np.float64)
+    if isinstance(fitted.estimator, Wooded) and (trees := fitted.estimator.trees()):
+        rows = np.vstack([rows, at_leaves(values, rows, trees, AT_LEAVES, random)])
     return Golden(rows, fitted.score(rows), tolerance)
+
+
+def at_leaves(
+    values: NDArray[np.float64],
+    chosen: NDArray[np.float64],
+    trees: list[Tree],
+    count: int,
+    random: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return at most ``count`` rows that come out at leaves which ``chosen`` leave out, those at most leaves first.
+
+    Rows as they are, rows with gaps, and rows beside splits are looked through; a leaf that none of them reaches stays
+    out.
+    """
+    picked = values[random.permutation(len(values))[:_POOL]]
+    splits = split_points(trees)
+    pool = np.vstack([picked, with_gaps(values, _POOL // 2, random), at_splits(values, splits, _POOL, random)])
+    pool = pool.astype(np.float32).astype(np.float64)
+    sizes = [len(tree.left) for tree in trees]
+    first = np.cumsum([0, *sizes])
+    missing = np.ones(first[-1], dtype=np.bool_)
+    missing[leaves_of(trees, chosen) + first[:-1]] = False
+    reached = leaves_of(trees, pool) + first[:-1]
+    found = []
+    while len(found) < count:
+        gain = missing[reached].sum(axis=1)
+        best = int(gain.argmax())
+        if not gain[best]:
+            break
+        found.append(best)
+        missing[reached[best]] = False
+    return pool[found]
+
+
+def leaves_of(trees: list[Tree], values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return at which node of each tree each row comes out, shape ``(n, trees)``.
+
+    Example:
+        >>> nothing = np.zeros(3)
+        >>> left, right = np.array([1, -1, -1]), np.array([2, -1, -1])
+        >>> stump = Tree(np.zeros(3, np.int64), nothing, np.zeros(3, np.bool_), left, right, nothing)
+        >>> leaves_of([stump], np.array([[-1.0], [1.0], [np.nan]])).ravel().tolist()
+        [1, 2, 2]
+    """
+    found = np.zeros((len(values), len(trees)), dtype=np.intp)
+    for number, tree in enumerate(trees):
+        at = found[:, number]
+        for _ in range(len(tree.left)):
+            inner = np.flatnonzero(~tree.is_leaf[at])
+            if not len(inner):
+                break
+            node = at[inner]
+            value = values[inner, tree.feature[node]]
+            left = np.where(np.isnan(value), tree.missing_left[node], value <= tree.threshold[node])
+            at[inner] = np.where(left, tree.left[node], tree.right[node])
+    return found
 
 
 def with_gaps(values: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from pipelines.estimators import ESTIMATORS, Space
+from pipelines.estimators import Space, create
 from pipelines.fitting import Recipe, folds
 from pipelines.tasks import Span, Task
 from pipelines.windows import Windows
@@ -36,7 +36,7 @@ def search(task: Task, recipe: Recipe, space: Space, train: Windows, span: Span,
     Returns:
         Parameters that differ from the recipe's; none without a budget, or where nothing can be left out to judge by.
     """
-    kind, first = ESTIMATORS[recipe.estimator], task.measures[0]
+    kind, first = create(recipe.estimator, recipe.learns), task.measures[0]
     where = space or kind.space
     parts = [(learned, judged) for learned, judged in folds(train, recipe.learns, recipe.seed) if len(judged)]
     if recipe.learns == "probability":

@@ -37,6 +37,10 @@ ONNX_ML: Final = frozenset({
     "ArrayFeatureExtractor", "Binarizer", "FeatureVectorizer", "Imputer", "LabelEncoder", "LinearClassifier",
     "LinearRegressor", "Normalizer", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
 })  # fmt: skip
+LOOPS: Final = frozenset({"GRU", "If", "LSTM", "Loop", "RNN", "Scan"})
+"""Never let through, not even bounded ones: a recurrent layer takes one step after another, and how many is written in
+the shape of its input, not in the file. The past as columns, and a convolution over them, costs the same for every row.
+"""
 ALLOWED: Final = {"": ONNX, "ai.onnx": ONNX, "ai.onnx.ml": ONNX_ML}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types; 3 and 4 (groups) are of the past
@@ -92,6 +96,12 @@ def check_operators(model: bytes) -> None:
     for domain, name in sorted(_uses(model)):
         if domain not in ALLOWED:
             raise _forbidden(f"operator {name[:80]!r} of domain {domain[:80]!r}")
+        if name in LOOPS:
+            raise ForbiddenOperatorError(
+                f"the model uses operator {name!r}",
+                why="it is a loop, a branch or a recurrent layer: what it costs is up to its input",
+                fix="give the past as lags and look along them with a convolution, such as torch_cnn",
+            )
         if name not in ALLOWED[domain]:
             raise _forbidden(f"operator {name[:80]!r}")
 

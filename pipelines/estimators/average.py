@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from pipelines.errors import UseCaseError
-from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space
+from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space, Wooded
+from pipelines.export import Tree
 from pipelines.links import Nodes
 from pipelines.tasks import Learns
 
@@ -70,6 +71,10 @@ class Average:
     def thresholds(self) -> list[tuple[int, float]]:
         """Return the split points of all members."""
         return sorted({point for member in self._members for point in member.thresholds()})
+
+    def trees(self) -> list[Tree]:
+        """Return the trees of the members that have any."""
+        return [tree for member in self._members if isinstance(member, Wooded) for tree in member.trees()]
 
 
 def _renamed(part: Nodes, prefix: str) -> Nodes:

@@ -45,7 +45,7 @@ class HistGradientBoosting:
         kind = HistGradientBoostingClassifier if rows.learns == "probability" else HistGradientBoostingRegressor
         self._model = kind(early_stopping=False, random_state=seed, **given)
         with threadpool_limits(limits=1):
-            self._model.fit(rows.values, rows.label)
+            self._model.fit(_binnable(rows.values), rows.label)
         self._margin = "decision_function" if rows.learns == "probability" else "predict"
 
     def margin(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,17 +57,25 @@ class HistGradientBoosting:
         """Write the trees."""
         # The fitted trees have no public accessor; the parity check of every training guards these two names.
         base = float(self._model._baseline_prediction.item())  # noqa: SLF001
-        return tree_nodes(self._trees(), base, self._model.n_features_in_)
+        return tree_nodes(self.trees(), base, self._model.n_features_in_)
 
     def thresholds(self) -> list[tuple[int, float]]:
         """Return the split points."""
-        return split_points(self._trees())
+        return split_points(self.trees())
 
-    def _trees(self) -> list[Tree]:
-        return [_tree(predictor.nodes) for (predictor,) in self._model._predictors]  # noqa: SLF001
+    def trees(self) -> list[Tree]:
+        """Return the trees."""
+        return [tree_of(predictor.nodes) for (predictor,) in self._model._predictors]  # noqa: SLF001
 
 
-def _tree(nodes: NDArray[Any]) -> Tree:
+def _binnable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values with zeros for features that nobody sends: scikit-learn 1.9 cannot bin them, and no tree splits there."""
+    absent = np.isnan(values).all(axis=0)
+    return np.where(absent, 0.0, values) if absent.any() else values
+
+
+def tree_of(nodes: NDArray[Any]) -> Tree:
+    """Return a tree from the array in which scikit-learn keeps it."""
     leaf = nodes["is_leaf"].astype(bool)
     return Tree(
         feature=nodes["feature_idx"].astype(np.int64),

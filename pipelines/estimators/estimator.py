@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,15 @@ class Rows:
         names: Feature names, in the order of the columns.
         values: Shape ``(n, F)``, numbers that float32 can hold, NaN where a feature had no data.
         label: Shape ``(n,)``: 0 or 1, a quantity, or 0 throughout where normality is learned.
+        group: Number of the device of each row, or of the stretch of time where there is one device, shape ``(n,)``:
+            what is left out together where a fit is stopped early. None where it is not known.
     """
 
     learns: Learns
     names: tuple[str, ...]
     values: NDArray[np.float64]
     label: NDArray[np.float64]
+    group: NDArray[np.intp] | None = None
 
 
 class Estimator(Protocol):
@@ -62,6 +65,14 @@ class Estimator(Protocol):
 
     def thresholds(self) -> list[tuple[int, float]]:
         """Return where decisions flip: pairs of feature index and threshold, without doubles."""
+
+
+@runtime_checkable
+class Wooded(Protocol):
+    """An estimator made of trees over the features as they are: its golden rows are chosen to reach their leaves."""
+
+    def trees(self) -> list[Tree]:
+        """Return the trees."""
 
 
 def split_points(trees: list[Tree]) -> list[tuple[int, float]]:

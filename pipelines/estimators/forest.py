@@ -51,13 +51,14 @@ class RandomForest:
 
     def nodes(self) -> Nodes:
         """Write the trees, each leaf with its part of the mean."""
-        return tree_nodes(self._trees(), 0.0, self._model.n_features_in_)
+        return tree_nodes(self.trees(), 0.0, self._model.n_features_in_)
 
     def thresholds(self) -> list[tuple[int, float]]:
         """Return the split points."""
-        return split_points(self._trees())
+        return split_points(self.trees())
 
-    def _trees(self) -> list[Tree]:
+    def trees(self) -> list[Tree]:
+        """Return the trees."""
         count = len(self._model.estimators_)
         return [self._tree(fitted.tree_, count) for fitted in self._model.estimators_]
 

@@ -14,6 +14,7 @@ data scientist reads the meaning of a limit where it is set. Cost: a use case is
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +29,18 @@ from pipelines.rules import BUDGETS, Alerting, GateRules
 from pipelines.split import Split
 
 # Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimator.
-ESTIMATORS = ("hist_gradient_boosting", "random_forest", "linear", "average")
+ESTIMATORS = (
+    "hist_gradient_boosting",
+    "random_forest",
+    "linear",
+    "mlp",
+    "average",
+    "torch_cnn",
+    "torch_autoencoder",
+    "keras_cnn",
+    "keras_autoencoder",
+)
+_DOTTED = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)*:[a-zA-Z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,8 @@ class UseCase:
         title: A few words for people.
         fleet: Fleet of the catalog whose features the model sees.
         label: What is foreseen, and how far ahead.
-        estimator: One of ``ESTIMATORS``; a training may ask for another.
+        estimator: One of ``ESTIMATORS``, of which a training may ask for another; or ``"package.module:name"``, one of
+            your own (``pipelines.estimators``).
         parameters: Those of the estimator that differ from its defaults.
         calibration: From margins to probabilities: ``"sigmoid"``, or ``"isotonic"`` where there are thousands of rows
             with either answer.
@@ -70,7 +83,8 @@ class UseCase:
 
     def __post_init__(self) -> None:
         _demand(self.name.isidentifier() and self.name.islower(), "name", self.name, "lower case, digits and _")
-        _demand(self.estimator in ESTIMATORS, "estimator", self.estimator, f"one of {', '.join(ESTIMATORS)}")
+        known = self.estimator in ESTIMATORS or _DOTTED.fullmatch(self.estimator) is not None
+        _demand(known, "estimator", self.estimator, f"one of {', '.join(ESTIMATORS)}, or 'package.module:name'")
         _demand(self.fleet in catalog.names(), "fleet", self.fleet, f"one of {', '.join(catalog.names())}")
         known = bool(self.placements) and set(self.placements) <= set(BUDGETS)
         _demand(known, "placements", ", ".join(self.placements), f"of {', '.join(BUDGETS)}")

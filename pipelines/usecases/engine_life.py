@@ -8,6 +8,15 @@ from pipelines.split import Split
 from pipelines.usecases import UseCase
 
 FLIGHT = timedelta(hours=1)
+TREES = {
+    "max_iter": 300,
+    "learning_rate": 0.03,
+    "max_leaf_nodes": 31,
+    "max_features": 0.2,
+    "min_samples_leaf": 30,
+    "l2_regularization": 5.0,
+}
+NETWORK = {"hidden": 64, "layers": 2, "alpha": 1.0, "max_iter": 15}
 
 USECASE = UseCase(
     name="engine_life",
@@ -15,8 +24,9 @@ USECASE = UseCase(
     fleet="cmapss",
     # Farther from its end an engine shows nothing of it: 125 flights are usual since Heimes (2008).
     label=RemainingLife(cap=125 * FLIGHT, step=FLIGHT, unit="flights"),
-    estimator="hist_gradient_boosting",
-    parameters={"max_iter": 300, "learning_rate": 0.05, "max_leaf_nodes": 15, "min_samples_leaf": 30},
+    # Left out in turn, training engines of FD001 and FD003 are foreseen 4 to 8 % better by both than by either.
+    estimator="average",
+    parameters={"members": (("hist_gradient_boosting", TREES), ("mlp", NETWORK))},
     # The official test: other engines, each asked once, after the last of its flights that is on record.
     split=Split(test_devices=("*-test-*",), test_time=0, judged="last"),
     gate=GateRules(limits={"rmse": 18.0}),

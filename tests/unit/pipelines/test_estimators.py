@@ -6,14 +6,25 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipelines.errors import UnknownNameError, UseCaseError
-from pipelines.estimators import ESTIMATORS, Rows, create
+from pipelines.estimators import ESTIMATORS, Rows, create, missing
 from pipelines.export import write
 from pipelines.fitting import Recipe, calibrate, fit, folds, isotonic
 from pipelines.links import Sigmoid
 from pipelines.windows import Windows
 
-CASES = [(name, learns) for name, kind in ESTIMATORS.items() for learns in sorted(kind.learns)]
-COLUMNS = ("a", "b", "c", "d", "e")
+
+def needing(name):
+    return pytest.mark.skipif(bool(missing(name)), reason=f"{missing(name)} is not installed")
+
+
+CASES = [
+    pytest.param(name, learns, marks=needing(name))
+    for name, kind in ESTIMATORS.items()
+    for learns in sorted(kind.learns)
+]
+COLUMNS = ("a", "a_lag_1", "b", "b_lag_1", "e")
+_FEW = {"epochs": 12, "batch": 64, "learning_rate": 0.01}
+QUICK = {name: _FEW for name in ESTIMATORS if name.startswith(("torch", "keras"))}
 
 
 def rows(count=600, width=5, seed=0, missing=0.05):
@@ -26,7 +37,9 @@ def rows(count=600, width=5, seed=0, missing=0.05):
 
 def fitted_on(name, learns, values, label, **parameters):
     estimator = create(name, learns)
-    estimator.fit(Rows(learns, COLUMNS, values, label), parameters, seed=1)
+    truth = np.zeros_like(label) if learns == "normality" else label
+    group = np.arange(len(label)) % 6
+    estimator.fit(Rows(learns, COLUMNS, values, truth, group), {**QUICK.get(name, {}), **parameters}, seed=1)
     return estimator
 
 
@@ -35,6 +48,8 @@ def test_a_fitted_estimator_ranks_danger_above_calm(name, learns):
     values, label = rows()
     fitted = fitted_on(name, learns, values, label)
     unseen, truth = rows(seed=2)
+    if learns == "normality":
+        unseen[truth == 1] *= 4
     margin = fitted.margin(unseen)
     assert margin[truth == 1].mean() > margin[truth == 0].mean() + 0.1
 
@@ -44,6 +59,36 @@ def test_the_same_fit_gives_the_same_bytes(name, learns):
     values, label = rows()
     written = [write(fitted_on(name, learns, values, label).nodes(), Sigmoid(1.5, -0.25), 5) for _ in range(2)]
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest", "linear", "mlp", "average"])
+def test_a_feature_that_nobody_sends_changes_nothing(name):
+    values, label = rows()
+    values[:, 3] = np.nan
+    fitted = fitted_on(name, "quantity", values, label)
+    margin = fitted.margin(values)
+    assert np.isfinite(margin).all()
+    came = values.copy()
+    came[:, 3] = 0.0
+    np.testing.assert_array_equal(fitted.margin(came), margin)
+
+
+def test_an_average_is_that_of_its_members():
+    values, label = rows()
+    members = [("linear", {}), ("hist_gradient_boosting", {"max_iter": 5}), ("linear", {"C": 0.001})]
+    average = fitted_on("average", "quantity", values, label, members=members)
+    alone = [fitted_on(name, "quantity", values, label, **own).margin(values) for name, own in members[::2]]
+    boosting = create("hist_gradient_boosting", "quantity")
+    boosting.fit(Rows("quantity", COLUMNS, values, label), {"max_iter": 5}, seed=2)
+    np.testing.assert_allclose(average.margin(values), np.mean([*alone, boosting.margin(values)], axis=0), rtol=1e-12)
+    assert average.thresholds() == boosting.thresholds()
+
+
+@pytest.mark.parametrize("members", [(), (("linear", {}),), (("linear", {}), ("average", {}))])
+def test_an_average_of_one_or_of_an_average_is_refused(members):
+    values, label = rows(count=50)
+    with pytest.raises(UseCaseError, match="name two or more"):
+        fitted_on("average", "quantity", values, label, members=members)
 
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))

@@ -206,6 +206,13 @@ def test_what_no_model_of_ours_needs_is_refused_by_name(build, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "Loop", "Scan", "If"])
+def test_recurrent_layers_and_loops_are_refused_with_what_to_do_instead(name):
+    model = model_of(helper.make_node(name, ["features"], ["score"])).SerializeToString()
+    with pytest.raises(ForbiddenOperatorError, match=rf"(?s)operator '{name}'.*up to its input.*as lags"):
+        check_operators(model)
+
+
 @pytest.mark.parametrize("names", [(b"Identity", b"Loop"), (b"Loop", b"Identity")])
 def test_of_an_operator_named_twice_both_names_count(names):
     node = b"".join(message(4, name) for name in names)
