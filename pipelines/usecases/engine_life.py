@@ -16,7 +16,7 @@ TREES = {
     "min_samples_leaf": 30,
     "l2_regularization": 5.0,
 }
-NETWORK = {"hidden": 64, "layers": 2, "alpha": 1.0, "max_iter": 15}
+NETWORK = {"hidden": 64, "layers": 2, "alpha": 0.3, "max_iter": 15}
 
 USECASE = UseCase(
     name="engine_life",
@@ -26,7 +26,7 @@ USECASE = UseCase(
     label=RemainingLife(cap=125 * FLIGHT, step=FLIGHT, unit="flights"),
     # Left out in turn, training engines of FD001 and FD003 are foreseen 4 to 8 % better by both than by either.
     estimator="average",
-    parameters={"members": (("hist_gradient_boosting", TREES), ("mlp", NETWORK))},
+    parameters={"members": (("hist_gradient_boosting", TREES), ("mlp", NETWORK), ("mlp", NETWORK))},
     # The official test: other engines, each asked once, after the last of its flights that is on record.
     split=Split(test_devices=("*-test-*",), test_time=0, judged="last"),
     gate=GateRules(limits={"rmse": 18.0}),

@@ -1,4 +1,4 @@
-"""Files in the manner of the four C-MAPSS sets, from raw objects to a bundle: one condition or six, 26 columns or 16."""
+"""Files in the manner of the four C-MAPSS sets become bundles: one condition or six, 26 columns or 16."""
 
 import time
 from dataclasses import replace
