@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from features import catalog
+from features.regime import Regimes
 from pipelines import usecases
 from pipelines.importers import azure_pdm, cmapss, femto
 from pipelines.importers.arrivals import Reading, Report, Target, write
@@ -63,7 +64,8 @@ def test_engines_are_asked_once_and_their_truth_is_the_published_one(tmp_path: P
     found = answered(usecase, cmapss.items(first_engines(tmp_path)), tmp_path / "store")
     left = [float(line) for line in (tmp_path / "RUL_FD001.txt").read_text().split()]
     assert found.dataset.test.label.tolist() == [min(one + 0.5, 125.0) for one in left]
-    assert len(found.usecase.features.regimes.centres) == 1  # type: ignore[union-attr]
+    assert isinstance(found.usecase.features.regimes, Regimes)
+    assert len(found.usecase.features.regimes.centres) == 1
     error = found.candidate.fitted.rehearsed - found.dataset.train.label
     assert np.sqrt(np.mean(error**2)) < 0.6 * found.dataset.train.label.std()
 

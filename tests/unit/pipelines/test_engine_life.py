@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from features import catalog
+from features.regime import Regimes
 from pipelines import history, regimes, usecases
 from pipelines.candidate import build
 from pipelines.importers import cmapss
@@ -67,6 +68,7 @@ def test_a_set_of_engines_is_learned_from_whatever_it_flies_under_and_sends(tmp_
     lake, now_us = Lake(store.uri), time.time_ns() // 1000
     ingest(store, lake, FLEET, now_us)
     usecase = regimes.learned(store, lake, ENGINES, since=None, until=None, seed=0, now_us=now_us)
+    assert isinstance(usecase.features.regimes, Regimes)
     assert len(usecase.features.regimes.centres) == found
     data = history.load(store, lake, usecase, since=None, until=None, seed=0, now_us=now_us)
     # One answer for each test engine, after the last of its flights, although other engines fly on.
