@@ -24,8 +24,8 @@ USECASE = UseCase(
     fleet="cmapss",
     # Farther from its end an engine shows nothing of it: 125 flights are usual since Heimes (2008).
     label=RemainingLife(cap=125 * FLIGHT, step=FLIGHT, unit="flights"),
-    # Training engines left out in turn, with 5 to 150 flights left: an RMSE 9 to 11 % below that of the trees alone, and
-    # 4 to 7 % below that of one network, which varies by as much from seed to seed.
+    # Training engines left out in turn, 5 to 150 flights before their end: RMSE 9 to 11 % below that of the trees
+    # alone, and 4 to 7 % below that of one network, which varies by as much from seed to seed.
     estimator="average",
     parameters={"members": (("hist_gradient_boosting", TREES), ("mlp", NETWORK), ("mlp", NETWORK))},
     # The official test: other engines, each asked once, after the last of its flights that is on record.
