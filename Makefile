@@ -13,7 +13,7 @@ SPARK := .venv/.spark
 TORCH := .venv/.torch
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store
+.PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store bench-quality
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ bench-ingest: $(READY) $(BENCH_READY)  ## Ingest beside parsers and scans, and o
 
 bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore alone, one minute
 	@$(BIN)/python -m tests.bench.store
+
+bench-quality: $(READY)  ## Models of the use cases on the public sets in $TIDEMILL_DATA; BENCH_ONLY=cmapss takes some
+	@$(BIN)/python -m tests.bench.quality
 
 $(BENCH_READY): infra/bench.lock
 	@$(PYTHON) -m venv --without-pip build/bench-env

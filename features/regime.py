@@ -48,7 +48,8 @@ class RegimeRule:
 
     Args:
         settings: The signals that say under which condition a device works.
-        count: How many conditions there are; 1 makes plain z-scores.
+        count: How many conditions there are at most; training learns fewer where the settings show fewer, and 1 makes
+            plain z-scores.
         signals: The signals that are normalised.
 
     Raises:
@@ -60,7 +61,7 @@ class RegimeRule:
     signals: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_names(self.settings, self.signals)
+        _check_names(settings=self.settings, signals=self.signals)
         if not 1 <= self.count <= _MOST_REGIMES:
             raise FeatureSetError(f"{self.count} regimes are not possible", fix=f"give 1 to {_MOST_REGIMES}")
 
@@ -74,7 +75,7 @@ class Regimes:
     """Learned regimes: where they lie, and what is usual in each.
 
     Args:
-        settings: The signals that say under which condition a device works.
+        settings: The signals that say under which condition a device works; none where there is one regime for all.
         signals: The signals that are normalised.
         offset: For each setting what is subtracted before distances are taken.
         scale: For each setting what it is then divided by, above zero.
@@ -96,7 +97,7 @@ class Regimes:
     _arrays: dict[str, Array] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_names(self.settings, self.signals)
+        _check_names(settings=self.settings or ("one for all",), signals=self.signals)
         regimes, settings, signals = len(self.centres), len(self.settings), len(self.signals)
         shapes = {
             "offset": (settings,), "scale": (settings,), "centres": (regimes, settings),
@@ -192,7 +193,7 @@ def _numbers(row: Sequence[Any]) -> tuple[float, ...]:
     return tuple(map(float, row))
 
 
-def _check_names(settings: Sequence[str], signals: Sequence[str]) -> None:
-    for kind, names in (("settings", settings), ("signals", signals)):
+def _check_names(**kinds: Sequence[str]) -> None:
+    for kind, names in kinds.items():
         if not names or len(set(names)) < len(names):
             raise FeatureSetError(f"regimes need {kind}, each once", why=f"found {', '.join(names) or 'none'}")

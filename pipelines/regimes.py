@@ -6,6 +6,13 @@ values, so it is found with the raw features first: those that `tidemill materia
 this pass usually finds nothing left to do. Their panes do not help the learned set, because each of its readings is
 normalised before it is summed up. The readings are read a day at a time, twice: once a sample of their settings for the
 centres, once all of them for the means and deviations.
+
+A rule says how many regimes there are *at most*. Fleets differ in it: of the C-MAPSS engines some fly under six
+conditions, some under one, and to cut the jitter around one condition in six would only tell apart what is the same. So
+two centres count as two regimes when they lie ``_FAR_IN_NOISE`` times as far apart as the readings around them scatter,
+or ``_FAR_IN_RANGE`` of the valid range of a setting: a load that is driven from idle to full, without steps, is cut in
+as many regimes as declared. What a fleet does not send is no fault either: a setting or signal without one reading is
+left as it is.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,6 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from features.featureset import FeatureSet
 from features.regime import RegimeRule, Regimes
+from features.schema import Fleet
 from pipelines import history
 from pipelines.errors import TooLittleDataError
 from pipelines.lake import Lake, Snapshot
@@ -30,6 +38,8 @@ LEAST_READINGS = 30
 """A mean and a deviation from fewer readings say more about those readings than about the regime."""
 
 _SAMPLE = 200_000
+_FAR_IN_NOISE = 8.0  # an even scatter cut in pieces reaches 3.5, six flight conditions 100 and more
+_FAR_IN_RANGE = 0.1
 _DECIMALS = 9  # of centres, in standard deviations of the settings: sums differ in the last digits between machines
 _DUST = 1e-12  # deviations below this share of the mean are rounding: the signal is constant
 
@@ -78,30 +88,31 @@ def learn(lake: Lake, features: FeatureSet, devices: Collection[str], *, since: 
 
     Raises:
         TableMissingError: There is no telemetry yet.
-        TooLittleDataError: A regime has too few readings, or too few of a signal.
+        TooLittleDataError: A regime has too few readings, or too few of a signal that is sent.
     """
-    rule = features.regimes
-    if not isinstance(rule, RegimeRule):
+    declared = features.regimes
+    if not isinstance(declared, RegimeRule):
         return features
-    readings = _Readings(lake.telemetry(features.fleet).open(), rule, frozenset(devices), since, until)
+    telemetry = lake.telemetry(features.fleet).open()
+    readings = _Readings(telemetry, declared.settings, declared.signals, frozenset(devices), since, until)
+    readings = readings.of_sent_settings()
     where = f"regimes of fleet {features.fleet.name}"
     settings = readings.sample()
-    distinct = len(np.unique(settings, axis=0))
-    if len(settings) < LEAST_READINGS or distinct < rule.count:
+    if len(settings) < LEAST_READINGS:
         raise TooLittleDataError(
-            f"{len(settings)} readings with {distinct} different settings do not make {rule.count} regimes",
+            f"{len(settings)} readings do not make a regime",
             where=where,
-            why=f"{', '.join(rule.settings)} must stand in the same record, {LEAST_READINGS} times or more",
-            fix="train on a longer period, or declare fewer regimes",
+            why=f"complete settings ({', '.join(readings.settings) or 'none'}) are needed {LEAST_READINGS} times",
+            fix="train on a longer period",
         )
     offset, scale = settings.mean(axis=0), settings.std(axis=0)
     scale[scale <= _DUST * np.abs(offset)] = 1.0
-    centres = _centres((settings - offset) / scale, rule.count)
-    usual = _usual(readings, _unlearned(rule, offset, scale, centres))
-    _require_readings(usual, rule, offset + scale * centres, where)
-    std = np.sqrt(usual.square / (usual.count - 1))
+    centres = _centres((settings - offset) / scale, declared.count, _far(features.fleet, readings.settings) / scale)
+    blank = _unlearned(readings, offset, scale, centres)
+    usual = _usual(readings, blank)
+    _require_readings(usual, readings, offset + scale * centres, where)
+    std = np.sqrt(usual.square / np.maximum(usual.count - 1, 1))
     std[std <= _DUST * np.abs(usual.mean)] = 1.0
-    blank = _unlearned(rule, offset, scale, centres)
     return features.learned(replace(blank, mean=_rows(usual.mean), std=_rows(std)))
 
 
@@ -110,14 +121,23 @@ class _Readings:
     """The readings that count, a day at a time, in an order that does not depend on how they are stored."""
 
     telemetry: Snapshot
-    rule: RegimeRule
+    settings: tuple[str, ...]
+    signals: tuple[str, ...]
     devices: frozenset[str]
     since: int
     until: int
 
+    def of_sent_settings(self) -> "_Readings":
+        """The same with the settings that are sent at all; none of them where the fleet sends none."""
+        sent = np.zeros(len(self.settings), dtype=np.bool_)
+        for settings, _ in self.days():
+            sent |= ~np.isnan(settings).all(axis=0)
+        kept = tuple(name for name, there in zip(self.settings, sent.tolist(), strict=True) if there)
+        return replace(self, settings=kept)
+
     def days(self) -> Iterator[tuple[Array, Array]]:
         """Settings and signals of each day that has any, shapes ``(n, settings)`` and ``(n, signals)``."""
-        names = dict.fromkeys([*self.rule.settings, *self.rule.signals])
+        names = dict.fromkeys([*self.settings, *self.signals])
         after, before = {"time": self.since - 1}, {"time": self.until}
         for date in sorted(self.telemetry.dates()):
             if not self.since // DAY_US <= np.datetime64(date, "D").astype(np.int64) <= self.until // DAY_US:
@@ -128,14 +148,14 @@ class _Readings:
                 continue
             rows = rows.sort_by([("device", "ascending"), ("time", "ascending")])
             values = {name: rows[name].fill_null(np.nan).to_numpy() for name in names}
-            settings, signals = ([values[name] for name in part] for part in (self.rule.settings, self.rule.signals))
-            yield np.column_stack(settings), np.column_stack(signals)
+            settings, signals = ([values[name] for name in part] for part in (self.settings, self.signals))
+            yield np.array(settings).reshape(-1, len(rows)).T, np.column_stack(signals)
 
     def sample(self) -> Array:
         """Complete settings, evenly from all days, about ``_SAMPLE`` of them."""
         step = max(1, sum(self.telemetry.row_counts().values()) // _SAMPLE)
         parts = [settings[~np.isnan(settings).any(axis=1)][::step] for settings, _ in self.days()]
-        return np.concatenate([np.empty((0, len(self.rule.settings))), *parts])
+        return np.concatenate([np.empty((0, len(self.settings))), *parts])
 
 
 @dataclass(slots=True)
@@ -177,31 +197,62 @@ def _usual(readings: _Readings, places: Regimes) -> _Usual:
     return usual
 
 
-def _require_readings(usual: _Usual, rule: RegimeRule, places: Array, where: str) -> None:
-    for regime, signal in np.argwhere(usual.count < LEAST_READINGS)[:1].tolist():
-        place = ", ".join(f"{name} {value:.4g}" for name, value in zip(rule.settings, places[regime], strict=True))
+def _require_readings(usual: _Usual, readings: _Readings, places: Array, where: str) -> None:
+    """Enough readings of each signal in each regime; of a signal that nobody sends, none are asked."""
+    scarce = (usual.count < LEAST_READINGS) & (usual.count.sum(axis=0) > 0)
+    for regime, signal in np.argwhere(scarce)[:1].tolist():
+        place = ", ".join(f"{n} {value:.4g}" for n, value in zip(readings.settings, places[regime], strict=True))
         raise TooLittleDataError(
-            f"a regime has {usual.count[regime, signal]:.0f} readings of {rule.signals[signal]}",
+            f"a regime has {usual.count[regime, signal]:.0f} readings of {readings.signals[signal]}",
             where=where,
-            why=f"regime {regime + 1} of {rule.count}, at {place}, needs {LEAST_READINGS} or more",
+            why=f"regime {regime + 1} of {len(places)}, at {place or 'any setting'}, needs {LEAST_READINGS} or more",
             fix="train on a longer period, declare fewer regimes, or leave the signal out of them",
         )
 
 
-def _centres(settings: Array, count: int) -> Array:
-    """Centres by k-means, in an order of their own."""
+def _far(fleet: Fleet, settings: tuple[str, ...]) -> Array:
+    """From which difference on two values of a setting are two conditions, whatever scatters around them."""
+    signals = {signal.name: signal for signal in fleet.signals}
+    return np.array([_FAR_IN_RANGE * (signals[name].high - signals[name].low) for name in settings])
+
+
+def _centres(settings: Array, most: int, far: Array) -> Array:
+    """Centres by k-means, as many as there are conditions, in an order of their own."""
+    if not settings.shape[1]:
+        return np.zeros((1, 0))
+    for count in range(min(most, len(np.unique(settings, axis=0))), 1, -1):
+        centres, scatter = _clusters(settings, count)
+        if _apart(centres, scatter, far):
+            return centres
+    return _clusters(settings, 1)[0]
+
+
+def _clusters(settings: Array, count: int) -> tuple[Array, Array]:
+    """Sorted centres, and how far from each its readings scatter."""
     with threadpool_limits(limits=1):  # the order in which threads add up decides the last digits
-        found = KMeans(count, n_init=10, random_state=0).fit(settings).cluster_centers_
-    centres = np.round(found, _DECIMALS) + 0.0  # no negative zero
-    ordered: Array = centres[np.lexsort(centres.T[::-1])]
-    return ordered
+        found = KMeans(count, n_init=10, random_state=0).fit(settings)
+    centres = np.round(found.cluster_centers_, _DECIMALS) + 0.0  # no negative zero
+    distance = np.square(settings - found.cluster_centers_[found.labels_]).sum(axis=1)
+    sizes = np.maximum(np.bincount(found.labels_, minlength=count), 1)
+    scatter = np.sqrt(np.bincount(found.labels_, weights=distance, minlength=count) / sizes)
+    order = np.lexsort(centres.T[::-1])
+    return centres[order], scatter[order]
 
 
-def _unlearned(rule: RegimeRule, offset: Array, scale: Array, centres: Array) -> Regimes:
+def _apart(centres: Array, scatter: Array, far: Array) -> bool:
+    """Whether every two centres are two conditions."""
+    between = centres[:, None] - centres
+    in_noise = np.sqrt(np.square(between).sum(axis=2)) >= _FAR_IN_NOISE * np.maximum(scatter[:, None], scatter)
+    in_range = (np.abs(between) >= far).any(axis=2)
+    pairs = np.triu_indices(len(centres), 1)
+    return bool((in_noise | in_range)[pairs].all())
+
+
+def _unlearned(readings: _Readings, offset: Array, scale: Array, centres: Array) -> Regimes:
     """The regimes with their places alone: means are zero and deviations one."""
-    nothing = np.zeros((len(centres), len(rule.signals)))
+    nothing = np.zeros((len(centres), len(readings.signals)))
     places = (tuple(offset.tolist()), tuple(scale.tolist()), _rows(centres))
-    return Regimes(rule.settings, rule.signals, *places, _rows(nothing), _rows(nothing + 1.0))
+    return Regimes(readings.settings, readings.signals, *places, _rows(nothing), _rows(nothing + 1.0))
 
 
 def _rows(table: Array) -> tuple[tuple[float, ...], ...]:

@@ -8,12 +8,13 @@ To add a feature, add a line to ``FEATURES``: for one, ``Feature("volt", "slope"
 
 from datetime import timedelta
 
-from features.feature import grid
+from features.feature import Difference, Feature, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
+STEP = 3 * HOUR
 
 MEASURED = ("volt", "rotate", "pressure", "vibration")
 ERRORS = ("error1", "error2", "error3", "error4", "error5")
@@ -33,14 +34,22 @@ FLEET = Fleet(
     max_future=HOUR,
     max_age=timedelta(days=10_950),  # from 2015 and replayed today; a clock that stands at 1970 is still refused
     mapping=Mapping(device="device", time="ts", time_unit="ms", received="received", signals="values"),
+    event_kinds=("failure", "maintenance"),
 )
 
 FEATURES = FeatureSet(
     fleet=FLEET,
     pane=HOUR,
-    every=3 * HOUR,
+    every=STEP,
     features=(
         *grid(MEASURED, ["mean", "std", "min", "max"], [3 * HOUR, DAY]),
+        # How far the day is from the days before, on this machine.
+        *(Difference(Feature(signal, "mean", DAY), DAY // STEP) for signal in MEASURED),
+        *(Feature(signal, "mean", Since()) for signal in MEASURED),
         *grid(ERRORS, ["count"], [DAY, 3 * DAY]),
+        # How fresh an error is; nothing where there was none.
+        *grid(ERRORS, ["since_last"], [3 * DAY]),
+        TimeSince("maintenance"),
+        TimeSince("failure"),
     ),
 )

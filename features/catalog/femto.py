@@ -10,7 +10,7 @@ To add a feature, add a line to ``FEATURES``: for one, ``Feature("h_crest", "max
 from datetime import timedelta
 
 from features.burst import Burst, BurstReading
-from features.feature import grid
+from features.feature import Feature, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
@@ -62,5 +62,8 @@ FEATURES = FeatureSet(
         *grid(["h_rms", "v_rms", "h_band_1000", "v_band_1000"], ["mean"], [HALF]),
         *grid(["h_kurtosis", "v_kurtosis", "h_crest", "v_crest"], ["max"], [HALF]),
         *grid(["h_rms", "v_rms"], ["slope"], [LONG]),
+        # What is usual for this bearing, and how long it has run.
+        *(Feature(signal, "mean", Since()) for signal in ("h_rms", "v_rms", "h_band_1000", "v_band_1000")),
+        TimeSince(),
     ),
 )

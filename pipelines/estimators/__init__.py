@@ -6,6 +6,7 @@
     forest.py          averaged trees
     pca.py             distance from the components of normal operation
     isolation.py       how early random splits isolate a row
+    average.py         several of these at once
     mlp.py             dense layers on rows as they are
     torch_nets.py      a 1-D convolutional network and an autoencoder on windows, by torch (extra ``torch``)
     keras_nets.py      the same by Keras on TensorFlow (extra ``tensorflow``)
@@ -72,6 +73,7 @@ import difflib
 from collections.abc import Mapping
 
 from pipelines.errors import UnknownNameError, UseCaseError
+from pipelines.estimators.average import Average
 from pipelines.estimators.boosting import HistGradientBoosting
 from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space, Wooded
 from pipelines.estimators.extras import demand, installed
@@ -109,6 +111,7 @@ _KINDS: tuple[type[Estimator], ...] = (
     Pca,
     IsolationForest,
     Mlp,
+    Average,
     TorchCnn,
     TorchAutoencoder,
     KerasCnn,

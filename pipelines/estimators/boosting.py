@@ -44,10 +44,8 @@ class HistGradientBoosting:
         given = {**self.defaults, **parameters}
         kind = HistGradientBoostingClassifier if rows.learns == "probability" else HistGradientBoostingRegressor
         self._model = kind(early_stopping=False, random_state=seed, **given)
-        # A feature without any data has nothing to be binned; of one value, it is never split on.
-        values = np.where(np.isnan(rows.values).all(axis=0), 0.0, rows.values)
         with threadpool_limits(limits=1):
-            self._model.fit(values, rows.label)
+            self._model.fit(_binnable(rows.values), rows.label)
         self._margin = "decision_function" if rows.learns == "probability" else "predict"
 
     def margin(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,6 +66,12 @@ class HistGradientBoosting:
     def trees(self) -> list[Tree]:
         """Return the trees."""
         return [tree_of(predictor.nodes) for (predictor,) in self._model._predictors]  # noqa: SLF001
+
+
+def _binnable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values with zeros for features that nobody sends: scikit-learn 1.9 cannot bin them, and no tree splits there."""
+    absent = np.isnan(values).all(axis=0)
+    return np.where(absent, 0.0, values) if absent.any() else values
 
 
 def tree_of(nodes: NDArray[Any]) -> Tree:

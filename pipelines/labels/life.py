@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.labels.events import NEVER, Events, next_event
+from pipelines.labels.events import NEVER, Events, last_event, next_event
 from pipelines.labels.label import Question
 from pipelines.windows import Windows
 
@@ -84,5 +84,6 @@ class RemainingLife:
         failing = next_event(windows.device, windows.end, known)
         step_us = self.step / timedelta(microseconds=1)
         left = np.minimum((failing - windows.end) / step_us, self.longest)
-        outlived = windows.end + self.known_after // timedelta(microseconds=1) <= known_until
+        ended = last_event(windows.device, windows.end, known) > -NEVER
+        outlived = ~ended & (windows.end + self.known_after // timedelta(microseconds=1) <= known_until)
         return np.where(failing < NEVER, left, np.where(outlived, self.longest, np.nan))

@@ -21,6 +21,7 @@ _ERRORS = (
     Measure("mae", "mean absolute error", "lower", "label"),
 )
 _EXPLAINED = Measure("r2", "share of the variance explained")
+_EARLY_PERCENT, _LATE_PERCENT = 20.0, 5.0  # of the PHM 2012 score: errors that halve the accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,30 @@ def measure(windows: Windows, score: NDArray[np.float64]) -> QuantityMetrics:
         r2=1 - float(np.sum(error**2)) / spread if spread else math.nan,
         score=float(np.sum(penalty)),
     )
+
+
+def accuracy(truth: NDArray[np.float64], foreseen: NDArray[np.float64]) -> float:
+    """Return the score of the IEEE PHM 2012 challenge: the mean accuracy of remaining lives, 1 where all are exact.
+
+    An accuracy is halved by every 20 % of its true life that a life is foreseen too short, and by every 5 % that it is
+    foreseen too long (Nectoux et al. 2012).
+
+    Args:
+        truth: True lives, above zero, shape ``(n,)``.
+        foreseen: What was foreseen, shape ``(n,)``, in the same unit.
+
+    Returns:
+        A number in 0..1; NaN for no lives.
+
+    Example:
+        >>> round(accuracy(np.array([100.0, 100.0, 100.0]), np.array([100.0, 80.0, 105.0])), 6)
+        0.666667
+    """
+    if not len(truth):
+        return math.nan
+    percent = 100.0 * (truth - foreseen) / truth
+    halved = np.where(percent > 0, percent / _EARLY_PERCENT, -percent / _LATE_PERCENT)
+    return float(np.mean(0.5**halved))
 
 
 class _Quantity:

@@ -36,6 +36,7 @@ ESTIMATORS = (
     "pca",
     "isolation_forest",
     "mlp",
+    "average",
     "torch_cnn",
     "torch_autoencoder",
     "keras_cnn",

@@ -1,4 +1,4 @@
-"""Measured comparisons: `make bench-features`, `make bench-ingest`.
+"""Measured comparisons: `make bench-features`, `make bench-ingest`, `make bench-quality`.
 
     fleet.py      the fleet that is measured
     telemetry.py  its readings, written by the lake itself
@@ -16,6 +16,9 @@
     ingested.py   our ingest of them, each job measured in a process of its own
     parsers.py    libraries that only parse them; scans.py, that only read them where they are Parquet
     ingest.py     the benchmark of ingest, put together
+    protocol.py   how a public set is brought from its files to scores
+    quality_lives.py  the protocols of engines, machines and bearings
+    quality.py    the benchmark of the use cases, put together
 
 Imports and interpreter start are not measured: a job begins when its libraries are loaded and ends with its result in
 memory. Ratios compare runs of one sitting, interleaved, because the speed of a shared machine changes by the minute.

@@ -103,7 +103,7 @@ def test_learned_regimes_can_be_hashed_and_sent_to_another_process():
         pytest.param({"mean": ((20.0, 1.0),)}, id="too few means"),
         pytest.param({"mean": ((20.0, 1.0), (float("nan"), 0.5), (0.0, 0.0))}, id="a mean that is no number"),
         pytest.param({"std": ((20.0, 1.0), (-1.0, 0.5), (1.0, 1.0))}, id="a negative deviation"),
-        pytest.param({"settings": ()}, id="no settings"),
+        pytest.param({"settings": ()}, id="no settings, but offsets"),
         pytest.param({"signals": ("pressure", "pressure")}, id="a signal twice"),
     ],
 )

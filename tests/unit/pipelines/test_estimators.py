@@ -139,6 +139,40 @@ def test_the_isolation_score_is_that_of_the_library():
     assert np.abs(fitted.margin(asked) + fitted._model.score_samples(asked)).max() < 1e-12
 
 
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "random_forest", "linear", "mlp", "average"])
+def test_a_feature_that_nobody_sends_changes_nothing(name):
+    values, label = rows()
+    values[:, 3] = np.nan
+    fitted = fitted_on(name, "quantity", values, label)
+    margin = fitted.margin(values)
+    assert np.isfinite(margin).all()
+    came = values.copy()
+    came[:, 3] = 0.0
+    np.testing.assert_array_equal(fitted.margin(came), margin)
+
+
+def test_an_average_is_that_of_its_members():
+    values, label = rows()
+    members: list[tuple[str, dict[str, Any]]] = [
+        ("linear", {}),
+        ("hist_gradient_boosting", {"max_iter": 5}),
+        ("linear", {"C": 0.001}),
+    ]
+    average = fitted_on("average", "quantity", values, label, members=members)
+    alone = [fitted_on(name, "quantity", values, label, **own).margin(values) for name, own in members[::2]]
+    boosting = create("hist_gradient_boosting", "quantity")
+    boosting.fit(Rows("quantity", COLUMNS, values, label), {"max_iter": 5}, seed=2)
+    np.testing.assert_allclose(average.margin(values), np.mean([*alone, boosting.margin(values)], axis=0), rtol=1e-12)
+    assert average.thresholds() == boosting.thresholds()
+
+
+@pytest.mark.parametrize("members", [(), (("linear", {}),), (("linear", {}), ("average", {}))])
+def test_an_average_of_one_or_of_an_average_is_refused(members):
+    values, label = rows(count=50)
+    with pytest.raises(UseCaseError, match="name two or more"):
+        fitted_on("average", "quantity", values, label, members=members)
+
+
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_default_parameters_lie_where_the_search_looks(name):
     kind = ESTIMATORS[name]

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from features import catalog
 from features.batch import feature_rows
-from features.feature import EventCount, Feature, Lag, Since, TimeSince, grid
+from features.feature import Difference, EventCount, Feature, Lag, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.pane import PANE_FIELDS, empty, summarize
 from features.panetable import panes_of
@@ -237,8 +237,15 @@ def test_panes_to_score_is_features_to_score(name):
     assert np.abs(expected - found).max() < 1e-6
 
 
+MACHINES = usecases.load("machine_failure")
+FROM_PANES = tuple(
+    feature
+    for feature in MACHINES.features.features
+    if isinstance(feature, Difference) or (isinstance(feature, Feature) and isinstance(feature.window, timedelta))
+)
 USECASE = replace(
-    usecases.load("machine_failure"),
+    MACHINES,
+    feature_set=replace(MACHINES.features, features=FROM_PANES),  # no graph of panes knows events or a beginning
     label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12)),
     pane_graph=True,
 )

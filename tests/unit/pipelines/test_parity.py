@@ -25,8 +25,12 @@ from serving.predictor import Predictor
 from tests.fakes.histories import history
 from tests.unit.pipelines.test_estimators import QUICK
 
+MACHINES = usecases.load("machine_failure")
+COLUMNS = tuple(feature for feature in MACHINES.features.features if isinstance(feature, Feature))[:42]
 USECASE = replace(
-    usecases.load("machine_failure"), label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12))
+    MACHINES,
+    label=FailureWithin(timedelta(hours=24), recovery=timedelta(hours=12)),
+    feature_set=replace(MACHINES.features, features=COLUMNS),  # whatever the catalog adds one day
 )
 NORMALITY = replace(USECASE, label=Anomaly(normal=timedelta(days=15)), estimator="pca")
 NAMES = USECASE.features.names
@@ -36,7 +40,9 @@ def told(failures):
     """The day before each failure as anomalies that people told of."""
     day, count = 86_400_000_000, len(failures)
     kind = np.repeat(["anomaly_begin", "anomaly_end"], count)
-    return Events(np.tile(failures.device, 2), np.append(failures.time - day, failures.time), kind, np.zeros(2 * count))
+    return Events(
+        np.tile(failures.device, 2), np.append(failures.time - day, failures.time), kind, np.zeros(2 * count, np.int64)
+    )
 
 
 @pytest.fixture(scope="module")

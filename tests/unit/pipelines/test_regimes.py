@@ -180,25 +180,50 @@ def test_a_constant_signal_and_a_constant_setting_divide_by_one(tmp_path, past):
 
 
 @pytest.mark.parametrize(
-    ("rule", "message"),
-    [
-        pytest.param(replace(RULE, settings=("error1",)), "0 readings with 0 different settings", id="no setting"),
-        pytest.param(replace(RULE, count=40), "readings of", id="too many regimes"),
-        pytest.param(replace(RULE, signals=("vibration", "error2")), "0 readings of error2", id="a signal never sent"),
-    ],
+    ("hours", "message"), [(20, "20 readings do not make a regime"), (60, "a regime has .. readings of")]
 )
-def test_too_few_readings_for_a_regime_are_told(filled, rule, message):
+def test_too_few_readings_for_a_regime_are_told(filled, hours, message):
     with pytest.raises(TooLittleDataError, match=message):
-        regimes.learn(filled[1], replace(FEATURES, regimes=rule), ["machine-01"], since=START, until=START + 12 * DAY)
+        regimes.learn(filled[1], FEATURES, ["machine-01"], since=START, until=START + hours * HOUR)
 
 
-def test_more_regimes_than_settings_are_told(tmp_path, past):
+def rules_of(filled, rule, devices=("machine-01", "machine-02")):
+    features = regimes.learn(filled[1], replace(FEATURES, regimes=rule), devices, since=0, until=2**60)
+    assert isinstance(features.regimes, Regimes)
+    return features.regimes
+
+
+def test_a_fleet_with_fewer_conditions_than_declared_gets_fewer_regimes(filled):
+    found = rules_of(filled, replace(RULE, count=6))
+    assert sorted(found.assign(PLACES).tolist()) == [0, 1, 2]
+
+
+def test_settings_that_stand_still_are_one_condition(tmp_path, past):
     device, times, values, events = past
     still = values.copy()
     still[:, :2] = 7.0
-    lake = fill(tmp_path, (device, times, still, events))[1]
-    with pytest.raises(TooLittleDataError, match="with 1 different settings do not make 3 regimes"):
-        regimes.learn(lake, FEATURES, set(device), since=0, until=2**60)
+    works = fill(tmp_path, (device, times, still, events))
+    assert rules_of(works, RULE).centres == ((0.0, 0.0),)
+
+
+@pytest.mark.parametrize(("low", "high", "count"), [(0, 400, 4), (170, 171, 1)])
+def test_an_even_load_is_cut_in_as_many_as_declared_and_its_jitter_is_not(tmp_path, past, low, high, count):
+    device, times, values, events = past
+    even = values.copy()
+    even[:, 0] = np.random.default_rng(4).uniform(low, high, len(even))
+    found = rules_of(fill(tmp_path, (device, times, even, events)), replace(RULE, settings=("volt",), count=4))
+    assert len(found.centres) == count
+
+
+def test_what_the_fleet_never_sends_is_left_out_of_its_regimes(filled):
+    found = rules_of(filled, RegimeRule(("volt", "rotate", "error1"), 3, ("vibration", "error2")))
+    assert (found.settings, len(found.centres)) == (("volt", "rotate"), 3)
+    assert [(mean[1], std[1]) for mean, std in zip(found.mean, found.std, strict=True)] == [(0.0, 1.0)] * 3
+    alone = rules_of(filled, RegimeRule(("error1",), 3, ("vibration",)))
+    assert (alone.settings, alone.centres) == ((), ((),))
+    values = np.full((5, len(NAMES)), np.nan)
+    values[:, NAMES.index("vibration")] = alone.mean[0][0]
+    assert alone.normalise(NAMES, values)[:, NAMES.index("vibration")].tolist() == [0.0] * 5
 
 
 def test_an_unlearned_set_is_not_materialized(filled):

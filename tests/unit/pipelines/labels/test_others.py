@@ -52,6 +52,7 @@ def test_a_second_life_begins_after_a_failure():
     twice = events_of(("a", 100, "failure", 100), ("a", 115, "failure", 115))
     assert labels(LIFE, [99, 100, 101, 115], twice, 116)[:3] == [1.0, 15.0, 14.0]
     assert np.isnan(labels(LIFE, [115], twice, 116)).all()
+    assert np.isnan(labels(LIFE, [115, 116], twice, 1000)).all()  # silence after the end is no long life
 
 
 OPEN = events_of(("a", 10, "open_begin", 50), ("a", 20, "open_end", 50))
