@@ -219,7 +219,7 @@ class _Answers:
         return found.figures
 
     def by_device(self) -> list[tuple[str, Metrics]]:
-        """Metrics of each device for itself, worst first; of very many, those with most alerts and windows with label 1."""
+        """Metrics of each device for itself, worst first; of very many, those with most alerts and labels of 1."""
         names, first, count = np.unique(self.test.device, return_index=True, return_counts=True)
         if len(names) > _MOST_DEVICES:
             told = np.add.reduceat((self.alert | self.test.positive).astype(np.int64), first)
