@@ -60,8 +60,8 @@ def _engines(subset: str, goal: str, published: dict[str, float]) -> Protocol:
     text = (
         f"C-MAPSS {subset}, official split: learned from the training engines alone, one answer for each of the 100 "
         "test engines after its last record; label and truth capped at 125 flights, both counted to the end of the "
-        "last flight plus half. Features and parameters were chosen on training engines left out in turn; earlier choices "
-        "had been scored on the official test, and the search went on because FD003 missed its goal there."
+        "last flight plus half. Features and parameters were chosen on training engines left out in turn; earlier "
+        "choices had been scored on the official test, and the search went on because FD003 missed its goal there."
     )
     figures = (
         Figure(f"{name}_rmse", _rmse, "flights", goal, peers=published),
