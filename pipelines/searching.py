@@ -184,7 +184,7 @@ def _plan(usecase: UseCase, parameters: Parameters, data: Dataset) -> tuple[list
         )
     names = [name]
     if name == AUTOMATIC:
-        names = list(dict.fromkeys([*able(task.learns), usecase.estimator]))
+        names = list(dict.fromkeys([*able(task.learns, data.names), usecase.estimator]))
         names.sort(key=lambda known: (known != Linear.name, known != usecase.estimator))
     recipes = [recipe_of(usecase, data, known, {}, seed) for known in names]
     spaces: dict[str, Space] = {known: create(known, task.learns).space for known in names}

@@ -70,7 +70,7 @@ multiply matrices by libraries that choose instructions by processor, so their l
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipelines.errors import UnknownNameError, UseCaseError
 from pipelines.estimators.average import Average
@@ -86,6 +86,7 @@ from pipelines.estimators.own import brought, source_of
 from pipelines.estimators.pca import Pca
 from pipelines.estimators.plugged import Plugged
 from pipelines.estimators.plugged_module import PluggedModule
+from pipelines.estimators.sequence import steps_of
 from pipelines.estimators.torch_nets import TorchAutoencoder, TorchCnn
 from pipelines.tasks import Learns
 
@@ -148,9 +149,23 @@ def create(name: str, learns: Learns) -> Estimator:
     return _checked(name, kind(), learns)
 
 
-def able(learns: Learns) -> list[str]:
-    """Return the estimators that can learn something here, by name; those whose library is missing are left out."""
-    return [name for name, kind in ESTIMATORS.items() if learns in kind.learns and not missing(name)]
+def able(learns: Learns, names: Sequence[str] | None = None) -> list[str]:
+    """Return the estimators that can learn something here, by name; those whose library is missing are left out.
+
+    Args:
+        learns: What is learned.
+        names: Feature names: where they hold no lags, estimators that look along time are left out. None for any.
+
+    Example:
+        >>> "torch_cnn" in able("probability", ["flow_mean_1h"])
+        False
+    """
+    blind = names is not None and steps_of(names) is None
+    return [
+        name
+        for name, kind in ESTIMATORS.items()
+        if learns in kind.learns and not missing(name) and not (blind and getattr(kind, "along_time", False))
+    ]
 
 
 def missing(name: str) -> str:

@@ -95,6 +95,7 @@ class Convolutional(Deep):
 
     name: ClassVar[str]
     learns: ClassVar[frozenset[Learns]] = frozenset({"probability", "quantity"})
+    along_time: ClassVar[bool] = True  # it wants features with lags
     defaults: ClassVar[Parameters] = {
         "channels": 16,
         "convolutions": 2,

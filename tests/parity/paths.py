@@ -30,11 +30,11 @@ Rows = dict[Key, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events, and
-    whether it computes in single precision, of readings that have no more."""
+    """A way; whether it stops at the watermark (a stream) or at the last pane (a table); whether it takes events
+    and windows that grow, and whether it computes in single precision, of readings that have no more."""
 
     run: Callable[[FeatureSet, Telemetry], Rows]
-    lateness: timedelta | None = None
+    lateness: Callable[[FeatureSet], timedelta] | None = None
     events: bool = False
     single: bool = False
 
@@ -44,7 +44,14 @@ class Path:
         return 1e-5 if self.single else 1e-9
 
 
-LATENESS = timedelta(minutes=25)
+def _none(_: FeatureSet) -> timedelta:
+    """What comes in order is never late."""
+    return timedelta(0)
+
+
+def _some(features: FeatureSet) -> timedelta:
+    """Several panes, but less than there are readings of."""
+    return min(timedelta(minutes=25), 2 * features.pane)
 
 
 def _batch(features: FeatureSet, readings: Telemetry) -> Rows:
@@ -81,8 +88,8 @@ def _single(features: FeatureSet, readings: Telemetry) -> Rows:
 
 def _shuffled(features: FeatureSet, readings: Telemetry) -> Rows:
     """Micro-batches of uneven size, out of order within the lateness, every tenth reading delivered twice."""
-    arriving, twice = _arrivals(readings)
-    online = OnlineFeatures(features, LATENESS)
+    arriving, twice = _arrivals(readings, _some(features))
+    online = OnlineFeatures(features, _some(features))
     rows = _streamed(online, arriving, _cuts(len(arriving.times)))
     assert (online.late, online.duplicates) == (0, twice)
     return rows
@@ -95,12 +102,12 @@ def _shuffled_in_numpy(features: FeatureSet, readings: Telemetry) -> Rows:
 
 def _restored(features: FeatureSet, readings: Telemetry) -> Rows:
     """The same, with the process replaced by one that starts from a snapshot, twice."""
-    arriving, twice = _arrivals(readings)
-    online = OnlineFeatures(features, LATENESS)
+    arriving, twice = _arrivals(readings, _some(features))
+    online = OnlineFeatures(features, _some(features))
     rows: Rows = {}
     third = len(arriving.times) // 3
     for begin, end in ((0, third), (third, 2 * third), (2 * third, None)):
-        online = OnlineFeatures.restore(features, LATENESS, online.snapshot())
+        online = OnlineFeatures.restore(features, _some(features), online.snapshot())
         part = arriving[slice(begin, end)]
         rows |= _streamed(online, part, _cuts(len(part.times)))
     assert (online.late, online.duplicates) == (0, twice)
@@ -121,10 +128,10 @@ PATHS = {
     "batch": Path(_batch, events=True),
     "numpy": Path(_batch_in_numpy, events=True),
     "merged": Path(_merged, events=True),
-    "online": Path(_single, timedelta(0), events=True),
-    "shuffled": Path(_shuffled, LATENESS, events=True),
-    "shuffled-numpy": Path(_shuffled_in_numpy, LATENESS, events=True),
-    "restored": Path(_restored, LATENESS, events=True),
+    "online": Path(_single, _none, events=True),
+    "shuffled": Path(_shuffled, _some, events=True),
+    "shuffled-numpy": Path(_shuffled_in_numpy, _some, events=True),
+    "restored": Path(_restored, _some, events=True),
     "onnx": Path(_onnx),
     "float32": Path(single.rows, single=True),
     "spark": Path(cluster.rows, events=True),
@@ -155,11 +162,11 @@ def _table(features: FeatureSet, panes: PaneTable, readings: Telemetry) -> Rows:
     return dict(zip(zip(table.device.tolist(), table.end.tolist(), strict=True), table.values, strict=True))
 
 
-def _arrivals(readings: Telemetry) -> tuple[Telemetry, int]:
+def _arrivals(readings: Telemetry, lateness: timedelta) -> tuple[Telemetry, int]:
     random = np.random.default_rng(5)
     twice = np.flatnonzero(random.random(len(readings.times)) < 0.1)
     rows = np.concatenate([np.arange(len(readings.times)), twice])
-    delay = random.integers(0, LATENESS // MICROSECOND, len(rows))
+    delay = random.integers(0, lateness // MICROSECOND, len(rows))
     return readings[rows[np.argsort(readings.times[rows] + delay, kind="stable")]], len(twice)
 
 

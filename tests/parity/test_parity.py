@@ -27,7 +27,7 @@ CASES = [
     (name, path)
     for name, features in SETS.items()
     for path, way in PATHS.items()
-    if way.events or not features.fleet.event_kinds
+    if way.events or not (features.fleet.event_kinds or features.growing)
     # Spark takes seconds to start its tasks for the many dates of a fleet that reports daily or hourly.
     if path != "spark" or name in {*SYNTHETIC, "pumps"}
 ]
@@ -55,7 +55,7 @@ def _expected_keys(name: str, path: str) -> list[tuple[int, int]]:
     keys = _truth(name, single=way.single).keys
     if way.lateness is None:
         return keys
-    passed = watermarks(_readings(name, single=way.single), way.lateness)
+    passed = watermarks(_readings(name, single=way.single), way.lateness(SETS[name]))
     return [key for key in keys if key[1] <= passed[key[0]]]
 
 

@@ -41,7 +41,7 @@ def _truth(name: str) -> Truth:
 def test_real_readings_become_the_same_features_by_every_path(name: str, path: str) -> None:
     features, readings = _slice(name).features, _slice(name).readings
     found, right, lateness = PATHS[path].run(features, readings), _truth(name), PATHS[path].lateness
-    passed = watermarks(readings, lateness) if lateness is not None else {}
+    passed = watermarks(readings, lateness(features)) if lateness is not None else {}
     chosen = [row for row, (code, end) in enumerate(right.keys) if end <= passed.get(code, end)]
     keys = [right.keys[row] for row in chosen]
     assert len(keys) > 12

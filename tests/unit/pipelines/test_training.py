@@ -152,11 +152,6 @@ def test_nothing_after_until_is_used(works, past):
     assert int(document["data"]["lineage"]["until"]) <= middle
 
 
-def able_on_rows():
-    """Estimators that take features without lags."""
-    return [name for name in able("probability") if not name.endswith("_cnn")]
-
-
 def test_shuffled_labels_do_not_pass_the_gate(tmp_path, past):
     """Failures at random times of random devices: there is nothing to learn."""
     works = Works(tmp_path)
@@ -165,7 +160,7 @@ def test_shuffled_labels_do_not_pass_the_gate(tmp_path, past):
     time = np.sort(random.choice(past.windows.end, count)) + HOUR
     device = random.choice(np.unique(past.windows.device), count)
     fill_lake(works.lake, USECASE, replace(past, events=replace(past.events, time=time, device=device, known_at=time)))
-    for name in able_on_rows():
+    for name in able("probability", USECASE.features.names):
         summary = works.train(replace(FAST, estimator=name))
         assert summary.gate == "failed"
         assert any(reason.startswith(("average_precision", "gain_over_guessing")) for reason in summary.reasons)

@@ -99,7 +99,8 @@ def test_an_automatic_search_tries_a_linear_model_first_and_keeps_best_and_runne
 def test_the_best_of_each_family_are_judged_again_where_other_devices_are_left_out(data):
     found = found_by(MemoryStore(), data, AUTOMATIC)
     best = {trial.family: trial.number for trial in reversed(ranked(found.trials, found.measure))}
-    assert set(found.again) == set(best.values())
+    assert set(found.again) <= set(best.values())
+    assert len(found.again) == min(3, len(best))
     families, judge = searching._plan(USECASE, AUTOMATIC, data)
     parts = [judge.parts, *(judge.elsewhere(number).parts for number in (1, 2))]
     assert len({tuple(left.tolist()) for divided in parts for _, left in divided}) > len(parts[0])
