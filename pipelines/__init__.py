@@ -42,7 +42,7 @@ Rooms, from the door inwards:
     regimes                                         what is usual under which operating condition, from training data
     graph                                           panes to features, and to the score, as one ONNX graph
     tasks intervals                                 how answers to each kind of question are judged, and how surely
-    examine parity sensitivity footprint            look at the bundle from all sides
+    examine answers parity sensitivity footprint    look at the bundle from all sides
     leak cutoff                                     whether its figures are borrowed, from overlap or from the future
     slices stability calibration                    how it does part by part and stretch by stretch, and at its word
     gate verdict cautions                           judge it, and say what to watch

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.errors import TidemillError
 from pipelines import intervals, leak
+from pipelines.answers import Answers
 from pipelines.calibration import Calibration, calibration
 from pipelines.candidate import Candidate, output_of, recipe_of, span_of
 from pipelines.dataset import Dataset
@@ -21,13 +22,12 @@ from pipelines.estimators.linear import Linear
 from pipelines.fitting import fit
 from pipelines.footprint import peak_memory_mib
 from pipelines.gate import Comparison, Evidence, RuleResult, judge, passed, reasons
-from pipelines.intervals import Draw
 from pipelines.leak import Rebuild, Scrambled, Shifted
 from pipelines.parity import Panes, Parity, compare, compare_panes
 from pipelines.sensitivity import Leaning, lean
 from pipelines.slices import Slice, slices
 from pipelines.stability import Fold, Period, by_fold, by_period
-from pipelines.tasks import Metrics, Span, Task, task_of
+from pipelines.tasks import Metrics, Task, task_of
 from pipelines.tasks.failure import DialPoint, dial
 from pipelines.usecases import UseCase
 from pipelines.windows import Windows
@@ -35,7 +35,6 @@ from serving.errors import GoldenMismatchError
 from serving.predictor import Predictor
 
 _LATENCY_CALLS = 200
-_MOST_DEVICES = 1_000  # that are told of one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ def examine(
     """
     test, new, task = dataset.test, dataset.new, task_of(usecase.label)
     given = candidate.predictor.predict(test.values)
-    answers = _Answers(task, test, span_of(dataset), given.score, given.alert)
+    answers = Answers(task, test, span_of(dataset), given.score, given.alert)
     evidence = _evidence(usecase, dataset, candidate, champion, answers, panes=panes, seed=seed, timer=timer)
     evidence = replace(
         evidence,
@@ -196,46 +195,12 @@ def examine(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """What the bundle says of the windows of the test."""
-
-    task: Task
-    test: Windows
-    span: Span
-    score: NDArray[np.float64]
-    alert: NDArray[np.bool_]
-
-    def on(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Metrics:
-        """Metrics on some of them."""
-        found: Metrics = self.task.measure(self.test.select(rows), self.score[rows], self.alert[rows], self.span)
-        return found
-
-    def drawn(self, draw: Draw) -> dict[str, float]:
-        """Figures of devices drawn anew."""
-        rows, span = draw.rows, replace(self.span, events=draw.events)
-        windows = replace(self.test.select(rows), device=draw.device)
-        found: Metrics = self.task.measure(windows, self.score[rows], self.alert[rows], span)
-        return found.figures
-
-    def by_device(self) -> list[tuple[str, Metrics]]:
-        """Metrics of each device for itself, worst first; of very many, those with most alerts and labels of 1."""
-        names, first, count = np.unique(self.test.device, return_index=True, return_counts=True)
-        if len(names) > _MOST_DEVICES:
-            told = np.add.reduceat((self.alert | self.test.positive).astype(np.int64), first)
-            chosen = np.sort(np.argsort(-told, kind="stable")[:_MOST_DEVICES])
-            names, first, count = names[chosen], first[chosen], count[chosen]
-        rows = zip(names.tolist(), first.tolist(), count.tolist(), strict=True)
-        found = [(name, self.on(np.arange(begin, begin + size))) for name, begin, size in rows]
-        return sorted(found, key=lambda row: (self.task.severity(row[1]), row[0]))
-
-
 def _evidence(
     usecase: UseCase,
     dataset: Dataset,
     candidate: Candidate,
     champion: Champion | None,
-    answers: _Answers,
+    answers: Answers,
     *,
     panes: Panes,
     seed: int,
@@ -269,7 +234,7 @@ def _evidence(
     )
 
 
-def _folds(usecase: UseCase, dataset: Dataset, candidate: Candidate, answers: _Answers, seed: int) -> list[Fold]:
+def _folds(usecase: UseCase, dataset: Dataset, candidate: Candidate, answers: Answers, seed: int) -> list[Fold]:
     recipe = recipe_of(usecase, dataset, candidate.estimator, candidate.parameters, seed)
     gap_us = usecase.split.purge_us + usecase.label.known_after // timedelta(microseconds=1)
     return by_fold(answers.task, recipe, dataset.train, answers.span, usecase.split, gap_us=gap_us)
@@ -282,7 +247,7 @@ def _parity(candidate: Candidate, test: Windows, panes: Panes, seed: int) -> Par
     return compare_panes(found, candidate.predictor, test, panes)
 
 
-def _linear(usecase: UseCase, dataset: Dataset, answers: _Answers, seed: int) -> Metrics | None:
+def _linear(usecase: UseCase, dataset: Dataset, answers: Answers, seed: int) -> Metrics | None:
     task, span = answers.task, answers.span
     if Linear.name not in able(task.learns):
         return None
@@ -294,7 +259,7 @@ def _linear(usecase: UseCase, dataset: Dataset, answers: _Answers, seed: int) ->
     return found
 
 
-def _compare(champion: Champion, answers: _Answers) -> Comparison:
+def _compare(champion: Champion, answers: Answers) -> Comparison:
     if champion.predictor is None or champion.values is None:
         return Comparison(champion.version, None, champion.note)
     try:

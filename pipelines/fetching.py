@@ -30,7 +30,7 @@ class Manner(NamedTuple):
 
 
 REMOTE = Manner(32, 16 * 1024 * 1024, 1)
-DISK = Manner(4, 4 * 1024 * 1024, 32)
+DISK = Manner(2, 4 * 1024 * 1024, 32)
 
 
 class Sized(Protocol):
