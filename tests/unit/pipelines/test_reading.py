@@ -44,6 +44,7 @@ def test_of_a_service_many_are_fetched_at_a_time_and_few_decoded(tmp_path: Path,
     monkeypatch.setattr(ServedFolder, "fetch", slow_fetch)
     monkeypatch.setattr(TelemetryStream, "read", slow_decode)
     monkeypatch.setattr(reading, "_GROUP_OBJECTS", 2)
+    monkeypatch.setattr(reading, "_THREADS", 4)  # whatever machine this is
     plant = Plant(tmp_path, ServedFolder(tmp_path))
     for number in range(80):
         plant.write([message("a", NOON_US + number * 1000)])
