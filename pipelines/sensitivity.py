@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.feature import AnyFeature, Feature, plain
 from features.featureset import FeatureSet
+from features.schema import Signal
 from pipelines.tasks import Metrics, Span, Task
 from pipelines.windows import Windows
 from serving.predictor import Predictor
@@ -29,7 +30,7 @@ class Leaning:
 
     Attributes:
         signal: Its name.
-        unit: Its unit.
+        unit: Its unit; ``"sd"`` where it is normalised by its regime, standard deviations from what is usual there.
         description: What it measures.
         loss: What is lost of the task's first measure when the signal is shuffled: a difference where higher is
             better, the growth of an error as a share of it where lower is.
@@ -84,7 +85,9 @@ def lean(task: Task, predictor: Predictor, train: Windows, test: Windows, span: 
         taken[:, columns] = np.nan
         low, high, before = _band(features, signal.name, train)
         dead = reached(test, taken)
-        result.append(Leaning(signal.name, signal.unit, signal.description, loss, (low, high), before, dead))
+        result.append(
+            Leaning(signal.name, _unit(features, signal), signal.description, loss, (low, high), before, dead)
+        )
     return sorted(result, key=lambda leaning: -leaning.loss)
 
 
@@ -97,6 +100,10 @@ def level_column(features: FeatureSet, signal: str) -> int | None:
         if isinstance(source, Feature) and source.signal == signal and isinstance(source.window, timedelta)
     ]
     return min(own)[-1] if own else None
+
+
+def _unit(features: FeatureSet, signal: Signal) -> str:
+    return "sd" if features.regimes and signal.name in features.regimes.signals else signal.unit
 
 
 def _reads(feature: AnyFeature, signal: str) -> bool:
