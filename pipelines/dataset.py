@@ -84,14 +84,6 @@ class Dataset:
         """Which windows of the test belong to held-out devices."""
         return np.isin(self.test.device, self.held_out)
 
-    def events_in(self, windows: Windows) -> int:
-        """Count the events that at least one of these windows precedes within the horizon."""
-        from_device, when = self.events.device, self.events.time
-        return sum(
-            bool(np.any((windows.device == d) & (windows.end < t) & (windows.end > t - self.horizon_us)))
-            for d, t in zip(from_device, when, strict=True)
-        )
-
 
 def build(
     names: Sequence[str],
@@ -181,10 +173,10 @@ def _judged(rows: Windows, train: Windows, split: Split, test_from: int, held_ou
     test = rows.select(rows.end >= test_from)
     if split.learned_us is not None:
         begin, end = split.learned_us
-        return test.select((test.end < begin) | (test.end > end + split.purge_us))
-    if not split.in_time and held_out:
+        test = test.select((test.end < begin) | (test.end > end + split.purge_us))
+    elif not split.in_time and held_out:
         test = test.select(np.isin(test.device, held_out))
-    if not split.in_time and not held_out:
+    elif not split.in_time:
         learned = set(zip(train.device.tolist(), train.end.tolist(), strict=True))
         pairs = zip(test.device.tolist(), test.end.tolist(), strict=True)
         test = test.select(np.array([pair not in learned for pair in pairs], dtype=np.bool_))

@@ -189,15 +189,6 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A record that cannot be used: which one, why, and what was found."""
-
-    ordinal: int
-    reason: Reason
-    sentence: str
-
-
 class FaultError(Exception):
     """A record cannot be used."""
 

@@ -71,7 +71,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
 }
 
 COMPLETION = """\b
-Shell completion, for this session:
+Shell completion, until the shell is closed:
   bash   eval "$(_TIDEMILL_COMPLETE=bash_source tidemill)"
   zsh    eval "$(_TIDEMILL_COMPLETE=zsh_source tidemill)"
   fish   _TIDEMILL_COMPLETE=fish_source tidemill | source"""

@@ -10,10 +10,12 @@ from typing import Any
 from features.errors import TidemillError
 from infra.local.parameters import iso
 from pipelines import history
+from pipelines.candidate import span_of
 from pipelines.lake import Lake
 from pipelines.ledger import Ledger
 from pipelines.streams import EventStream, TelemetryStream
 from pipelines.tables import short
+from pipelines.tasks import task_of
 from pipelines.usecases import UseCase
 from serving.store import Store
 
@@ -51,7 +53,8 @@ class Trainable:
         until: Last labelled window end.
         train: Windows to fit on.
         test: Windows to judge on.
-        failures: Failures to catch in the test.
+        judged: How much there is to judge with in the test, as the kind of question counts.
+        counted: What was counted: failures, lives that ended, windows.
         held_out: Devices kept out of the fit.
     """
 
@@ -59,7 +62,8 @@ class Trainable:
     until: str
     train: int
     test: int
-    failures: int
+    judged: int
+    counted: str
     held_out: int
 
 
@@ -92,7 +96,7 @@ class Ahead:
             return [*told, *([f"fix: {self.fix}"] if self.fix else [])]
         told.append(f"windows from {training.since} to {training.until}")
         told.append(f"{training.train:,} windows to learn from, {training.test:,} to judge on")
-        told.append(f"{training.failures} failures to catch, {training.held_out} devices held out")
+        told.append(f"{training.judged:,} {training.counted} to judge with, {training.held_out} devices held out")
         told.append("about " + ", ".join(f"{seconds:.0f} s {stage}" for stage, seconds in self.seconds.items()))
         return [*told, "nothing was written"]
 
@@ -126,12 +130,14 @@ def look_ahead(store: Store, usecase: UseCase, since: int | None, until: int | N
     except TidemillError as error:
         return Ahead(usecase.name, usecase.fleet, stored, None, seconds, error.what, error.fix)
     seconds["train"] = TRAIN_BASE_S + len(data.train) * len(features.names) / TRAIN_CELLS_A_SECOND
+    judged, counted = task_of(usecase.label).evidence(data.test, span_of(data))
     training = Trainable(
         since=iso(data.since),
         until=iso(data.until),
         train=len(data.train),
         test=len(data.test),
-        failures=data.events_in(data.test),
+        judged=judged,
+        counted=counted,
         held_out=len(data.held_out),
     )
     return Ahead(usecase.name, usecase.fleet, stored, training, seconds)

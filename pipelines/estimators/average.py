@@ -10,15 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import helper
 
 from pipelines.errors import UseCaseError
 from pipelines.estimators.estimator import Estimator, Parameters, Rows, Space, Wooded
 from pipelines.export import Tree
 from pipelines.links import Nodes
 from pipelines.tasks import Learns
-
-_SHARED = "wide"
 
 
 class Average:
@@ -59,7 +57,8 @@ class Average:
 
     def nodes(self) -> Nodes:
         """Write the members one after the other, then their mean."""
-        parts = [_renamed(member.nodes(), f"member_{number}_") for number, member in enumerate(self._members)]
+        named = {"wide": "wide"}
+        parts = [member.nodes().renamed(named, f"member_{number}_") for number, member in enumerate(self._members)]
         written = parts[0]
         total = "member_0_margin"
         for number, part in enumerate(parts[1:], start=1):
@@ -75,19 +74,3 @@ class Average:
     def trees(self) -> list[Tree]:
         """Return the trees of the members that have any."""
         return [tree for member in self._members if isinstance(member, Wooded) for tree in member.trees()]
-
-
-def _renamed(part: Nodes, prefix: str) -> Nodes:
-    """A piece of a graph under names of its own; what it reads of the rows keeps its name."""
-
-    def rename(name: str) -> str:
-        return name if name in ("", _SHARED) else prefix + name
-
-    def node(old: NodeProto) -> NodeProto:
-        new = NodeProto()
-        new.CopyFrom(old)
-        new.input[:] = [rename(name) for name in old.input]
-        new.output[:] = [rename(name) for name in old.output]
-        return new
-
-    return Nodes([node(old) for old in part.nodes], {rename(name): part.constants[name] for name in part.constants})

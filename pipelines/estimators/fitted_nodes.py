@@ -23,7 +23,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from pipelines.errors import ExportError
-from pipelines.estimators.boosting import tree_of
+from pipelines.estimators import boosting, forest
 from pipelines.estimators.network import ACTIVATIONS, Layer, Network, Scaling
 from pipelines.export import Tree, tree_nodes, weighted_nodes
 from pipelines.links import Nodes
@@ -203,14 +203,7 @@ def _column(model: Any) -> int:
 
 
 def _from_tree(found: Any, column: int, share: float) -> Tree:
-    return Tree(
-        feature=found.feature.astype(np.int64),
-        threshold=found.threshold,
-        missing_left=found.missing_go_to_left.astype(bool),
-        left=found.children_left.astype(np.int64),
-        right=found.children_right.astype(np.int64),
-        value=found.value[:, 0, column] * share,
-    )
+    return forest.tree_of(found, found.value[:, 0, column] * share)
 
 
 def _of_tree(model: Any) -> Wood:
@@ -235,7 +228,7 @@ def _of_histograms(model: Any) -> Wood:
         raise ExportError("boosting over categories has no writer", fix="leave out categorical_features=")
     if model.loss in ("poisson", "gamma"):
         raise ExportError(f"boosting with loss {model.loss!r} has no writer", fix="use loss='squared_error'")
-    trees = [tree_of(predictor.nodes) for (predictor,) in model._predictors]  # noqa: SLF001 - no public name
+    trees = [boosting.tree_of(predictor.nodes) for (predictor,) in model._predictors]  # noqa: SLF001 - no public name
     return Wood(trees, float(model._baseline_prediction.item()), rounded=False)  # noqa: SLF001 - no public name
 
 

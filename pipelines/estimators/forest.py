@@ -60,14 +60,17 @@ class RandomForest:
     def trees(self) -> list[Tree]:
         """Return the trees."""
         count = len(self._model.estimators_)
-        return [self._tree(fitted.tree_, count) for fitted in self._model.estimators_]
+        found = [fitted.tree_ for fitted in self._model.estimators_]
+        return [tree_of(tree, tree.value[:, 0, self._column] / count) for tree in found]
 
-    def _tree(self, tree: Any, count: int) -> Tree:
-        return Tree(
-            feature=tree.feature.astype(np.int64),
-            threshold=tree.threshold,
-            missing_left=tree.missing_go_to_left.astype(bool),
-            left=tree.children_left.astype(np.int64),
-            right=tree.children_right.astype(np.int64),
-            value=tree.value[:, 0, self._column] / count,
-        )
+
+def tree_of(tree: Any, value: NDArray[np.float64]) -> Tree:
+    """Return a tree from the arrays in which scikit-learn keeps it, with the value of each node."""
+    return Tree(
+        feature=tree.feature.astype(np.int64),
+        threshold=tree.threshold,
+        missing_left=tree.missing_go_to_left.astype(bool),
+        left=tree.children_left.astype(np.int64),
+        right=tree.children_right.astype(np.int64),
+        value=value,
+    )

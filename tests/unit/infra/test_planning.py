@@ -57,7 +57,7 @@ def test_the_windows_are_those_of_the_training(store: FolderStore):
     assert found.training is not None
     assert found.training.train > 1000
     assert found.training.test > 500
-    assert found.training.failures > 5
+    assert (found.training.judged > 5, found.training.counted) == (True, "failures")
     assert files(store) == before
     halved = look_ahead(store, USECASE, None, past.until - 20 * 86_400_000_000, NOW_US)
     assert halved.training is not None

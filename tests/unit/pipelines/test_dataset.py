@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from pipelines.candidate import span_of
 from pipelines.dataset import build
 from pipelines.errors import TooLittleDataError
 from pipelines.labels import FailureWithin
 from pipelines.split import Split, hold_out
+from pipelines.tasks.failure import Failure
 from pipelines.windows import Windows
 from tests.fakes.histories import HOUR, NAMES, history
 
@@ -82,7 +84,7 @@ def test_gaps_and_missing_values_are_counted(past):
 def test_failures_of_a_slice_are_counted_once(past):
     data = built(past)
     in_reach = (past.events.time > data.test_from) & (past.events.time <= data.until + 24 * HOUR)
-    assert data.events_in(data.test) == int(np.sum(in_reach))
+    assert Failure().evidence(data.test, span_of(data))[0] == int(np.sum(in_reach))
 
 
 def test_windows_whose_labels_are_not_known_yet_are_no_history(past):
@@ -131,6 +133,9 @@ def test_the_last_window_of_each_device_can_be_all_that_is_judged(past):
     data = built(past, Split(test_time=0, judged="last"))
     assert len(data.test) == len(data.held_out)
     assert set(data.test.end) == {built(past, Split(test_time=0)).test.end.max()}
+    first, last = (datetime.fromtimestamp(int(past.windows.end.min()) / 1e6, UTC) + timedelta(days=n) for n in (10, 20))
+    within = built(past, Split(learned=(first, last), judged="last"))
+    assert len(within.test) == len(np.unique(past.windows.device))
 
 
 def test_a_test_without_failures_is_left_to_the_gate(past):
