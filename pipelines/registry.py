@@ -3,7 +3,7 @@
     registry = Registry("http://127.0.0.1:5000")
     registry.register(registration)              # a training: one run, one version
     registry.set_alias("pump_failure", "champion", "4")
-    registry.champions()                         # what a release asks
+    registry.wanted()                            # what a release asks
 
 A training leaves a run with its report, bundle, figures and data set, and a version that points to it. All of that is
 keyed by the digest of the bundle: a repeated training fills in what a killed one left half done and adds nothing twice.
@@ -22,6 +22,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +31,13 @@ from typing import Any
 from pipelines.errors import RegistryError, RegistryUnreachableError, VersionMissingError
 from pipelines.registration import BUNDLE, REPORT, TABLES, Registered, Registration, TrainingSet, Version
 from pipelines.settings import masked
-from serving.approval import Desired
+from serving.approval import Control, Desired, Wanted
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 DIGEST_TAG = "bundle.digest"
+PROMOTER_TAG = "approved_by"
+CONTROL_TAGS = ("rollout", "rollout.reason", "rollout.by")
+_AT_A_TIME = 8
 _ANSWER_WITHIN_S = 5.0
 _ABANDONED_MS = 3_600_000
 _CLIENT_SETTINGS = {
@@ -66,18 +70,29 @@ class Registry:
             found = self._by_alias(usecase, CHAMPION)
             return str(found.version) if found else None
 
-    def champions(self) -> list[Desired]:
-        """Return what releases ask for: every registered model with its champion, as releases read it."""
-        desired = []
+    def wanted(self) -> list[Wanted]:
+        """Return what releases ask for at first sight: every registered model with its champion and its rollout tags.
+
+        One request for all models, and one for each champion, several at a time.
+        """
         with self._asked():
-            for name in self._model_names():
-                found = self._by_alias(name, CHAMPION)
-                if found is None:
-                    desired.append(Desired(name, None, None))
-                    continue
-                digest = self._digest(found) or None
-                desired.append(Desired(name, str(found.version), self._bundle(found.run_id), digest))
-        return desired
+            models = _pages(self._client.search_registered_models)
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                return list(pool.map(self._first_sight, models))
+
+    def load(self, wanted: Wanted) -> Desired:
+        """Return a champion with its bundle and the digest that was noted for it, as releases read it."""
+        with self._asked():
+            digest, bundle = self._noted(wanted.run), self._bundle(wanted.run or None)
+            return Desired(wanted.usecase, wanted.version, bundle, digest or None)
+
+    def clear_control(self, usecase: str) -> None:
+        """Remove the tags that steer a rollout from a model."""
+        with self._asked():
+            model = self._optional(lambda: self._client.get_registered_model(usecase))
+            for name in CONTROL_TAGS if model else ():
+                if name in model.tags:
+                    self._client.delete_registered_model_tag(usecase, name)
 
     def versions(self, usecase: str) -> list[Version]:
         """Return all versions of a use case, oldest first; none when it was never trained."""
@@ -290,8 +305,22 @@ class Registry:
                 tables = {name: int(source[f"{name}.version"]) for name in TABLES if f"{name}.version" in source}
                 yield TrainingSet(usecase, str(version.version), source["features.digest"], since, until, tables)
 
+    def _first_sight(self, model: Any) -> Wanted:
+        # The listing names aliases; it is asked again by alias, because a listing may be older than the newest click.
+        found = self._by_alias(model.name, CHAMPION) if CHAMPION in (model.aliases or {CHAMPION: ""}) else None
+        word, reason, by = (str(model.tags.get(name, "")).strip() for name in CONTROL_TAGS)
+        control = Control(word.casefold(), reason, by)
+        if found is None:
+            return Wanted(model.name, None, control=control)
+        promoted_by = str(found.tags.get(PROMOTER_TAG, "")).strip()
+        return Wanted(model.name, str(found.version), found.run_id or "", promoted_by, control)
+
     def _digest(self, found: Any) -> str:
-        run = self._optional(lambda: self._client.get_run(found.run_id)) if found.run_id else None
+        return self._noted(found.run_id or "")
+
+    def _noted(self, run_id: str) -> str:
+        """The digest of the bundle that a run left, as the run says; empty when it says nothing."""
+        run = self._optional(lambda: self._client.get_run(run_id)) if run_id else None
         return str(run.data.tags.get(DIGEST_TAG, "")) if run else ""
 
     def _bundle(self, run_id: str | None) -> bytes | None:

@@ -55,8 +55,42 @@ class GateRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """What somebody wants of a rollout that is under way, from tags of the registered model.
+
+    Attributes:
+        word: ``pause``, ``abort``, or empty to go on; tag ``rollout``. Any other word is told and pauses.
+        reason: Why, in their words; tag ``rollout.reason``.
+        by: Who; tag ``rollout.by``.
+    """
+
+    word: str = ""
+    reason: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the registry says at first sight about one use case, without a look into its bundle.
+
+    Attributes:
+        usecase: Name of the use case.
+        version: Version with the alias; None when nobody has it.
+        run: Run that registered the version; empty when there is none.
+        promoted_by: Who promoted it, as the version's tag ``approved_by`` says; empty when it says nothing.
+        control: What somebody wants of its rollout.
+    """
+
+    usecase: str
+    version: str | None
+    run: str = ""
+    promoted_by: str = ""
+    control: Control = field(default_factory=Control)
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
-    """What the registry wants for one use case.
+    """What the registry wants for one use case, with the bundle.
 
     Attributes:
         usecase: Name of the use case.

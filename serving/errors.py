@@ -386,3 +386,16 @@ class GateRecordError(DataError):
     """A gate record cannot be read. Judge the bundle again: run the training that made it once more."""
 
     code = "TM-262"
+
+
+class PolicyError(TidemillError):
+    """A use case declares a rollout that cannot be followed. The named field says which values are allowed."""
+
+    code = "TM-263"
+    exit_code = 2
+
+
+class ConsentError(DataError):
+    """The record of an approval cannot be read or was not signed with the key of releases. Approve again."""
+
+    code = "TM-264"

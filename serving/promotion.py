@@ -2,28 +2,37 @@
 
 Specification. Key ``ledger/promotions/<usecase>/<nnnnnnnn>.json`` (from 00000001, without gaps), a JSON object::
 
-    {"format": 1, "sequence": 2, "usecase": "pump_failure", "observed_at_us": …, "outcome": "released", "number": 2,
-     "from": "3", "to": "4", "bundle_digest": "sha256:…", "gate_digest": "sha256:…", "reason": "",
-     "previous": "sha256:<digest of file 00000001.json>"}
+    {"format": 2, "sequence": 2, "usecase": "pump_failure", "observed_at_us": …, "outcome": "released", "number": 2,
+     "stage": 1, "from": "3", "to": "4", "bundle_digest": "sha256:…", "gate_digest": "sha256:…", "promoted_by": "Ada",
+     "approved_by": "", "reason": "", "previous": "sha256:<digest of file 00000001.json>",
+     "signature": {"keyid": "…", "sig": "<hex>"}}
 
 ``from`` is the version that served before, ``to`` the one that was wanted, both empty for none; ``number`` is the
-release that serves afterwards. Files are only ever created. The chain of digests shows a change to any entry but the
-last to whoever reads all of them; it does not stop somebody who may write to the store from rewriting the whole chain,
-for which there are versioned buckets. Who moved an alias is not in it: MLflow does not know.
+release that serves afterwards, ``stage`` how far its rollout has come. ``promoted_by`` is what the tag ``approved_by``
+of the version said, since MLflow does not know who moved an alias; ``approved_by`` who said yes in Airflow.
+
+Files are only ever created. The digests show a change to any entry but the last. Each entry is signed with the key of
+releases, over its file without ``signature``; so who may write to the store, but has not the key, can forge none. Each
+published release names the entry before it (``serving.release``), so that cutting the end off is noticed too.
 """
 
 import json
-from dataclasses import dataclass, replace
-from typing import Literal
-from urllib.parse import quote
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+from urllib.parse import quote, unquote
 
 from serving.bundle import canonical_json, digest_of
 from serving.errors import LedgerError, MissingObjectError
+from serving.seal import Seal
 from serving.store import Store
 
-Action = Literal["released", "unchanged", "refused", "withdrawn", "rolled_back"]
-_ACTIONS = ("released", "unchanged", "refused", "withdrawn", "rolled_back")
-_FORMAT = 1
+Action = Literal[
+    "released", "unchanged", "refused", "withdrawn", "rolled_back", "advanced", "paused", "resumed", "aborted"
+]
+_ACTIONS = get_args(Action)
+_FORMAT = 2
+FOLDER = "ledger/promotions/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +42,20 @@ class Promotion:
     Attributes:
         usecase: Name of the use case.
         observed_at_us: When it was seen, UTC microseconds.
-        outcome: What came of it. ``unchanged`` marks the end of a refusal of the very version that serves.
+        outcome: What came of it. ``unchanged`` marks that a refused or aborted version is not wanted any more, or in
+            order again.
         number: Release that serves afterwards, 0 for none.
         from_version: Version that served before, empty for none.
         to_version: Version that was wanted, empty for none.
         bundle_digest: Bundle of the wanted version, empty for none.
         gate_digest: The gate record's file, empty for none.
         reason: Why, as a sentence.
+        stage: Stage of the rollout that serves afterwards, from 1; 0 for none.
+        promoted_by: Who promoted, as the version's tag says; empty when it says nothing.
+        approved_by: Who approved in Airflow; empty where nobody was asked.
         sequence: Position in the ledger, from 1; given by ``append``.
         previous: Digest of the entry before, empty for the first; given by ``append``.
+        signature: ``keyid`` and ``sig``; given by ``append``.
     """
 
     usecase: str
@@ -53,32 +67,45 @@ class Promotion:
     bundle_digest: str
     gate_digest: str
     reason: str
+    stage: int = 0
+    promoted_by: str = ""
+    approved_by: str = ""
     sequence: int = 0
     previous: str = ""
+    signature: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def serving_version(self) -> str:
         """Version that serves after this entry; empty for none."""
         return self.from_version if self.outcome == "refused" else self.to_version
 
+    @property
+    def signed_bytes(self) -> bytes:
+        """What the signature is over."""
+        return canonical_json(self._fields())
+
     def to_bytes(self) -> bytes:
         """The file."""
-        return canonical_json(
-            {
-                "format": _FORMAT,
-                "sequence": self.sequence,
-                "usecase": self.usecase,
-                "observed_at_us": self.observed_at_us,
-                "outcome": self.outcome,
-                "number": self.number,
-                "from": self.from_version,
-                "to": self.to_version,
-                "bundle_digest": self.bundle_digest,
-                "gate_digest": self.gate_digest,
-                "reason": self.reason,
-                "previous": self.previous,
-            }
-        )
+        return canonical_json({**self._fields(), "signature": dict(self.signature)})
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "format": _FORMAT,
+            "sequence": self.sequence,
+            "usecase": self.usecase,
+            "observed_at_us": self.observed_at_us,
+            "outcome": self.outcome,
+            "number": self.number,
+            "stage": self.stage,
+            "from": self.from_version,
+            "to": self.to_version,
+            "bundle_digest": self.bundle_digest,
+            "gate_digest": self.gate_digest,
+            "promoted_by": self.promoted_by,
+            "approved_by": self.approved_by,
+            "reason": self.reason,
+            "previous": self.previous,
+        }
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Promotion":
@@ -105,26 +132,34 @@ class PromotionLedger:
     Args:
         store: Must support conditional writes.
         usecase: Name of the use case, or whatever a model is called that somebody gave an alias.
+        seal: Signs what is appended; without one, entries can only be read.
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from serving.store import open_store
-        >>> ledger = PromotionLedger(open_store(tempfile.mkdtemp()), "pump_failure")
+        >>> from serving.trust.keys import KeyRing, create_keys
+        >>> from serving.trust.seal import KeySeal
+        >>> keys = Path(tempfile.mkdtemp()) / "keys"
+        >>> create_keys(keys)
+        >>> ledger = PromotionLedger(open_store(tempfile.mkdtemp()), "pump_failure", KeySeal(KeyRing.load(keys)))
         >>> ledger.append(None, Promotion("pump_failure", 0, "released", 1, "", "1", "sha256:00", "sha256:01", ""))
         True
         >>> ledger.last().to_version
         '1'
     """
 
-    def __init__(self, store: Store, usecase: str) -> None:
+    def __init__(self, store: Store, usecase: str, seal: Seal | None = None) -> None:
         self._store = store
-        self._prefix = f"ledger/promotions/{quote(usecase, safe='').replace('.', '%2E')}/"
+        self._seal = seal
+        self._usecase = usecase
+        self._prefix = f"{FOLDER}{key_part(usecase)}/"
 
     def entries(self) -> list[Promotion]:
-        """All entries, oldest first, with the chain checked.
+        """All entries, oldest first, with the chain checked, and the signatures where there is a seal.
 
         Raises:
-            LedgerError: An entry was changed or is missing.
+            LedgerError: An entry was changed, forged or is missing; ``where`` names it.
         """
         found: list[Promotion] = []
         previous = ""
@@ -137,6 +172,7 @@ class PromotionLedger:
                     why=f"its digest is {previous}, the next entry recorded {entry.previous or 'none'}",
                     fix="restore it from a backup of the store",
                 )
+            self._check_signature(entry, sequence)
             found.append(entry)
             previous = digest_of(data)
         return found
@@ -156,10 +192,23 @@ class PromotionLedger:
         Returns:
             False when somebody else has added one meanwhile: nothing was written, look again.
         """
+        if self._seal is None:
+            raise LedgerError(
+                "an entry of the ledger must be signed", where=self._prefix, why="there is no key at hand"
+            )
         sequence, previous = (last.sequence + 1, digest_of(last.to_bytes())) if last else (1, "")
-        return self._store.put_if_absent(
-            self._key(sequence), replace(entry, sequence=sequence, previous=previous).to_bytes()
-        )
+        placed = replace(entry, sequence=sequence, previous=previous)
+        signed = replace(placed, signature=self._seal.sign(placed.signed_bytes))
+        return self._store.put_if_absent(self._key(sequence), signed.to_bytes())
+
+    def _check_signature(self, entry: Promotion, sequence: int) -> None:
+        if self._seal is not None and not self._seal.signed(entry.signed_bytes, entry.signature):
+            raise LedgerError(
+                "an entry of the ledger was not signed by the key of releases",
+                where=self._key(sequence),
+                why=f"its signature names the key {str(entry.signature.get('keyid', 'none'))[:12]}",
+                fix="look who may write to the store, and restore the entry from a backup",
+            )
 
     def _count(self) -> int:
         keys = [entry.key for entry in self._store.list(self._prefix)]
@@ -186,11 +235,28 @@ class PromotionLedger:
                 why=error.why or error.what,
                 fix="restore it from a backup",
             ) from error
-        if entry.sequence != sequence:
+        if (entry.usecase, entry.sequence) != (self._usecase, sequence):
             raise LedgerError(
-                "an entry of the ledger lies in another's place", where=key, why=f"it is {entry.sequence}"
+                "an entry of the ledger lies in another's place",
+                where=key,
+                why=f"it is {entry.sequence} of {entry.usecase}",
             )
         return entry, data
 
     def _key(self, sequence: int) -> str:
         return f"{self._prefix}{sequence:08d}.json"
+
+
+def key_part(name: str) -> str:
+    """Return a name as one part of a key, whatever a model is called.
+
+    Example:
+        >>> key_part("../My Model")
+        '%2E%2E%2FMy%20Model'
+    """
+    return quote(name, safe="").replace(".", "%2E")
+
+
+def usecases(store: Store) -> list[str]:
+    """Return the names of all use cases that have a ledger, sorted."""
+    return sorted(unquote(folder.removeprefix(FOLDER).rstrip("/")) for folder in store.level(FOLDER).folders)

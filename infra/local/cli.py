@@ -59,7 +59,9 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
     "Models": {
         "plan": Row("infra.local.commands_models:plan", "Say what a training would read and take; write nothing."),
         "train": Row("infra.local.commands_models:train", "Train, export, judge and register a candidate."),
-        "release": Row("infra.local.commands_models:release", "Make the promoted versions available to placements."),
+        "release": Row("infra.local.commands_release:release", "Make the promoted versions available to placements."),
+        "approve": Row("infra.local.commands_release:approve", "Approve or decline the next stage of a release."),
+        "ledger": Row("infra.local.commands_release:ledger", "Show and verify the ledger of promotions."),
         "monitor": Row("infra.local.commands_models:monitor", "Compare predictions with what came true."),
         "lineage": Row("infra.local.commands_models:lineage", "Follow a version from its data to its gateways."),
         "keys": Row("infra.local.commands_models:keys", "Make signing keys and the signed repository of updates."),

@@ -1,4 +1,4 @@
-"""Commands about models: plan, train, release, monitor, lineage, keys."""
+"""Commands about models: plan, train, monitor, lineage, keys."""
 
 import dataclasses
 import re
@@ -10,11 +10,10 @@ import click
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
 from infra.local.errors import CommandError
-from infra.local.parameters import ESTIMATOR, MOMENT, SHARE, SINGLE_WRITER, USECASE
+from infra.local.parameters import ESTIMATOR, MOMENT, SHARE, USECASE
 
 if TYPE_CHECKING:
     from pipelines.request import Parameters, Progress
-    from serving.reconcile import Outcome as Step
     from serving.store import Store
 
 _VERSION = re.compile(r"(?:models:/)?([a-z][a-z0-9_]*)/v?(\d+)")
@@ -168,33 +167,6 @@ def monitor(run: Run, usecase: str) -> Outcome:
             f"{len(found.drifted)} of {found.features} features moved far",
         ]
     return Outcome(dataclasses.asdict(found), [*lines, found.sentence, f"all numbers: {store.uri}/{found.report}"])
-
-
-@command(
-    "Make the promoted versions available to placements.",
-    example="tidemill release",
-    also="Compares the alias champion of every model with what is published and takes the next step: releases, rolls "
-    "back, withdraws, or refuses with a reason, which is also a tag of the version. Running it twice changes nothing.",
-)
-@SINGLE_WRITER
-def release(run: Run, *, single_writer: bool) -> Outcome:
-    """Reconcile once; exit code 1 when a version is refused."""
-    from pipelines.registry import Registry  # noqa: PLC0415 - `--help` must not pay for it
-    from serving.reconcile import reconcile  # noqa: PLC0415 - see above
-    from serving.trust.publisher import Publisher  # noqa: PLC0415 - see above
-
-    store = run.open_store()
-    run.admit_writers(store, single=single_writer)
-    publisher = Publisher(store, run.settings.keys)
-    steps = reconcile(Registry(run.settings.tracking), store, publisher, run.now_us)
-    lines = [_told(step) for step in steps] or ["no model is registered yet: tidemill train pump_failure"]
-    refused = [step for step in steps if step.action == "refused"]
-    return Outcome({"outcomes": [dataclasses.asdict(step) for step in steps]}, lines, ok=not refused)
-
-
-def _told(step: "Step") -> str:
-    version = f" version {step.version}" if step.version else ""
-    return f"{step.usecase}{version}: {step.action.replace('_', ' ')}{': ' if step.reason else ''}{step.reason}"
 
 
 @command(

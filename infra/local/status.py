@@ -4,19 +4,17 @@ The first number about a gateway is the version it *says* it answers with, and h
 released to it stands beside it and never replaces it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from features import catalog
 from infra.local.parameters import iso
 from pipelines.lake import Lake
 from serving.promotion import PromotionLedger
+from serving.reports import Report, ReportReader
+from serving.rollout import SILENT_AFTER
 from serving.store import Store
-
-SILENT_AFTER_S = 600  # a gateway reports once a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,34 +105,25 @@ def usecase_state(store: Store, name: str) -> UseCaseState | None:
 
 def reports(store: Store, now_us: int) -> list[GatewayState]:
     """Read what gateways reported, sorted by their names."""
-    found = []
-    for entry in store.list("reports/"):
-        parts = entry.key.split("/")
-        if len(parts) != 3 or parts[1] == "monitoring" or not parts[2].endswith(".json"):  # noqa: PLR2004 - reports/<fleet>/<gateway>.json
-            continue
-        try:
-            found.append(_gateway(json.loads(store.get(entry.key)), now_us))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            name = parts[2].removesuffix(".json")
-            found.append(GatewayState(name, "", "unreadable", "", "", 0, 0, 0, f"{entry.key} is no report"))
+    found = [_gateway(report, now_us) for report in ReportReader(store).read()]
     return sorted(found, key=lambda state: (state.gateway, state.usecase))
 
 
-def _gateway(report: dict[str, Any], now_us: int) -> GatewayState:
-    age_s = now_us // 1_000_000 - int(datetime.fromisoformat(report["at"]).astimezone(UTC).timestamp())
-    state = str(report["state"])
-    if report.get("process") == "stopped":
+def _gateway(report: Report, now_us: int) -> GatewayState:
+    age_s = (now_us - report.at_us) // 1_000_000
+    state = report.state
+    if report.process == "stopped":
         state = "stopped"
-    elif age_s > SILENT_AFTER_S:
+    elif age_s > SILENT_AFTER.total_seconds() and state != "unreadable":
         state = "silent"
     return GatewayState(
-        gateway=str(report["id"]),
-        usecase=str(report["usecase"]),
+        gateway=report.gateway,
+        usecase=report.usecase,
         state=state,
-        version=str(report["version"]),
-        desired=str((report.get("desired") or {}).get("version", "")),
+        version=report.version,
+        desired=report.wanted_version,
         age_s=age_s,
-        predictions=int(report["predictions"]),
-        standing_alerts=int(report["standing_alerts"]),
-        reason=str(report["reason"] or report["updates"]["reason"]),
+        predictions=report.predictions,
+        standing_alerts=report.standing_alerts,
+        reason=report.reason or report.updates_reason,
     )

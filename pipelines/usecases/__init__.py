@@ -27,6 +27,7 @@ from pipelines.errors import UnknownNameError, UseCaseError
 from pipelines.labels import Label
 from pipelines.rules import BUDGETS, Alerting, GateRules
 from pipelines.split import Split
+from serving.policy import AT_ONCE, Rollout
 
 # Spelt out here so that reading use cases loads no learning library; a test holds them against pipelines.estimators.
 ESTIMATORS = (
@@ -67,6 +68,7 @@ class UseCase:
         placements: Where it is to run; each brings its budget of time and size.
         pane_graph: Whether the bundle also holds the graph from panes to score, for runtimes without our feature code.
         alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
+        rollout: How its releases spread over gateways, and who has to approve.
         owner: Who answers for it: a team or an address, for the model card.
         feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
     """
@@ -84,6 +86,7 @@ class UseCase:
     placements: tuple[str, ...] = ("gateway", "cloud")
     pane_graph: bool = False
     alerting: Alerting = field(default_factory=Alerting)
+    rollout: Rollout = AT_ONCE
     owner: str = ""
     feature_set: FeatureSet | None = None
 

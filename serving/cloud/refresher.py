@@ -102,7 +102,7 @@ class Refresher:
             if loaded is not None:
                 self._done("withdrawn", release, self._table.withdraw(release.usecase))
             return
-        if loaded is not None and loaded.release == release:
+        if loaded is not None and (loaded.release.number, loaded.release.bundle) == (release.number, release.bundle):
             return
         if self._refused.get(release.usecase, ("", ""))[0] == release.bundle:
             return

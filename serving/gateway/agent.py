@@ -233,9 +233,10 @@ class Agent:
     def _follow(self, usecase: str, installation: Installation) -> None:
         try:
             release = self._updates.latest(usecase)
-            if release is not None:
-                self._desired[usecase] = release
-                installation.follow(release, self._updates.bundle, self._stopping)
+            mine = release.applied_to(self._name) if release is not None else None
+            if mine is not None:
+                self._desired[usecase] = mine
+                installation.follow(mine, self._updates.bundle, self._stopping)
         except TidemillError as error:
             self._updates.failed(error)
 

@@ -54,6 +54,7 @@ from serving.store import Store
 from serving.trust.client import DEVELOPMENT_MARK, PREFIX, RELEASES_ROLE, moment
 from serving.trust.keys import ROLES, ROOT_THRESHOLD, KeyRing
 from serving.trust.repository import Repository, State
+from serving.trust.seal import KeySeal
 
 # Signed anew when less than half of it is left. Short ones bound how long a frozen store can hide a publication; long
 # ones how seldom somebody has to bring offline keys.
@@ -101,6 +102,11 @@ class Publisher:
         self._store = store
         self._keys = KeyRing.load(keys)
         self._repository = Repository(store, self._keys, prefix)
+
+    @property
+    def seal(self) -> KeySeal:
+        """What signs records beside the repository with the key of releases."""
+        return KeySeal(self._keys)
 
     def initialise(self, now_us: int) -> None:
         """Make the repository if there is none. One that exists with the same keys stays as it is.

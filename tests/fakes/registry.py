@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from serving.approval import Desired
+from serving.approval import Control, Desired, Wanted
 from serving.bundle import digest_of
 from tests.fakes.interrupted import Budget
 
@@ -17,6 +17,8 @@ class MemoryRegistry:
     def __init__(self, budget: Budget | None = None) -> None:
         self.budget = budget or Budget()
         self.writes = 0
+        self.loads = 0
+        self._controls: dict[str, Control] = {}
         self._bundles: dict[str, list[bytes | None]] = {}
         self._digests: dict[tuple[str, str], str] = {}
         self._champions: dict[str, str] = {}
@@ -44,14 +46,28 @@ class MemoryRegistry:
     def tags(self, usecase: str, version: str) -> dict[str, str]:
         return dict(self._tags.get((usecase, version), {}))
 
-    def champions(self) -> list[Desired]:
-        found = []
-        for usecase, versions in self._bundles.items():
-            version = self._champions.get(usecase)
-            bundle = versions[int(version) - 1] if version else None
-            digest = self._digests.get((usecase, version)) if version else None
-            found.append(Desired(usecase, version, bundle, digest))
-        return found
+    def control(self, usecase: str, word: str, reason: str = "", by: str = "") -> None:
+        """What somebody does who sets the tags of a model."""
+        self._controls[usecase] = Control(word, reason, by)
+
+    def wanted(self) -> list[Wanted]:
+        return [self._first_sight(usecase) for usecase in self._bundles]
+
+    def load(self, wanted: Wanted) -> Desired:
+        self.loads += 1
+        usecase, version = wanted.usecase, wanted.version or ""
+        bundle = self._bundles[usecase][int(version) - 1]
+        return Desired(usecase, version, bundle, self._digests.get((usecase, version)))
+
+    def clear_control(self, usecase: str) -> None:
+        self.budget.spend()
+        self._controls.pop(usecase, None)
+
+    def _first_sight(self, usecase: str) -> Wanted:
+        version = self._champions.get(usecase)
+        run = f"run-{version}" if version and self._bundles[usecase][int(version) - 1] is not None else ""
+        promoted_by = self.tags(usecase, version or "").get("approved_by", "")
+        return Wanted(usecase, version, run, promoted_by, self._controls.get(usecase, Control()))
 
     def write_tags(self, usecase: str, version: str, tags: Mapping[str, str]) -> None:
         self.budget.spend()

@@ -18,7 +18,7 @@ from pipelines.lake import Lake
 from pipelines.registration import BUNDLE, REPORT, DatasetUse, Registration, TrainingSet, TrialRun
 from pipelines.registry import Registry
 from pipelines.training import Parameters, train
-from serving.approval import Desired, read_gate
+from serving.approval import Control, Desired, Wanted, read_gate
 from serving.bundle import digest_of
 from serving.store import open_store
 from tests.fakes.histories import fill_lake, history
@@ -213,16 +213,34 @@ def test_a_run_that_was_abandoned_long_ago_is_marked(registry, client, name):
 
 def test_a_release_sees_the_champion_with_the_very_bytes_that_were_registered(registry, name):
     registry.register(registration(name))
-    assert Desired(name, None, None) in registry.champions()
+    assert Wanted(name, None) in registry.wanted()
     registry.set_alias(name, "champion", "1")
-    assert Desired(name, "1", b"a bundle", digest_of(b"a bundle")) in registry.champions()
+    wanted = next(each for each in registry.wanted() if each.usecase == name)
+    assert (wanted.version, wanted.control) == ("1", Control())
+    assert registry.load(wanted) == Desired(name, "1", b"a bundle", digest_of(b"a bundle"))
+
+
+def test_a_release_sees_who_promoted_and_what_is_wanted_of_the_rollout(registry, client, name):
+    registry.register(registration(name))
+    registry.set_alias(name, "champion", "1")
+    client.set_model_version_tag(name, "1", "approved_by", "Ada")
+    client.set_registered_model_tag(name, "rollout", "Pause")
+    client.set_registered_model_tag(name, "rollout.reason", "crane test")
+    wanted = next(each for each in registry.wanted() if each.usecase == name)
+    assert (wanted.promoted_by, wanted.control) == ("Ada", Control("pause", "crane test"))
+    registry.clear_control(name)
+    registry.clear_control("no_such_model")
+    wanted = next(each for each in registry.wanted() if each.usecase == name)
+    assert wanted.control == Control()
 
 
 def test_a_version_registered_by_hand_is_shown_without_a_bundle(registry, client, name):
     client.create_registered_model(name)
     client.create_model_version(name, "s3://somewhere/else")
     registry.set_alias(name, "champion", "1")
-    assert Desired(name, "1", None) in registry.champions()
+    wanted = next(each for each in registry.wanted() if each.usecase == name)
+    assert (wanted.version, wanted.run) == ("1", "")
+    assert registry.load(wanted) == Desired(name, "1", None)
     with pytest.raises(VersionMissingError, match="no bundle"):
         registry.download_bundle(name, "1")
     assert registry.versions(name)[0].digest == ""

@@ -24,6 +24,7 @@ from serving.promotion import Promotion, PromotionLedger
 from serving.store import FolderStore
 from tests.fakes.bundles import golden_of, logistic_model, manifest_of, weights_of
 from tests.fakes.histories import fill_lake, history
+from tests.fakes.seal import SecretSeal
 
 NOW_US = 1_790_000_000_000_000
 DATA = pack(manifest_of(), logistic_model(weights_of(), 0.0), golden_of(weights_of(), 0.0))
@@ -50,7 +51,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def promoted(store: FolderStore) -> None:
-    ledger = PromotionLedger(store, "fan_failure")
+    ledger = PromotionLedger(store, "fan_failure", SecretSeal())
     for before, after in (("", "2"), ("2", "3"), ("3", "4")):
         entry = Promotion("fan_failure", NOW_US, "released", int(after), before, after, "", "", "")
         ledger.append(ledger.last(), entry)

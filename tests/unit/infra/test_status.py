@@ -12,6 +12,7 @@ from infra.local.pumps.run import write_fleet
 from infra.local.status import collect, reports, usecase_state
 from serving.promotion import Promotion, PromotionLedger
 from serving.store import FolderStore
+from tests.fakes.seal import SecretSeal
 
 NOW_US = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z
 
@@ -69,7 +70,7 @@ def promotion(outcome: str, before: str, wanted: str, number: int, reason: str =
 
 
 def test_a_refusal_leaves_the_former_version_released(store: FolderStore):
-    ledger = PromotionLedger(store, "pump_failure")
+    ledger = PromotionLedger(store, "pump_failure", SecretSeal())
     assert usecase_state(store, "pump_failure") is None
     ledger.append(None, promotion("released", "", "3", 1))
     ledger.append(ledger.last(), promotion("refused", "3", "4", 1, "its gate failed"))

@@ -8,6 +8,7 @@ import pytest
 
 from serving.errors import LedgerError
 from serving.promotion import Promotion, PromotionLedger
+from tests.fakes.seal import SecretSeal
 from tests.fakes.stores import MemoryStore
 
 FOLDER = "ledger/promotions/fan_failure/"
@@ -17,7 +18,7 @@ ENTRY = Promotion("fan_failure", 5, "released", 1, "", "1", "sha256:aa", "sha256
 @pytest.fixture
 def store():
     made = MemoryStore()
-    ledger = PromotionLedger(made, "fan_failure")
+    ledger = PromotionLedger(made, "fan_failure", SecretSeal())
     for number in (1, 2, 3):
         assert ledger.append(ledger.last(), replace(ENTRY, number=number, to_version=str(number)))
     return made
@@ -33,7 +34,7 @@ def test_entries_come_back_in_order_each_naming_the_one_before(store):
 
 
 def test_of_two_writers_one_wins(store):
-    ledger = PromotionLedger(store, "fan_failure")
+    ledger = PromotionLedger(store, "fan_failure", SecretSeal())
     last = ledger.last()
     assert ledger.append(last, replace(ENTRY, number=4))
     assert not ledger.append(last, replace(ENTRY, number=5))
@@ -48,7 +49,7 @@ def test_use_cases_have_ledgers_of_their_own(store):
 @pytest.mark.parametrize("name", ["..", "a/b", "My Model", "ä", "a\\b", "%2E"])
 def test_whatever_a_model_is_called_its_ledger_stays_in_its_place(name):
     store = MemoryStore()
-    ledger = PromotionLedger(store, name)
+    ledger = PromotionLedger(store, name, SecretSeal())
     assert ledger.append(None, replace(ENTRY, usecase=name))
     assert [entry.usecase for entry in ledger.entries()] == [name]
     (key,) = store.objects

@@ -50,10 +50,10 @@ def test_a_release_comes_back():
 
 FIELDS = json.loads(RELEASE.to_bytes())
 UNREADABLE = {
-    "cut": b'{"format":1',
+    "cut": b'{"format":2',
     "not an object": b"[]",
     "without format": {name: value for name, value in FIELDS.items() if name != "format"},
-    "of a newer format": FIELDS | {"format": 2},
+    "of a newer format": FIELDS | {"format": 3},
     "with an unknown field": FIELDS | {"canary": 5},
     "without a number": {name: value for name, value in FIELDS.items() if name != "number"},
     "with a path of its own": FIELDS | {"path": "bundles/other.tmb"},

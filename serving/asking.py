@@ -1,0 +1,72 @@
+"""Whether somebody has to approve a step of a release, and what they answered."""
+
+from dataclasses import dataclass
+
+from serving.consent import Consent, Question, read
+from serving.errors import ConsentError
+from serving.policy import Rollout
+from serving.release import Release
+from serving.seal import Seal
+from serving.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known: both empty when the step may be taken.
+
+    Attributes:
+        waiting: What is waited for, as a sentence.
+        declined: Why it was declined, as a sentence.
+    """
+
+    waiting: str = ""
+    declined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """The approvals of one use case.
+
+    Attributes:
+        store: Where they lie.
+        seal: Checks them.
+        policy: Says when somebody is asked.
+        promoted_by: Who promoted, as the version's tag says.
+    """
+
+    store: Store
+    seal: Seal
+    policy: Rollout
+    promoted_by: str
+
+    def asked(self, question: Question) -> Answer:
+        """Look for the answer to a question."""
+        if not self.policy.asks(question.stage):
+            return Answer()
+        if self.policy.two_people and not self.promoted_by:
+            return Answer("two people are needed: say who promoted it in the tag approved_by of the version")
+        try:
+            return self._judged(question, read(self.store, question, self.seal))
+        except ConsentError as error:
+            return Answer(str(error))
+
+    def _judged(self, question: Question, consent: Consent | None) -> Answer:
+        stage = f"stage {question.stage} of {len(self.policy.stages)} of release {question.number}"
+        if consent is None:
+            return Answer(f"{stage} waits for an approval")
+        if not consent.approved:
+            return Answer(declined=f"{consent.by}: declined {stage}: {consent.reason or 'no reason was given'}")
+        if self.policy.two_people and consent.by.casefold() == self.promoted_by.casefold():
+            return Answer(f"{stage} was approved by {consent.by}, who also promoted it: another person must approve")
+        return Answer()
+
+    def approver(self, release: Release) -> str:
+        """Who let the stage of a published release begin; empty where nobody was asked."""
+        if release.withdrawn or release.aborts or not self.policy.asks(release.stage):
+            return ""
+        question = Question(release.usecase, release.number, release.stage, release.bundle)
+        try:
+            consent = read(self.store, question, self.seal)
+        except ConsentError:
+            return ""
+        return consent.by if consent is not None and consent.approved else ""
