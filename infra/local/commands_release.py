@@ -41,7 +41,8 @@ def release(run: Run, *, verify: bool, single_writer: bool) -> Outcome:
     steps = reconcile(registry, store, publisher, run.now_us, policy=_policy, verify=verify)
     lines = [_told(step) for step in steps] or ["no model is registered yet: tidemill train pump_failure"]
     refused = [step for step in steps if step.action == "refused"]
-    return Outcome({"outcomes": [_plain(step) for step in steps]}, lines, ok=not refused)
+    payload = {"outcomes": [_plain(step) for step in steps], "questions": [_question(s) for s in steps if s.question]}
+    return Outcome(payload, lines, ok=not refused)
 
 
 @command(
@@ -143,6 +144,12 @@ def _policy(usecase: str) -> "Rollout":
 
 def _plain(step: "Step") -> dict[str, object]:
     return dataclasses.asdict(step)
+
+
+def _question(step: "Step") -> dict[str, object]:
+    """What somebody has to approve, flat, with what there is to know about it."""
+    question = dataclasses.asdict(step.question) if step.question else {}
+    return {**question, "version": step.version, "gateways": step.gateways, "reason": step.reason}
 
 
 def _told(step: "Step") -> str:

@@ -30,7 +30,7 @@ def dag(request, bag):
 
 def test_every_file_is_parsed_and_nothing_else_is_taken_for_one(bag):
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["ingest", "materialize", "monitor", "release", "train", "upkeep"]
+    assert sorted(bag.dags) == ["approve", "ingest", "materialize", "monitor", "release", "train", "upkeep"]
 
 
 def test_a_dag_tells_people_what_it_does(dag):
@@ -44,7 +44,7 @@ def test_a_dag_tells_people_what_it_does(dag):
 
 
 def test_a_dag_never_runs_twice_at_once_and_never_catches_up(dag):
-    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    assert (dag.max_active_runs, dag.catchup) == (16 if dag.dag_id == "approve" else 1, False)
 
 
 def test_a_form_has_few_fields_in_sight_and_every_field_explains_itself(dag):
@@ -82,7 +82,14 @@ def test_tasks_follow_each_other_as_told(bag):
             "search": ["train"],
             "train": [],
         },
-        "release": {"release": []},
+        "release": {"release": ["questions"], "questions": ["ask"], "ask": []},
+        "approve": {
+            "check_parameters": ["ask"],
+            "ask": ["answered"],
+            "answered": ["keep"],
+            "keep": ["wake"],
+            "wake": [],
+        },
         "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
         "upkeep": {"check_parameters": ["upkeep"], "upkeep": []},
     }
@@ -99,6 +106,8 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
         "train.materialize",
         "train.search",
         "release.release",
+        "release.ask",
+        "approve.keep",
         "monitor.monitor",
         "upkeep.upkeep",
     }
@@ -185,4 +194,4 @@ print(json.dumps([sorted(bag.dags), sorted(set({HEAVY!r}) & set(sys.modules)), b
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [["ingest", "materialize", "monitor", "release", "train", "upkeep"], [], {}]
+    assert found == [["approve", "ingest", "materialize", "monitor", "release", "train", "upkeep"], [], {}]

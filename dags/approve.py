@@ -1,0 +1,120 @@
+"""Ask a person whether a release may go to its next stage, and write down the answer."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk import DAG, Context, Param, get_current_context, task
+
+from dags import assets, defaults, forms
+from dags.command import CommandOperator
+from pipelines import usecases
+
+DOC = f"""
+**What** asks whether a version may go to the next stage of its rollout, and keeps the answer, signed, with name and
+reason. No answer in time counts as no; *Required Actions* of Airflow lists what is asked.
+
+**When** a release run starts it, where a use case asks for approvals (`Rollout(approval=…, two_people=…)`).
+
+**In** the [version in MLflow]({defaults.REGISTRY}). **Out** `ledger/approvals/…`; the next release run follows it.
+
+**If it fails** answer by `tidemill approve <use case> --by NAME --reason …`. A no can be followed by a yes.
+"""
+FORM = {
+    "usecase": forms.usecase(usecases.names()),
+    "version": Param("", type="string", title="Version", description="The version that waits."),
+    "number": Param(0, type="integer", minimum=0, title="Release", description="Number the release has or will have."),
+    "stage": Param(0, type="integer", minimum=0, title="Stage", description="Stage that waits, from 1."),
+    "gateways": Param("", type="string", title="Gateways", description="How far it has come.", section=forms.MORE),
+    "reason": Param("", type="string", title="Why", description="What is waited for.", section=forms.MORE),
+}
+PAGE = f"{defaults.REGISTRY}/{{{{ params.usecase }}}}/versions/{{{{ params.version }}}}"
+BODY = f"""
+[Version {{{{ params.version }}}} of {{{{ params.usecase }}}} in MLflow]({PAGE}) has its report and its gate.
+
+{{{{ params.reason }}}}. {{% if params.gateways %}}So far: {{{{ params.gateways }}}}.{{% endif %}}
+
+Your name and your reason go into the promotion ledger.
+"""
+
+
+class Question(ApprovalOperator):
+    """Airflow's approval, with the time to answer that the use case declares, and a no that is written down too."""
+
+    def execute(self, context: Context) -> Any:
+        """Ask."""
+        self.response_timeout = usecases.load(context["params"]["usecase"]).rollout.answer_within
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Hand on the answer: a no skips nothing, because it is kept like a yes."""
+        return HITLOperator.execute_complete(self, context, event)
+
+
+def words(params: Mapping[str, Any], answer: Mapping[str, Any], waited: timedelta) -> list[str]:
+    """Return the command that keeps an answer.
+
+    Example:
+        >>> params = {"usecase": "pump_failure", "number": 8, "stage": 2}
+        >>> said = {"chosen_options": ["Reject"], "params_input": {"reason": "not today"},
+        ...         "responded_by_user": {"id": "7", "name": "ben"}}
+        >>> words(params, said, timedelta(days=1))
+        ['approve', 'pump_failure', '--question=8-2', '--by=ben', '--reason=not today', '--decline']
+        >>> words(params, {"chosen_options": ["Reject"]}, timedelta(days=1))
+        ['approve', 'pump_failure', '--question=8-2', '--by=nobody', '--reason=no answer within 24 h', '--decline']
+    """
+    person = answer.get("responded_by_user")
+    name = str(person.get("name") or person["id"]) if person else "nobody"
+    reason = (
+        str((answer.get("params_input") or {}).get("reason") or "")
+        if person
+        else f"no answer within {waited / timedelta(hours=1):g} h"
+    )
+    said = ["approve", params["usecase"], f"--question={params['number']}-{params['stage']}", f"--by={name}"]
+    declined = answer["chosen_options"] != [ApprovalOperator.APPROVE]
+    return [*said, f"--reason={reason}", *["--decline"] * declined]
+
+
+with DAG(
+    "approve",
+    dag_display_name="Approve a stage",
+    description="A person says whether a release may go on",
+    doc_md=DOC,
+    schedule=None,
+    catchup=False,
+    max_active_runs=16,
+    params=FORM,
+    tags={"tidemill", "stage:release"},
+    owner_links=defaults.OWNER_LINKS,
+    default_args=defaults.task_defaults(),
+):
+
+    @task
+    def check_parameters() -> None:
+        """Refuse unknown parameters."""
+        forms.check(get_current_context(), FORM)
+
+    ask = Question(
+        task_id="ask",
+        subject="Release {{ params.number }} of {{ params.usecase }}: version {{ params.version }} to stage "
+        "{{ params.stage }}?",
+        body=BODY,
+        defaults=ApprovalOperator.REJECT,
+        params={"reason": Param("", type="string", title="Reason", description="Why; goes into the ledger.")},
+    )
+
+    @task(map_index_template="answer")
+    def answered(answer: Any) -> list[list[str]]:
+        """Return what is to be kept."""
+        params = get_current_context()["params"]
+        return [words(params, answer, usecases.load(params["usecase"]).rollout.answer_within)]
+
+    keep = CommandOperator.partial(task_id="keep", **defaults.RETRY).expand(words=answered(ask.output))
+
+    @task(outlets=[assets.CHAMPIONS])
+    def wake() -> None:
+        """Let the release follow the answer."""
+
+    check_parameters() >> ask
+    keep >> wake()
