@@ -18,6 +18,8 @@ from serving.rollout import advise, spread
 from serving.status import FORMAT, read_status, write_status
 from serving.store import Store
 
+_AHEAD_US = 3_600_000_000  # clocks of two release runs may differ
+
 
 class Step:
     """The step of one use case.
@@ -142,6 +144,8 @@ class Step:
             return outcome
         if control.word == "abort":
             return self._abort(actual, outcome, _by(control.by, control.reason or "no reason was given"))
+        if actual.stage_since_us > self._now_us + _AHEAD_US:
+            return self._begin_again(actual, outcome)
         advice = advise(actual, self._policy, spread(self._reports, actual, self._now_us), self._now_us)
         if advice.step == "abort":
             return self._abort(actual, outcome, advice.reason)
@@ -155,6 +159,11 @@ class Step:
         if advice.step == "wait":
             return replace(outcome, action="waiting", reason=advice.reason)
         return self._advance(actual, outcome)
+
+    def _begin_again(self, actual: Release, outcome: Outcome) -> Outcome:
+        """Let a stage begin now whose beginning lies in the future: it was published while a clock ran ahead."""
+        self._publish(replace(actual, stage_since_us=self._now_us), None)
+        return replace(outcome, action="waiting", reason=f"stage {actual.stage} begins anew: a clock ran ahead")
 
     def _advance(self, actual: Release, outcome: Outcome) -> Outcome:
         stage = actual.stage + 1

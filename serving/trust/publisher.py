@@ -65,6 +65,7 @@ LIFETIMES: Mapping[str, timedelta] = {
     "snapshot": timedelta(days=7),
     "timestamp": timedelta(days=3),
 }
+_AHEAD = timedelta(days=1)  # clocks of two publishers may differ
 _PATHS = ("releases/*", "bundles/*")
 _PATH = re.compile(r"(releases|bundles)/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _Signed = TypeVar("_Signed", Root, Targets, Snapshot, Timestamp)
@@ -159,11 +160,19 @@ class Publisher:
     def refresh_metadata(self, now_us: int) -> tuple[str, ...]:
         """Sign anew what has less than half of its lifetime left; the roles that were signed.
 
+        So is what expires later than it could: a clock that ran ahead signed it, and a store that is frozen could hide
+        publications for as long.
+
         Offline roles are signed when their keys are here; otherwise a warning is logged. Raises as ``publish`` does.
         """
         state = self._repository.load()
         self._expose(state)
-        due = [role for role, lifetime in LIFETIMES.items() if state.of(role).expires < moment(now_us) + lifetime / 2]
+        now = moment(now_us)
+        due = [
+            role
+            for role, lifetime in LIFETIMES.items()
+            if not now + lifetime / 2 <= state.of(role).expires <= now + lifetime + _AHEAD
+        ]
         for role in [role for role in due if not self._keys.can_sign(role)]:
             _LOG.warning("the %s metadata expires at %s and its keys are not here", role, state.of(role).expires)
             due.remove(role)

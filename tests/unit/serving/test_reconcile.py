@@ -51,9 +51,9 @@ class World:
         Publisher(self.store, self.keys).initialise(NOW)
         self._clients = count()
 
-    def train(self, bundle: bytes, *reasons: str, usecase: str = FAN) -> str:
+    def train(self, bundle: bytes, *reasons: str, usecase: str = FAN, at_us: int = NOW) -> str:
         """Register a bundle and judge it; reasons make the gate refuse it."""
-        write_gate(self.store, GateRecord(usecase, digest_of(bundle), not reasons, reasons, NOW))
+        write_gate(self.store, GateRecord(usecase, digest_of(bundle), not reasons, reasons, at_us))
         return self.registry.register(usecase, bundle)
 
     def run(self, budget: Budget | None = None, *, verify: bool = False) -> list[Outcome]:
@@ -323,6 +323,18 @@ def test_a_model_with_an_impossible_name_is_refused_and_tagged(world):
     world.registry.set_champion(name, world.registry.register(name, FIRST))
     assert world.run()[0].action == "refused"
     assert "no name of a use case" in world.registry.tags(name, "1")["release.refused"]
+
+
+def test_what_a_clock_that_ran_ahead_has_signed_is_signed_anew(world):
+    world.registry.set_champion(FAN, world.train(FIRST))
+    world.run()
+    world.now_us += 3650 * DAY_US
+    world.run()
+    world.now_us = NOW
+    world.run()
+    expiries = Publisher(world.store, world.keys).expiries()
+    assert all(expires < NOW + 400 * DAY_US for expires in expiries.values())
+    assert world.serves().number == 1
 
 
 # --- power cuts -----------------------------------------------------------------------------------------------------

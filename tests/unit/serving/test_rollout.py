@@ -194,6 +194,19 @@ def test_an_aborted_version_stays_refused_until_the_alias_was_moved_away(world):
     assert [entry.outcome for entry in world.ledger()][-3:] == ["aborted", "unchanged", "released"]
 
 
+def test_a_stage_that_a_wrong_clock_began_in_the_future_begins_anew(world):
+    later(world, 24 * 3650)
+    world.registry.set_champion(FAN, world.train(SECOND, at_us=world.now_us))
+    assert world.act() == "released"
+    later(world, -24 * 3650)
+    report(world)
+    (outcome,) = world.run()
+    assert outcome.reason == "stage 1 begins anew: a clock ran ahead"
+    later(world)
+    report(world)
+    assert world.act() == "advanced"
+
+
 # --- what people want -----------------------------------------------------------------------------------------------
 
 
