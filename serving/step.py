@@ -14,7 +14,7 @@ from serving.policy import Rollout
 from serving.ports import Done, Outcome, PublisherPort, RegistryPort
 from serving.release import Release, bundle_path, release_path
 from serving.reports import Report
-from serving.rollout import advise, spread
+from serving.rollout import Advice, advise, spread
 from serving.status import FORMAT, read_status, write_status
 from serving.store import Store
 
@@ -142,23 +142,30 @@ class Step:
         actual, control = self._actual, self._wanted.control
         if actual is None or actual.complete or outcome.action != "unchanged":
             return outcome
-        if control.word == "abort":
-            return self._abort(actual, outcome, _by(control.by, control.reason or "no reason was given"))
-        if actual.stage_since_us > self._now_us + _AHEAD_US:
-            return self._begin_again(actual, outcome)
         advice = advise(actual, self._policy, spread(self._reports, actual, self._now_us), self._now_us)
+        if control.word == "abort":
+            advice = Advice("abort", _by(control.by, control.reason or "no reason was given"))
         if advice.step == "abort":
             return self._abort(actual, outcome, advice.reason)
+        if actual.stage_since_us > self._now_us + _AHEAD_US:
+            return self._begin_again(actual, outcome)
+        if waits := self._held(actual) or advice.reason:
+            return replace(outcome, action="waiting", reason=waits)
+        return self._advance(actual, outcome)
+
+    def _held(self, actual: Release) -> str:
+        """Why somebody holds the rollout, or empty; the ledger learns of a pause and of its end."""
+        control = self._wanted.control
         if control.word:
             told = (
                 f"paused{f' ({control.word})' * (control.word != 'pause')}: {control.reason or 'no reason was given'}"
             )
             self._books.note("paused", actual, _by(control.by, told), control.by)
-            return replace(outcome, action="waiting", reason=told)
-        self._resume(actual)
-        if advice.step == "wait":
-            return replace(outcome, action="waiting", reason=advice.reason)
-        return self._advance(actual, outcome)
+            return told
+        last = self._books.ledger.last()
+        if last is not None and last.outcome == "paused":
+            self._books.note("resumed", actual, "")
+        return ""
 
     def _begin_again(self, actual: Release, outcome: Outcome) -> Outcome:
         """Let a stage begin now whose beginning lies in the future: it was published while a clock ran ahead."""
@@ -229,11 +236,6 @@ class Step:
         if (last.from_version, last.bundle_digest) != (desired.version, digest):
             return ""
         return f"its rollout was aborted: {last.reason}. To try again, move the alias away and back"
-
-    def _resume(self, actual: Release) -> None:
-        last = self._books.ledger.last()
-        if last is not None and last.outcome == "paused":
-            self._books.note("resumed", actual, "")
 
     def _forget_old_abort(self) -> None:
         """A wish to abort that finds nothing under way must not wait for the next release."""

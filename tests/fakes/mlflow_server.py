@@ -20,26 +20,55 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Server:
+    """A server whose files lie in ``folder``: it runs from the start, and can be away for a while."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self):
+        folder = self._folder
+        command = [
+            str(Path(sys.executable).with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(self._port),
+            "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+            "--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts",
+        ]  # fmt: skip
+        quiet = {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"
+        }  # fmt: skip
+        log = folder / "mlflow.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=output, stderr=output)
+        try:
+            _await(self._process, self.url, log)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(30)
+
+    @contextmanager
+    def away(self):
+        """Stopped within, running again afterwards."""
+        self.stop()
+        yield
+        self.start()
+
+
 @contextmanager
 def mlflow_server(folder):
     """Run a server whose files lie in ``folder``; yields its address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [
-        str(Path(sys.executable).with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts",
-    ]  # fmt: skip
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    log = folder / "mlflow.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=output, stderr=output)
-        try:
-            _await(server, url, log)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(30)
+    server = Server(folder)
+    try:
+        yield server.url
+    finally:
+        server.stop()
 
 
 def _await(server, url, log):

@@ -1,0 +1,383 @@
+"""Promotions under faults: ``python -m tests.sweep.promotions 300 SEED`` ends with 1 where something wrong came of one.
+
+One world with a real MLflow server, a store in a folder and real keys lives through all runs. Each run brings one
+fault; after it come at most two ticks of the timer with everything in order. Then what is wanted serves, or its version
+says why not; every bundle that was ever published was let through by a gate; and the ledger is whole.
+"""
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from features.errors import TidemillError
+from pipelines.registration import BUNDLE
+from pipelines.registry import DIGEST_TAG, Registry
+from serving.approval import GateRecord, write_gate
+from serving.audit import verify
+from serving.bundle import digest_of
+from serving.policy import AT_ONCE, Rollout
+from serving.reconcile import reconcile
+from serving.release import FOLDER, Release
+from serving.store import open_store
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
+from tests.fakes.bundles import packed
+from tests.fakes.interrupted import Budget, InterruptedStore, PowerCut
+from tests.fakes.mlflow_server import Server
+
+FAN = "fan_failure"
+YEARS_US = 10 * 365 * 86_400_000_000
+STAGED = Rollout(stages=(0.5, 1.0))
+TICKS = 2
+
+
+class Cutting:
+    """A registry whose process is killed when the budget is spent."""
+
+    def __init__(self, registry: Registry, budget: Budget) -> None:
+        self._registry, self._budget = registry, budget
+
+    def wanted(self) -> Any:
+        return self._registry.wanted()
+
+    def load(self, wanted: Any) -> Any:
+        return self._registry.load(wanted)
+
+    def write_tags(self, usecase: str, version: str, tags: Mapping[str, str]) -> None:
+        self._budget.spend()
+        self._registry.write_tags(usecase, version, tags)
+
+    def clear_control(self, usecase: str) -> None:
+        self._budget.spend()
+        self._registry.clear_control(usecase)
+
+
+class World:
+    """A house with one model, whose versions are gated, refused, unjudged, or registered by hand."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.folder, self.chance = folder, chance
+        self.server = Server(folder)
+        self.store = open_store(str(folder / "store"), create=True)
+        create_keys(folder / "keys")
+        Publisher(self.store, folder / "keys").initialise(self.now())
+        self.registry = Registry(self.server.url)
+        self.client = MlflowClient(self.server.url)
+        self.experiment = self.client.create_experiment("fans")
+        self.client.create_registered_model(FAN)
+        self.passed: set[str] = set()  # digests that a gate let through
+        self.bundles: dict[str, str] = {}  # digest by version
+        self.policy = AT_ONCE
+        self.made = 0
+        for _ in range(3):
+            self.train()
+
+    @staticmethod
+    def now() -> int:
+        return time.time_ns() // 1000
+
+    def train(self, *, judged: bool | None = True) -> str:
+        """Register a version: passed, refused (False) or unjudged (None) by the gate."""
+        self.made += 1
+        data = packed(bias=0.001 * self.made)
+        digest = digest_of(data)
+        if judged is not None:
+            write_gate(self.store, GateRecord(FAN, digest, judged, () if judged else ("no",), self.now()))
+        if judged:
+            self.passed.add(digest)
+        run = self.client.create_run(self.experiment, tags={DIGEST_TAG: digest}).info.run_id
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, BUNDLE)
+            file.parent.mkdir()
+            file.write_bytes(data)
+            self.client.log_artifacts(run, folder)
+        version = str(self.client.create_model_version(FAN, f"runs:/{run}/bundle", run).version)
+        self.bundles[version] = digest
+        return version
+
+    def promote(self, version: str | None) -> None:
+        if version is None:
+            with suppress(Exception):
+                self.client.delete_registered_model_alias(FAN, "champion")
+        else:
+            self.client.set_registered_model_alias(FAN, "champion", version)
+
+    def any_version(self) -> str:
+        """Mostly one that may be released, else one that may not."""
+        present = {str(found.version) for found in self.client.search_model_versions(f"name = '{FAN}'")}
+        good = [version for version, digest in self.bundles.items() if digest in self.passed and version in present]
+        if self.chance.random() < 0.25 or not good:
+            return self.train(judged=self.chance.choice([True, False, None]))
+        return self.chance.choice(good)
+
+    def tick(self, budget: Budget | None = None, *, skew_us: int = 0) -> None:
+        """What the timer's release run does, killed after so many writes."""
+        budget = budget or Budget()
+        store = InterruptedStore(self.store, budget)
+        publisher = Publisher(store, self.folder / "keys")
+        registry = Cutting(self.registry, budget)
+        reconcile(registry, store, publisher, self.now() + skew_us, policy=lambda _: self.policy)
+
+    def published(self) -> Release | None:
+        found = Publisher(self.store, self.folder / "keys").read(FOLDER)
+        return Release.from_bytes(next(iter(found.values()))) if found else None
+
+    def check(self) -> str:
+        """What came of it: released, refused, withdrawn; an ``AssertionError`` where it is wrong."""
+        for audit in verify(self.store, Publisher(self.store, self.folder / "keys")):
+            assert not audit.problem, audit
+            for entry in audit.entries:
+                if entry.outcome in ("released", "rolled_back", "advanced"):
+                    assert entry.bundle_digest in self.passed, f"released ungated: {entry}"
+        release, wanted = self.published(), self.registry.wanted()[0]
+        if release is not None and not release.withdrawn:
+            assert release.bundle in self.passed, f"published ungated: {release}"
+        if wanted.version is None:
+            assert release is None or release.withdrawn, f"nobody is wanted, published is {release}"
+            return "withdrawn"
+        tags = self.registry.tags(FAN, wanted.version)
+        if self.bundles.get(wanted.version) in self.passed:
+            assert release is not None
+            assert (release.version, release.run) == (wanted.version, wanted.run), f"{release}; {tags}"
+            assert tags["release.status"] == "released", tags
+            assert "release.refused" not in tags
+            return "released"
+        assert release is None or release.version != wanted.version, f"published {release}"
+        assert tags["release.status"] == "refused", tags
+        assert tags["release.refused"]
+        return "refused"
+
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+
+def airflow_down(world: World) -> None:
+    """Aliases move while nobody looks; the same while the DAG is paused and its events are dropped."""
+    for _ in range(world.chance.randint(1, 4)):
+        world.promote(world.any_version())
+
+
+def mlflow_down(world: World) -> None:
+    """The registry is away while it is watched and while a release looks."""
+    world.promote(world.any_version())
+    with world.server.away():
+        with suppress(TidemillError):
+            world.tick()
+        raise_unless_kept(world)
+
+
+def raise_unless_kept(world: World) -> None:
+    """A registry that cannot be asked withdraws nothing."""
+    before = world.published()
+    with suppress(TidemillError):
+        world.tick()
+    assert world.published() == before
+
+
+def killed_after_a_write(world: World) -> None:
+    """The power goes at any write of a release run, several times in a row."""
+    world.promote(world.any_version())
+    for _ in range(world.chance.randint(1, 3)):
+        with suppress(PowerCut):
+            world.tick(Budget(world.chance.randint(0, 14)))
+
+
+def killed_in_a_rollout(world: World) -> None:
+    """The same while a release spreads over stages, or somebody aborts it."""
+    world.policy = Rollout(stages=STAGED.stages, soak=STAGED.soak * 0)
+    world.promote(world.any_version())
+    with suppress(PowerCut):
+        world.tick(Budget(world.chance.randint(0, 20)))
+    if world.chance.random() < 0.5:
+        world.client.set_registered_model_tag(FAN, "rollout", world.chance.choice(["pause", "abort"]))
+        with suppress(PowerCut):
+            world.tick(Budget(world.chance.randint(0, 14)))
+        world.registry.clear_control(FAN)
+        # An aborted version stays refused until its alias was moved away.
+        world.promote(world.train())
+
+
+def killed_command(world: World) -> None:
+    """The command itself is killed by SIGKILL at any moment."""
+    world.promote(world.any_version())
+    command = [str(Path(sys.executable).with_name("tidemill")), "release", "--store", world.store.uri]
+    environ = {**_quiet(), "MLFLOW_TRACKING_URI": world.server.url, "TIDEMILL_KEYS": str(world.folder / "keys")}
+    with subprocess.Popen([*command, "--tracking", world.server.url], env=environ, cwd=world.folder) as running:
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(world.chance.uniform(0.5, 4.0))
+        running.send_signal(signal.SIGKILL)
+
+
+def _quiet() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+
+
+def back_and_forth(world: World) -> None:
+    """A-B-A, with and without a look in between."""
+    first, second = world.any_version(), world.any_version()
+    for version in (first, second, first):
+        world.promote(version)
+        if world.chance.random() < 0.5:
+            world.tick()
+
+
+def removed_and_set(world: World) -> None:
+    """The alias is deleted and set again, or stays away."""
+    world.promote(None)
+    if world.chance.random() < 0.5:
+        world.tick()
+    if world.chance.random() < 0.7:
+        world.promote(world.any_version())
+
+
+def two_at_once(world: World) -> None:
+    """Two release runs look at the same moment."""
+    world.promote(world.any_version())
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            world.tick()
+        except TidemillError:
+            pass  # the other was faster
+        except BaseException as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    both = [threading.Thread(target=run) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert not failures, failures
+
+
+def wrong_clock(world: World) -> None:
+    """A run with a clock ten years wrong, either way."""
+    world.promote(world.any_version())
+    with suppress(TidemillError):
+        world.tick(skew_us=world.chance.choice([-1, 1]) * YEARS_US)
+
+
+def deleted_version(world: World) -> None:
+    """The version under the alias is deleted."""
+    version = world.any_version()
+    world.promote(version)
+    if world.chance.random() < 0.5:
+        world.tick()
+    world.client.delete_model_version(FAN, version)
+    world.bundles.pop(version, None)
+    if world.chance.random() < 0.5:
+        world.promote(world.any_version())
+
+
+def tampered_bundle(world: World) -> None:
+    """Somebody who can write artifacts exchanges the bytes before the alias is set."""
+    version = world.train()
+    run = world.client.get_model_version(FAN, version).run_id
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, BUNDLE)
+        file.parent.mkdir()
+        file.write_bytes(packed(bias=77.0 + world.made))
+        world.client.log_artifacts(run, folder)
+    world.bundles[version] = "exchanged"
+    world.promote(version)
+
+
+def old_backup(world: World) -> None:
+    """The registry comes back as it was yesterday: versions and aliases since are gone, numbers are given again."""
+    with world.server.away():
+        kept = shutil.copy(world.folder / "mlflow.db", world.folder / "yesterday.db")
+    numbers = dict(world.bundles)
+    world.promote(world.train())
+    world.tick()
+    with world.server.away():
+        shutil.copy(kept, world.folder / "mlflow.db")
+    world.bundles = numbers
+    if world.chance.random() < 0.5:
+        world.promote(world.train())
+
+
+FAULTS: Mapping[str, tuple[Callable[[World], None], int]] = {  # what, and how often among all
+    "Airflow down or paused": (airflow_down, 4),
+    "MLflow down": (mlflow_down, 1),
+    "release killed at a write": (killed_after_a_write, 8),
+    "rollout killed at a write": (killed_in_a_rollout, 4),
+    "command killed": (killed_command, 1),
+    "A-B-A": (back_and_forth, 4),
+    "alias removed": (removed_and_set, 3),
+    "two releases at once": (two_at_once, 4),
+    "clock ten years wrong": (wrong_clock, 4),
+    "version deleted": (deleted_version, 3),
+    "bundle exchanged": (tampered_bundle, 3),
+    "registry from a backup": (old_backup, 1),
+}
+
+
+def run(count: int, seed: int) -> tuple[Counter[str], Counter[str]]:
+    """Live through faults; how often each came, and what came of them.
+
+    Raises:
+        AssertionError: Something wrong was released, or nothing came of an alias.
+    """
+    chance, came, became = random.Random(seed), Counter[str](), Counter[str]()
+    # Each fault as often as its share says, in any order: chance alone would leave rare ones out of a short run.
+    names = [name for name, (_, share) in FAULTS.items() for _ in range(share)]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        world = World(Path(folder), chance)
+        stack.callback(world.server.stop)
+        order: list[str] = []
+        for number in range(count):
+            if not order:
+                order = (
+                    chance.sample(names, len(names))
+                    if count >= len(names)
+                    else chance.sample(list(FAULTS), len(FAULTS))
+                )
+            name = order.pop()
+            world.policy = AT_ONCE
+            try:
+                FAULTS[name][0](world)
+                world.policy = AT_ONCE
+                for _ in range(TICKS):
+                    world.tick()
+                became[world.check()] += 1
+            except Exception as error:
+                raise AssertionError(f"run {number} of seed {seed}, {name}: {error}") from error
+            came[name] += 1
+    return came, became
+
+
+def sweep(count: int = 300) -> bool:
+    """All faults at length, from a seed that is told."""
+    seed = secrets.randbelow(10**6)
+    print(f"promotions under faults, seed {seed}", flush=True)
+    try:
+        came, became = run(count, seed)
+    except AssertionError as error:
+        print(f"BROKEN: {error}")
+        return False
+    print(", ".join(f"{count} {name}" for name, count in came.items()))
+    print(f"{sum(came.values())} runs, 0 wrong releases: " + ", ".join(f"{n} {what}" for what, n in became.items()))
+    return True
+
+
+if __name__ == "__main__":
+    given = [int(word) for word in sys.argv[1:]]
+    if len(given) > 1:
+        print(*run(given[0], given[1]), sep="\n")
+    else:
+        sys.exit(0 if sweep(*given) else 1)
