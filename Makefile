@@ -13,7 +13,7 @@ SPARK := .venv/.spark
 TORCH := .venv/.torch
 BENCH_READY := build/bench-env/.ready
 
-.PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store bench-quality
+.PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store bench-quality bench-promotion
 
 help:  ## What each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore 
 
 bench-quality: $(READY)  ## Models of the use cases on the public sets in $TIDEMILL_DATA; BENCH_ONLY=cmapss takes some
 	@$(BIN)/python -m tests.bench.quality
+
+bench-promotion: $(READY)  ## What a release run costs that finds nothing to do, with 1 and 200 models; the alias watcher
+	@$(BIN)/python -m tests.bench.promotion
 
 $(BENCH_READY): infra/bench.lock
 	@$(PYTHON) -m venv --without-pip build/bench-env
