@@ -150,7 +150,7 @@ def train(
         panes=partial(history.panes_behind, lake, features),
         seed=parameters.seed,
         timer=timer,
-        rebuild=partial(cutoff.before_ends, lake, features),
+        rebuild=partial(cutoff.before_ends, lake, features, version=int(data.lineage["features.version"])),
     )
     write_gate(store, recording.gate_record(examination, now_us))
     step("report")

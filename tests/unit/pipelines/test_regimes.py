@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,14 @@ from features.regime import RegimeRule, Regimes
 from features.schema import Fleet, Signal
 from pipelines import history, regimes, usecases
 from pipelines.errors import TooLittleDataError
+from pipelines.estimators import ESTIMATORS
 from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
 from pipelines.materialize import materialize
+from pipelines.rebuild import rebuild
 from pipelines.registration import BUNDLE
+from pipelines.rows import canonical
+from pipelines.searching import load, take_part
 from pipelines.training import Parameters, train
 from pipelines.unique import date_names
 from serving.bundle import unpack
@@ -293,3 +298,63 @@ def test_a_training_sees_the_fault_that_raw_values_hide(tmp_path, past):
     Predictor(bundle).check_golden()
     again = train(store, lake, registry, USECASE, parameters, now_us=NOW)
     assert (again.digest, again.reused) == (summary.digest, True)
+
+
+TOGETHER = Parameters(estimator="automatic", budget_s=6.0, seed=1, study="manual__2026-11-22T00:00:00+00:00")
+
+
+def ticking():
+    """A clock on which every look takes a quarter of a second."""
+    ticks = count()
+    return lambda: next(ticks) / 4
+
+
+def readings_come_late(lake):
+    """Of a device that is learned from, in the middle of its past, far from what is usual there."""
+    times = START + 12 * DAY + np.arange(1, 48) * HOUR // 2
+    told = {"date": date_names(times), "device": ["machine-01"] * 47, "time": times, "received": times}
+    extremes = {name: np.full(47, 90.0) for name in ("vibration", "pressure")}
+    places = {"volt": np.full(47, 100.0), "rotate": np.full(47, 300.0)}
+    append(lake.telemetry(FLEET), {**told, "batch": np.full(47, 2), **places, **extremes}, f"ingest:{FLEET.name}")
+
+
+def searched_together(folder, late):
+    """Two shares of a search and the training that builds the best; late readings come in before one of them."""
+    store, lake = fill(folder, fleet_past(devices=6, days=30))
+    registry = MemoryTrainings()
+    for number in (0, 1):
+        if late == number:
+            readings_come_late(lake)
+        take_part(store, lake, USECASE, TOGETHER, (number + 1, 2), now_us=NOW, timer=ticking())
+    if late == 2:
+        readings_come_late(lake)
+    summary = train(store, lake, registry, USECASE, TOGETHER, now_us=NOW)
+    return store, lake, registry, summary
+
+
+def test_those_who_search_together_share_the_regimes_whatever_comes_in(tmp_path, monkeypatch):
+    for name in ("hist_gradient_boosting", "random_forest"):
+        few = {"n_estimators": 5, "max_iter": 5}
+        usual = {key: few.get(key, value) for key, value in ESTIMATORS[name].defaults.items()}
+        monkeypatch.setattr(ESTIMATORS[name], "defaults", usual)
+    found = [searched_together(tmp_path / f"late-{late}", late) for late in (1, 2)]
+    bundles = [unpack(registry.registrations[0].files[BUNDLE]) for _, _, registry, _ in found]
+    assert bundles[0].model == bundles[1].model
+    assert bundles[0].digest == bundles[1].digest
+    assert found[0][3].search.startswith("Best of ")
+    for (store, lake, _, summary), bundle in zip(found, bundles, strict=True):
+        assert "leak" not in " ".join(summary.reasons)
+        _, data = load(store, lake, USECASE, TOGETHER, NOW)
+        rebuilt = rebuild(store, lake, USECASE, bundle.manifest.features, bundle.manifest.lineage)
+        assert (rebuilt.equal, rebuilt.changes) == (True, ())
+        assert b"".join(canonical(rebuilt.dataset)) == b"".join(canonical(data))
+        assert learned((store, lake), USECASE).features.digest != bundle.manifest.features.digest
+    store, lake, registry, summary = found[1]
+    again = train(store, lake, registry, USECASE, TOGETHER, now_us=NOW)
+    assert (again.digest, again.reused) == (summary.digest, True)
+
+
+def test_who_divides_the_devices_otherwise_learns_regimes_of_their_own(filled):
+    store, lake = filled
+    (one, _), (other, _) = (load(store, lake, USECASE, replace(TOGETHER, seed=seed), NOW) for seed in (1, 2))
+    assert one.features.digest != other.features.digest
