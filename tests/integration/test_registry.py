@@ -176,7 +176,7 @@ def register_and_die(url, entry, calls):
     child = os.fork()
     if child == 0:
         registry = Registry(url)
-        registry.__dict__["_client"] = Dying(MlflowClient(url, url), calls)
+        registry._connection.__dict__["client"] = Dying(MlflowClient(url, url), calls)
         registry.register(entry)
         os._exit(0)
     _, status = os.waitpid(child, 0)
