@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -125,23 +126,34 @@ def test_a_training_set_is_rebuilt_and_written(tmp_path: Path, monkeypatch: pyte
     assert found.to_json()["rebuilt"]["equal"] is True
 
 
-@pytest.fixture
-def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+DECLARED = usecases.load
+FAILS = replace(DECLARED("machine_failure"), label=FailureWithin(timedelta(hours=24)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MemoryTrainings]:
     """A training that is registered; 40 days later all of its rows have been written anew."""
-    monkeypatch.chdir(tmp_path)
-    declared = usecases.load
-    usecase = replace(declared("machine_failure"), label=FailureWithin(timedelta(hours=24)))
-    monkeypatch.setattr(usecases, "load", lambda name: usecase if name == "machine_failure" else declared(name))
-    store, lake, registry = FolderStore(tmp_path), Lake(str(tmp_path)), MemoryTrainings()
-    found = SimpleNamespace(store=str(tmp_path), registry=registry, asked=registry)
-    monkeypatch.setattr("pipelines.registry.Registry", lambda _: found.asked)
-    fill_lake(lake, usecase, history(devices=8, days=30))
-    train(store, lake, registry, usecase, Parameters(estimator="linear", seed=2), now_us=NOW_US)
-    tables = [lake.features(usecase.features), lake.events(usecase.features.fleet)]
-    for table in tables:
+    folder, registry = tmp_path_factory.mktemp("trained"), MemoryTrainings()
+    lake = Lake(str(folder))
+    fill_lake(lake, FAILS, history(devices=8, days=30))
+    train(FolderStore(folder), lake, registry, FAILS, Parameters(estimator="linear", seed=2), now_us=NOW_US)
+    for table in (lake.features(FAILS.features), lake.events(FAILS.features.fleet)):
         rows = table.open().read()
         table.open().replace(rows.slice(len(rows) // 2), None)
         age(table, 40)
+    return folder, registry
+
+
+@pytest.fixture
+def registered(
+    trained: tuple[Path, MemoryTrainings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
+    """The same in a folder of its own, with a registry that commands ask."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(usecases, "load", lambda name: FAILS if name == FAILS.name else DECLARED(name))
+    shutil.copytree(trained[0], tmp_path / "store")  # times of files included: they are old
+    found = SimpleNamespace(store=str(tmp_path / "store"), registry=trained[1], asked=trained[1])
+    monkeypatch.setattr("pipelines.registry.Registry", lambda _: found.asked)
     return found
 
 
