@@ -18,13 +18,14 @@ from pipelines.quarantine import Keeper, Kept
 from pipelines.reading import Reader, Reading
 from pipelines.streams import Intake, Stream
 from serving.errors import DamagedObjectError
-from serving.store import Store
+from serving.store import Fetched, Store
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on: the stage, how much of it is done, and how much there is."""
 
 _BATCH_BYTES = 32 * 1024 * 1024
 _FIRST_BYTES = 4 * 1024 * 1024
+_KEPT_BYTES = 4 * 1024 * 1024  # of objects that are looked at before they are planned
 _BATCH_OBJECTS = 20_000
 _BATCH_ROWS = 250_000
 _RETRIES = 3
@@ -74,6 +75,7 @@ class Run:
         self._warn = warn
         self._ledger = Ledger(store, stream.ledger, keep_places=stream.replaces)
         self._past = Past(keep_places=stream.replaces)
+        self._at_hand: dict[str, Fetched] = {}
         self._snapshot: Snapshot | None = None
         self._most_bytes = _FIRST_BYTES
         self._done = 0
@@ -96,7 +98,7 @@ class Run:
         self._finish_late(reached)
         left = [self._ledger.intent(seq) for seq in self._past.left]
         self._total = sum(len(intent.objects) for intent in left)
-        with Reader(self._store, self._stream) as reader:
+        with Reader(self._store, self._stream, self._at_hand) as reader:
             for intent in left:
                 yield self._carry_out(intent, reader)
             fresh = self._sound(arrivals.sources(self._past))
@@ -114,14 +116,21 @@ class Run:
         arrivals.done()
 
     def _sound(self, fresh: list[Source]) -> list[Source]:
-        """Leave out what came damaged before and still does: to plan it would cost a commit in each run."""
+        """Leave out what came damaged before and still does: to plan it would cost a commit in each run.
+
+        What comes whole is kept until its batch is read, as much of it as there is room for.
+        """
         again = [source for source in fresh if self._past.is_unsettled(source.key)]
         still: set[str] = set()
+        room = _KEPT_BYTES
         with closing(fetched(self._store, again)) as arriving:
             for source, found in arriving:
                 if isinstance(found, DamagedObjectError):
                     self._warn(f"{found}")
                     still.add(source.key)
+                elif isinstance(found, Fetched) and len(found.data) <= room:
+                    self._at_hand[source.key] = found
+                    room -= len(found.data)
         self.damaged = len(still)
         return [source for source in fresh if source.key not in still]
 

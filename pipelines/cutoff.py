@@ -19,13 +19,16 @@ from pipelines.materialize import writers
 from pipelines.windows import Windows
 
 
-def before_ends(lake: Lake, features: FeatureSet, windows: Windows) -> NDArray[np.float64]:
+def before_ends(
+    lake: Lake, features: FeatureSet, windows: Windows, *, version: int | None = None
+) -> NDArray[np.float64]:
     """Make features again, window by window.
 
     Args:
         lake: Holds telemetry, events and the rows that say how much of both they had seen.
         features: What to compute; with its regimes learned.
         windows: Whose features are wanted: dozens, not thousands.
+        version: Of the rows the windows were read from; the newest without it.
 
     Returns:
         Shape ``(n, F)``; NaN throughout where there is no row without what came later.
@@ -33,7 +36,7 @@ def before_ends(lake: Lake, features: FeatureSet, windows: Windows) -> NDArray[n
     Raises:
         TableMissingError: Telemetry or features are not there.
     """
-    rows = lake.features(features).open()
+    rows = lake.features(features).open(version)
     batch, told = (rows.transaction(writer) for writer in writers(features))
     telemetry = lake.telemetry(features.fleet).open()
     plan, names = features.plan(), np.unique(windows.device).tolist()

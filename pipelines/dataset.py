@@ -115,28 +115,14 @@ def build(
     Raises:
         TooLittleDataError: Nothing to learn from, or no windows on one side of the split.
     """
-    order = np.lexsort((windows.end, windows.device))
-    values = windows.values[order].astype(np.float32).astype(np.float64)
-    every = Windows.unlabelled(windows.device[order], windows.end[order], values)
     columns = tuple(names)
-    every = replace(every, label=label.label(every, columns, events, known_until))
+    every = _arranged(windows, label, columns, events, known_until)
     rows = every.select(every.labelled)
-    if not len(rows):
-        raise TooLittleDataError(
-            f"not one of {len(every)} windows has a label",
-            why=f"{label.name} is known {label.known_after} after the end of a window",
-            fix="train on a longer period, or check that events were ingested",
-        )
     since, until = int(rows.end.min()), int(rows.end.max())
     test_from = split.begins(since, until)
     held_out = hold_out(rows, split.test_devices, test_from, seed)
     at_split = test_from - split.purge_us if split.in_time else known_until
-    between = split.learned_us
-    if between is not None:
-        at_split = between[1] + split.purge_us
-    train, train_until = _learned(every, label, columns, events, held_out=held_out, at_split=at_split)
-    if between is not None:
-        train, train_until = train.select((train.end >= between[0]) & (train.end <= between[1])), between[1]
+    train, train_until = _learned(every, label, columns, events, split, held_out=held_out, at_split=at_split)
     dataset = Dataset(
         names=columns,
         train=train,
@@ -156,7 +142,40 @@ def build(
     return dataset
 
 
+def _arranged(windows: Windows, label: Label, names: tuple[str, ...], events: Events, known_until: int) -> Windows:
+    """All windows by device and end, their values as the served model sees them, their labels as of the present."""
+    order = np.lexsort((windows.end, windows.device))
+    values = windows.values[order].astype(np.float32).astype(np.float64)
+    every = Windows.unlabelled(windows.device[order], windows.end[order], values)
+    every = replace(every, label=label.label(every, names, events, known_until))
+    if not every.labelled.any():
+        raise TooLittleDataError(
+            f"not one of {len(every)} windows has a label",
+            why=f"{label.name} is known {label.known_after} after the end of a window",
+            fix="train on a longer period, or check that events were ingested",
+        )
+    return every
+
+
 def _learned(
+    every: Windows,
+    label: Label,
+    names: tuple[str, ...],
+    events: Events,
+    split: Split,
+    *,
+    held_out: tuple[str, ...],
+    at_split: int,
+) -> tuple[Windows, int]:
+    """What is learned from, and the last window end that may be: before the split, or in the stretch that it names."""
+    if split.learned_us is None:
+        return _before(every, label, names, events, held_out=held_out, at_split=at_split)
+    begin, end = split.learned_us
+    train, _ = _before(every, label, names, events, held_out=held_out, at_split=end + split.purge_us)
+    return train.select((train.end >= begin) & (train.end <= end)), end
+
+
+def _before(
     every: Windows, label: Label, names: tuple[str, ...], events: Events, *, held_out: tuple[str, ...], at_split: int
 ) -> tuple[Windows, int]:
     """The windows to learn from with their labels as of the split, and the last window end that may be learned from."""

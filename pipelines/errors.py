@@ -57,7 +57,11 @@ class LakeError(PipelineError):
 
 
 class TableMissingError(PipelineError):
-    """A table is asked for that no run has written yet, or a version of it that does not exist."""
+    """A table is asked for that no run has written yet, or a version of it that does not exist, or not any more.
+
+    Upkeep removes versions after 30 days unless a version registered in MLflow learned from them. Only a backup of the
+    table's folder brings one back; a model whose training set is gone still serves, but cannot be rebuilt.
+    """
 
     code: ClassVar[str] = "TM-305"
 

@@ -6,7 +6,7 @@ to hand over each takes about as long as to read it.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -56,13 +56,19 @@ Found = Fetched | MissingObjectError | DamagedObjectError
 """An object as it was read, or why it cannot be: it is gone, or its bytes are not what its store promises."""
 
 
-def fetched(store: Store, sources: Iterable[_Source], manner: Manner | None = None) -> Generator[tuple[_Source, Found]]:
+def fetched(
+    store: Store,
+    sources: Iterable[_Source],
+    manner: Manner | None = None,
+    at_hand: MutableMapping[str, Fetched] | None = None,
+) -> Generator[tuple[_Source, Found]]:
     """Read objects, in the order in which they are named.
 
     Args:
         store: Where they lie.
         sources: What to read.
         manner: How; what suits the store without it.
+        at_hand: Objects that were read a moment ago, by key: taken from here instead, and out of it.
 
     Returns:
         Each source with what was read, or with the error that concerns it alone. Close it when it is left early.
@@ -78,7 +84,9 @@ def fetched(store: Store, sources: Iterable[_Source], manner: Manner | None = No
         >>> [found.data for _, found in fetched(store, list(store.list("")))]
         [b'1']
     """
-    return ahead(lambda part: _fetch(store, part), sources, manner or (REMOTE if isinstance(store, Remote) else DISK))
+    known = {} if at_hand is None else at_hand
+    usual = REMOTE if isinstance(store, Remote) else DISK
+    return ahead(lambda part: _fetch(store, part, known), sources, manner or usual)
 
 
 def ahead(
@@ -133,11 +141,12 @@ def split(objects: Iterable[_Sized], most_bytes: int, most_objects: int) -> Iter
         yield part
 
 
-def _fetch(store: Store, sources: Sequence[Named]) -> list[Found]:
+def _fetch(store: Store, sources: Sequence[Named], at_hand: MutableMapping[str, Fetched]) -> list[Found]:
     found: list[Found] = []
     for source in sources:
         try:
-            found.append(store.fetch(source.key))
+            known = at_hand.pop(source.key, None)
+            found.append(store.fetch(source.key) if known is None else known)
         except (MissingObjectError, DamagedObjectError) as error:
             found.append(error)
     return found

@@ -7,7 +7,7 @@ import itertools
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -94,10 +94,11 @@ class Reader:
     Args:
         store: Where the objects lie.
         stream: Knows how they are read.
+        at_hand: Objects that were read before and are not fetched again; each is taken out when it is decoded.
     """
 
-    def __init__(self, store: Store, stream: Stream) -> None:
-        self._store, self._stream = store, stream
+    def __init__(self, store: Store, stream: Stream, at_hand: MutableMapping[str, Fetched]) -> None:
+        self._store, self._stream, self._at_hand = store, stream, at_hand
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
         self._room = _Room(_AT_ONCE_BYTES)
 
@@ -184,7 +185,7 @@ class Reader:
     def _parts(self, members: Sequence[_Member], clock_us: int) -> Iterator[tuple[list[_Member], _Part]]:
         """Objects in groups that are decoded together, in order; waits to fetch where decoding cannot keep up."""
         waiting: deque[tuple[list[_Member], Future[_Part]]] = deque()
-        with closing(fetched(self._store, members)) as arriving:
+        with closing(fetched(self._store, members, at_hand=self._at_hand)) as arriving:
             for group in split(members, _GROUP_BYTES, _GROUP_OBJECTS):
                 found = [each for _, each in itertools.islice(arriving, len(group))]
                 size = self._room.take(sum(len(each.data) for each in found if isinstance(each, Fetched)))

@@ -55,7 +55,7 @@ def rebuild(store: Store, lake: Lake, usecase: UseCase, features: FeatureSet, li
 
     Raises:
         VersionMissingError: The bundle does not say what it learned from.
-        TableMissingError: A version of a table is gone, or unreadable.
+        TableMissingError: A version of a table is gone, or some of its files are.
     """
     needed = ("since", "until", "seed", "rows.sha256", *(f"{name}.version" for name in TABLES))
     missing = [name for name in needed if name not in lineage]

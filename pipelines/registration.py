@@ -138,6 +138,22 @@ class TrainingSet:
     until: int
     tables: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, usecase: str, version: str, source: Mapping[str, Any]) -> "TrainingSet | None":
+        """Read it from the source of a `DatasetUse`; None where that says something else.
+
+        Example:
+            >>> source = {"features.digest": "sha256:1", "since": "0", "until": "9", "features.version": "4"}
+            >>> TrainingSet.of("pump_failure", "3", source).tables
+            {'features': 4}
+            >>> TrainingSet.of("pump_failure", "3", {"until": "9"}) is None
+            True
+        """
+        if not {"features.digest", "since", "until"} <= source.keys():
+            return None
+        tables = {name: int(source[f"{name}.version"]) for name in TABLES if f"{name}.version" in source}
+        return cls(usecase, version, source["features.digest"], int(source["since"]), int(source["until"]), tables)
+
 
 class RegistryPort(Protocol):
     """The registry, as far as a training needs it: ``pipelines.registry.Registry``."""

@@ -4,10 +4,10 @@
     tidemill train pump_failure --estimator automatic --budget 120 --study monday --share 1/2  # one of two
     tidemill train pump_failure --estimator automatic --budget 120 --study monday              # then build the best
 
-Those who search together name the same study. The first of them pins the versions of the tables, so all of them, and
-the training that builds the best, see the same rows although telemetry goes on coming in. The trials lie in the store
-under the key of the training (`pipelines.study`), so it also works without that name: who asks for the same again finds
-what was found before.
+Those who search together name the same study. The first of them pins the versions of the tables, and the regimes where
+they are learned, so all of them, and the training that builds the best, see the same rows although telemetry goes on
+coming in. The trials lie in the store under the key of the training (`pipelines.study`), so it also works without that
+name: who asks for the same again finds what was found before.
 """
 
 import json
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from features.regime import Regimes, regimes_from_json, regimes_json
 from pipelines import history, regimes
 from pipelines.candidate import recipe_of, span_of
 from pipelines.chosen import Searched, Share, reached
@@ -28,7 +29,7 @@ from pipelines.lake import Lake
 from pipelines.registration import TABLES
 from pipelines.request import Parameters, Progress, Tell, silent, unheard
 from pipelines.study import FOLDER, Study, Trial, ranked
-from pipelines.tasks import Measure, task_of
+from pipelines.tasks import task_of
 from pipelines.tuning import search
 from pipelines.usecases import AUTOMATIC, UseCase
 from serving.bundle import canonical_json, digest_of
@@ -47,23 +48,23 @@ def load(store: Store, lake: Lake, usecase: UseCase, parameters: Parameters, now
         TableMissingError: Features or events are not there yet.
         TooLittleDataError: There is not enough history.
     """
-    pin = f"{FOLDER}/{usecase.name}/pins/{_safe(parameters.study)}.json"
+    asked: dict[str, Any] = {"since": parameters.since, "seed": parameters.seed, "now_us": now_us}
+    pin = _pin(usecase, parameters)
     pinned = _pinned(store, pin) if parameters.study else {}
-    while True:
-        until = int(pinned["until"]) if pinned else parameters.until
-        asked: dict[str, Any] = {"since": parameters.since, "until": until, "seed": parameters.seed, "now_us": now_us}
-        learned = regimes.learned(store, lake, usecase, **asked)
-        # Regimes are learned from telemetry; where late readings have moved them, those are other tables.
-        same = pinned.get("digest") == learned.features.digest
-        versions = {name: int(pinned[name]) for name in TABLES} if same else None
-        data = history.load(store, lake, learned, **asked, versions=versions)
-        if pinned or not parameters.study:
-            return learned, data
-        found: dict[str, Any] = {name: int(data.lineage[f"{name}.version"]) for name in TABLES}
-        found |= {"until": int(data.lineage["until"]), "digest": learned.features.digest}
-        if store.put_if_absent(pin, canonical_json(found)):
+    if not pinned:
+        learned = regimes.learned(store, lake, usecase, until=parameters.until, **asked)
+        data = history.load(store, lake, learned, until=parameters.until, **asked)
+        read: dict[str, Any] = {name: int(data.lineage[f"{name}.version"]) for name in TABLES}
+        read |= {"until": int(data.lineage["until"]), "regimes": regimes_json(learned.features.regimes)}
+        if not parameters.study or store.put_if_absent(pin, canonical_json(read)):
             return learned, data
         pinned = _pinned(store, pin)  # somebody else was first
+    # Late readings move what is learned from telemetry, so regimes are taken from the first and not learned again.
+    found = regimes_from_json(pinned["regimes"])
+    if isinstance(found, Regimes):
+        usecase = replace(usecase, feature_set=usecase.features.learned(found))
+    versions = {name: int(pinned[name]) for name in TABLES}
+    return usecase, history.load(store, lake, usecase, until=int(pinned["until"]), versions=versions, **asked)
 
 
 def searched(
@@ -85,31 +86,25 @@ def searched(
         UnknownNameError: There is no such estimator.
         UseCaseError: It cannot learn that, or nothing can be chosen between those that can.
     """
-    measure, own = task_of(usecase.label).measures[0], parameters.estimator or usecase.estimator
-    families, judge = _plan(usecase, parameters, data)
-    budget = _budget(parameters)
-    trying = budget * _TRYING
-    if budget <= 0:
+    own = parameters.estimator or usecase.estimator
+    asked = _Search(store, usecase, parameters, data, now_us=now_us, progress=progress, tell=tell, timer=timer)
+    study, judge, measure = asked.study, asked.judge, asked.measure
+    trying = asked.budget_s * _TRYING
+    if asked.budget_s <= 0:
         return Searched(own, {}, measure)
     if not judge.parts:
         tell(note := "Nothing was searched: no training device can be left out to judge by.")
         return Searched(usecase.estimator if own == AUTOMATIC else own, {}, measure, note=note)
-    study = Study(store, usecase.name, key_of(usecase, parameters, data))
     closed = study.closed()
     left = trying - sum(closed.values())
-    if left > 0 and any(family.space for family in families):
-        watch = _watcher(measure, left, progress, tell)
-        share = "rest" if closed and "1-of-1" not in closed else "1-of-1"
-        search(
-            study, families, judge, share=share, budget_s=left, seed=parameters.seed, now_us=now_us, watch=watch,
-            timer=timer,
-        )  # fmt: skip
+    if left > 0 and any(family.space for family in asked.families):
+        asked.take("rest" if closed and "1-of-1" not in closed else "1-of-1", left)
     trials = tuple(trial for trial in study.trials() if trial.state != "running")
     best_first = ranked(trials, measure)
     if not best_first:
         note = "; ".join(dict.fromkeys(f"{trial.family}: {trial.note}" for trial in trials))
         return Searched(usecase.estimator if own == AUTOMATIC else own, {}, measure, trials, note=note)
-    again = study.decide(lambda: judge_again(families, judge, best_first, budget - trying))
+    again = study.decide(lambda: judge_again(asked.families, judge, best_first, asked.budget_s - trying))
     found = Searched(own, {}, measure, trials, judge.constant(), again=again)
     return replace(found, estimator=found.order[0].family, parameters=found.order[0].parameters)
 
@@ -144,16 +139,11 @@ def take_part(
     """
     began, name = timer(), f"{share[0]}-of-{share[1]}"
     usecase, data = load(store, lake, usecase, parameters, now_us)
-    families, judge = _plan(usecase, parameters, data)
-    measure, budget = task_of(usecase.label).measures[0], _budget(parameters) * _TRYING / share[1]
-    study = Study(store, usecase.name, key_of(usecase, parameters, data))
-    if judge.parts and budget > 0:
-        watch = _watcher(measure, budget, progress, tell)
-        search(
-            study, families, judge, share=name, budget_s=budget, seed=parameters.seed, now_us=now_us, watch=watch,
-            timer=timer,
-        )  # fmt: skip
-    trials = study.trials()
+    asked = _Search(store, usecase, parameters, data, now_us=now_us, progress=progress, tell=tell, timer=timer)
+    budget = asked.budget_s * _TRYING / share[1]
+    if asked.judge.parts and budget > 0:
+        asked.take(name, budget)
+    trials, measure = asked.study.trials(), asked.measure
     best = next(iter(ranked(trials, measure)), None)
     return Share(
         usecase=usecase.name,
@@ -171,6 +161,49 @@ def key_of(usecase: UseCase, parameters: Parameters, data: Dataset) -> str:
     """Name everything a training depends on, the budget of its search included."""
     parts = [usecase.name, parameters.estimator or usecase.estimator, _budget(parameters), dict(data.lineage)]
     return digest_of(canonical_json(parts)).removeprefix("sha256:")[:32]
+
+
+class _Search:
+    """A search as it was asked for: what may be tried, by what it is judged, where its trials lie, who is told."""
+
+    def __init__(
+        self,
+        store: Store,
+        usecase: UseCase,
+        parameters: Parameters,
+        data: Dataset,
+        *,
+        now_us: int,
+        progress: Progress,
+        tell: Tell,
+        timer: Callable[[], float],
+    ) -> None:
+        self.measure = task_of(usecase.label).measures[0]
+        self.families, self.judge = _plan(usecase, parameters, data)
+        self.study = Study(store, usecase.name, key_of(usecase, parameters, data))
+        self.budget_s = _budget(parameters)
+        self._seed, self._now_us, self._timer = parameters.seed, now_us, timer
+        self._progress, self._tell = progress, tell
+
+    def take(self, share: str, budget_s: float) -> None:
+        """Use up a share of the budget."""
+        search(
+            self.study,
+            self.families,
+            self.judge,
+            share=share,
+            budget_s=budget_s,
+            seed=self._seed,
+            now_us=self._now_us,
+            watch=lambda trials, seconds: self._watch(trials, seconds, budget_s),
+            timer=self._timer,
+        )
+
+    def _watch(self, trials: Sequence[Trial], seconds: float, budget_s: float) -> None:
+        best = next(iter(ranked(trials, self.measure)), None)
+        told = f", best {self.measure.name} {reached(best)}" if best else ""
+        self._tell(f"{sum(trial.state != 'running' for trial in trials)} trials{told}")
+        self._progress("search", min(int(seconds), int(budget_s)), max(int(budget_s), 1))
 
 
 def _plan(usecase: UseCase, parameters: Parameters, data: Dataset) -> tuple[list[Family], Judge]:
@@ -199,18 +232,6 @@ def _budget(parameters: Parameters) -> float:
     return parameters.budget_s or (USUAL_BUDGET_S if parameters.estimator == AUTOMATIC else 0.0)
 
 
-def _watcher(
-    measure: Measure, budget_s: float, progress: Progress, tell: Tell
-) -> Callable[[Sequence[Trial], float], None]:
-    def watch(trials: Sequence[Trial], seconds: float) -> None:
-        best = next(iter(ranked(trials, measure)), None)
-        told = f", best {measure.name} {reached(best)}" if best else ""
-        tell(f"{sum(trial.state != 'running' for trial in trials)} trials{told}")
-        progress("search", min(int(seconds), int(budget_s)), max(int(budget_s), 1))
-
-    return watch
-
-
 def _pinned(store: Store, key: str) -> dict[str, Any]:
     try:
         return dict(json.loads(store.get(key)))
@@ -218,6 +239,8 @@ def _pinned(store: Store, key: str) -> dict[str, Any]:
         return {}
 
 
-def _safe(name: str) -> str:
-    """A name of a study as part of a key, whatever characters it has."""
-    return digest_of(name.encode()).removeprefix("sha256:")[:32]
+def _pin(usecase: UseCase, parameters: Parameters) -> str:
+    """Where a study keeps what it reads; who asks otherwise, of another seed or label, has a pin of its own."""
+    rows = [parameters.since, parameters.until, parameters.seed, repr(usecase.label), repr(usecase.split)]
+    digest = digest_of(canonical_json([parameters.study, usecase.features.digest, *rows]))
+    return f"{FOLDER}/{usecase.name}/pins/{digest.removeprefix('sha256:')[:32]}.json"

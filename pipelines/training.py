@@ -122,12 +122,7 @@ def train(
         ExportError: The graph from panes is asked for, and a feature has no form in it.
         RegistryUnreachableError: MLflow does not answer; found out before anything is computed.
     """
-    begun: dict[str, float] = {}
-
-    def step(name: str) -> None:
-        begun[name] = timer()
-        progress(name, STAGES.index(name), len(STAGES))
-
+    step = _Steps(progress, timer)
     version = registry.champion(usecase.name)
     if usecase.pane_graph:
         feature_graph(usecase.features)  # what has no graph is refused before hours are spent on it
@@ -150,17 +145,33 @@ def train(
         panes=partial(history.panes_behind, lake, features),
         seed=parameters.seed,
         timer=timer,
-        rebuild=partial(cutoff.before_ends, lake, features),
+        rebuild=partial(cutoff.before_ends, lake, features, version=int(data.lineage["features.version"])),
     )
     write_gate(store, recording.gate_record(examination, now_us))
     step("report")
     registration = recording.registration(lake, examination, found, parameters, now_us)
     step("register")
     registered = registry.register(registration)
-    ends = [*list(begun.values())[1:], timer()]
-    progress("done", len(STAGES), len(STAGES))
-    seconds = {name: round(end - start, 3) for (name, start), end in zip(begun.items(), ends, strict=True)}
-    return _summary(examination, registered, found, seconds)
+    return _summary(examination, registered, found, step.done())
+
+
+class _Steps:
+    """The stages of a training as they begin, told and timed."""
+
+    def __init__(self, progress: Progress, timer: Callable[[], float]) -> None:
+        self._progress, self._timer = progress, timer
+        self._begun: dict[str, float] = {}
+
+    def __call__(self, name: str) -> None:
+        """A stage begins, and the one before it is over."""
+        self._begun[name] = self._timer()
+        self._progress(name, STAGES.index(name), len(STAGES))
+
+    def done(self) -> dict[str, float]:
+        """The last one is over; return the seconds of each."""
+        ends = [*list(self._begun.values())[1:], self._timer()]
+        self._progress("done", len(STAGES), len(STAGES))
+        return {name: round(end - start, 3) for (name, start), end in zip(self._begun.items(), ends, strict=True)}
 
 
 def _champion(lake: Lake, registry: RegistryPort, usecase: UseCase, version: str, data: Dataset) -> Champion | None:

@@ -135,7 +135,7 @@ def _tables(uri: str, fleet: str) -> "Iterator[tuple[str, Table]]":
     from pipelines import usecases  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
 
-    features, lake = catalog.load(fleet).features, Lake(uri)
+    features, lake = catalog.load(fleet).features.computable, Lake(uri)
     yield "telemetry", lake.telemetry(features.fleet)
     yield "events", lake.events(features.fleet)
     yield "panes", lake.panes(features)
@@ -153,7 +153,7 @@ def _named(run: Run, fleet: str) -> Mapping[str, set[int]] | None:
     from pipelines.errors import RegistryUnreachableError  # noqa: PLC0415 - see above
     from pipelines.registry import Registry  # noqa: PLC0415 - see above
 
-    digest, registry = catalog.load(fleet).features.digest, Registry(run.settings.tracking)
+    digest, registry = catalog.load(fleet).features.computable.digest, Registry(run.settings.tracking)
     named: dict[str, set[int]] = {name: set() for name in _NAMEABLE}
     try:
         for usecase in usecases.names():

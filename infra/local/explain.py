@@ -20,7 +20,7 @@ from serving.errors import MissingObjectError
 from serving.prediction import Prediction, decode
 from serving.release import bundle_path
 from serving.store import Store
-from serving.trust.client import PREFIX, hashed_path
+from serving.trust.layout import PREFIX, hashed_path
 
 _SAME = ("id", "placement", "instance", "device", "version", "bundle", "feature_digest", "score", "alert")
 MOST_OBJECTS = 2000  # of prediction logs that are looked through before giving up

@@ -202,7 +202,9 @@ def _rebuilt_json(rebuilt: Rebuilt) -> dict[str, Any]:
 
 def _rebuilt_lines(rebuilt: Rebuilt) -> list[tuple[str, str]]:
     rows = f"{len(rebuilt.dataset.train):,} windows to learn from, {len(rebuilt.dataset.test):,} to judge with"
-    verdict = "equal to the last byte" if rebuilt.equal else f"NOT equal: sha256 is {rebuilt.found}"
+    verdict = (
+        "equal to the last byte" if rebuilt.equal else f"NOT equal: sha256 is {rebuilt.found}, was {rebuilt.expected}"
+    )
     return [("rebuilt", f"{verdict}; {rows}"), *(("rebuilt", change) for change in rebuilt.changes)]
 
 

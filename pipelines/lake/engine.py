@@ -2,13 +2,19 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from pipelines.durability import torn_files
-from pipelines.errors import CommitConflictError, LakeError
+from pipelines.errors import CommitConflictError, LakeError, TableMissingError
+from serving.errors import MissingObjectError
+
+KEPT_WHILE_NAMED: Final = "after 30 days upkeep removes what no version registered in MLflow learned from"
+RESTORE: Final = "restore the table's folder from a backup, or train again on what there is"
+"""For whoever asks for a version of a table that is gone."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STACK = " 0: <unknown>"  # the engine's own stack says nothing
@@ -28,6 +34,30 @@ def translated(uri: str) -> Iterator[None]:
         torn = " ".join(f"'{path}'" for path in torn_files(uri))
         fix = f"rm {torn}: a power cut tore it, and what it said is written again" if torn else ""
         raise LakeError("the table cannot be used", where=uri, why=why[:500], fix=fix) from error
+
+
+@contextlib.contextmanager
+def whole(uri: str, version: int, newest: Callable[[], int]) -> Iterator[None]:
+    """As `translated`, for reading: a data file that a former version had and that is gone was taken by a vacuum.
+
+    Args:
+        uri: Of the table.
+        version: Which is read.
+        newest: Asks for the number of the newest version.
+
+    Raises:
+        TableMissingError: A file of this version is gone.
+    """
+    try:
+        with translated(uri):
+            yield
+    except (LakeError, MissingObjectError) as error:
+        gone = isinstance(error, MissingObjectError) or isinstance(error.__cause__, FileNotFoundError)
+        if not gone or version >= newest():
+            raise
+        what = f"files of version {version} of the table are gone"
+        why = f"{KEPT_WHILE_NAMED}; {error.why or error.what}"
+        raise TableMissingError(what, where=uri, why=why, fix=RESTORE) from error
 
 
 def conflict(uri: str, why: str) -> CommitConflictError:

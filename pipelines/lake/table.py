@@ -10,7 +10,7 @@ from pipelines import tables
 from pipelines.datafile import DataFile, Folder
 from pipelines.durability import sync_commit
 from pipelines.errors import LakeError, PipelineError, TableMissingError
-from pipelines.lake.engine import translated
+from pipelines.lake.engine import KEPT_WHILE_NAMED, RESTORE, translated
 from pipelines.lake.snapshot import KEEP_LOG, Snapshot
 
 # Opening a table reads the entries since the last checkpoint: with the engine's own interval of 100, twice as slowly.
@@ -54,17 +54,19 @@ class Table:
         """Open the table at its newest or at an earlier version.
 
         Raises:
-            TableMissingError: Nothing was written yet, or not this version.
+            TableMissingError: Nothing was written yet, or there is no such version, or not any more.
         """
         try:
             with translated(self.uri):
                 delta = DeltaTable(self.uri, version=version, storage_options=self._options())
                 return Snapshot(self.folder, delta, self.open)
         except TableNotFoundError as error:
-            raise self._missing() from error
+            if version is None:
+                raise self._missing() from error
+            raise self._without(version) from error
         except LakeError as error:
             if version is not None and version > self.open().version:
-                raise TableMissingError(f"the table has no version {version}", where=self.uri) from error
+                raise self._without(version) from error
             raise
 
     def discard(self, files: Iterable[DataFile]) -> None:
@@ -119,6 +121,16 @@ class Table:
 
     def _missing(self) -> TableMissingError:
         return TableMissingError("this table has not been written yet", where=self.uri, fix=self.layout.made_by)
+
+    def _without(self, version: int) -> TableMissingError:
+        """That a version cannot be opened, and which ones can; where there is no table at all, that it is missing."""
+        newest = self.open()
+        oldest = min(int(commit["version"]) for commit in newest.history())
+        if version > newest.version:
+            why = f"its newest is version {newest.version}: the table was restored or written anew since"
+        else:
+            why = f"its log begins with version {oldest}: {KEPT_WHILE_NAMED}"
+        return TableMissingError(f"the table has no version {version}", where=self.uri, why=why, fix=RESTORE)
 
     def _options(self) -> dict[str, str] | None:
         return dict(self.options) or None

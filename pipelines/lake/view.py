@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from pipelines import tables
 from pipelines.datafile import DataFile, Folder
 from pipelines.errors import LakeError
-from pipelines.lake.engine import translated
+from pipelines.lake.engine import translated, whole
 
 _READER_VERSION: Final = 3
 _KNOWN_FEATURES: Final = {"timestampNtz"}
@@ -118,6 +118,9 @@ class View:
 
         Returns:
             The rows in no particular order.
+
+        Raises:
+            TableMissingError: Files of this version are gone.
         """
         conditions = [
             pc.field(name).isin(pa.array(wanted, pa.string()))
@@ -128,7 +131,7 @@ class View:
         conditions += [pc.field(name) < value for name, value in (before or {}).items()]
         condition = functools.reduce(operator.and_, conditions) if conditions else None
 
-        with translated(self._uri):
+        with whole(self._uri, self.version, self._latest):
             self._require_plain()
             files = self._holding(dates, devices, after or {}, before or {})
             folder = replace(self._folder, layout=self.layout)
@@ -158,6 +161,11 @@ class View:
         if may:  # a file that says nothing of a column may hold anything
             stated = stated.filter(functools.reduce(pc.and_, (pc.fill_null(each, True) for each in may)))
         return self._named(stated)
+
+    def _latest(self) -> int:
+        """The number of the newest version, which others may have made since this one was opened."""
+        with translated(self._uri):
+            return int(DeltaTable(self._uri, storage_options=dict(self._folder.options) or None).version())
 
     def _named(self, stated: pa.Table) -> list[DataFile]:
         kept = self._layout.statistics

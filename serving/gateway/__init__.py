@@ -10,7 +10,7 @@ Floor plan, from the outside in:
 - ``updates``: what is released, as far as it can be trusted; ``installation``: the steps from one release to the next,
   on top of ``slots`` (two places on disk, one pointer) and ``trial`` (the first run, in a child with limits);
 - ``endpoint`` and ``mqtt``: where telemetry comes in; ``telemetry``: its way to predictions and alerts, from
-  ``records`` (bytes to believed readings) on;
+  ``records`` (bytes to believed readings) to ``scoring`` (rows to predictions); ``counts``: what became of it;
 - ``state``: the one folder that is written to; ``status``: what the gateway says about itself; ``errors``: TM-27x.
 
 What lies in the state folder: ``slots/<use case>`` bundles, ``memory/<use case>`` running features and alerts,

@@ -18,10 +18,11 @@ from importlib.metadata import version
 from features.errors import TidemillError
 from serving.exposition import render
 from serving.gateway import status
+from serving.gateway.counts import Intake, Told
 from serving.gateway.errors import NoModelError
 from serving.gateway.installation import Installation
 from serving.gateway.state import StateFolder
-from serving.gateway.telemetry import Intake, Telemetry, Told
+from serving.gateway.telemetry import Telemetry
 from serving.gateway.trial import Limits
 from serving.gateway.updates import Updates
 from serving.journal import Journal, now_us

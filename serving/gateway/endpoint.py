@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 from features.errors import TidemillError
 from serving.exposition import CONTENT_TYPE
+from serving.gateway.counts import Intake, Told
 from serving.gateway.errors import NoModelError
-from serving.gateway.telemetry import Intake, Told
 from serving.journal import Journal
 
 MAX_BODY = 16 * 1024 * 1024

@@ -20,8 +20,9 @@ from features.errors import TidemillError
 from serving.bundle import unpack
 from serving.errors import BundleContentError
 from serving.gateway.errors import DamagedSlotError
+from serving.gateway.scoring import Model
 from serving.gateway.slots import POINTER, Installed, Slots
-from serving.gateway.telemetry import Model, Telemetry
+from serving.gateway.telemetry import Telemetry
 from serving.gateway.trial import Limits, try_bundle
 from serving.journal import Journal
 from serving.predictor import Predictor

@@ -1,19 +1,17 @@
 """From telemetry to predictions and alerts on a gateway: one use case, one model, one memory of its devices.
 
-``take`` is the whole path of a body: read and judge (``records``), compute features (``features.online``), predict,
-keep the predictions (``Spool``) and watch for alerts. It runs under one lock, because readings count in the order they
-arrive and a model must not change halfway through a batch.
+``take`` is the whole path of a body: read and judge (``records``), compute features (``features.online``), predict
+(``scoring``), keep the predictions (``Spool``) and watch for alerts. It runs under one lock, because readings count in
+the order they arrive and a model must not change halfway through a batch.
 
 The memory (running features, alerts) belongs to a feature set, not to a model: a new model with the same features goes
 on with it, one with other features starts warming up. It is saved now and then and at the end; after a crash the
 readings since the last save are missing from the features, and what their sender repeats is taken in again.
 """
 
-import contextlib
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,86 +23,20 @@ from features.online import OnlineFeatures, OnlineRows
 from features.unknown import add
 from serving.alert import Alert, AlertPolicy, Alerts
 from serving.errors import ModelError, RecordError, StoreError
+from serving.gateway.counts import Intake, Told, Totals
 from serving.gateway.errors import NoModelError
 from serving.gateway.events import read as read_events
 from serving.gateway.records import read
-from serving.gateway.slots import Installed
+from serving.gateway.scoring import Model, Scored, Source, singly, stamped
 from serving.gateway.state import write_durably
 from serving.journal import Journal
-from serving.prediction import Prediction, prediction_id
-from serving.predictor import Predictor, Scores
+from serving.prediction import Prediction
 from serving.record import Spool
 
 CLOCK_SLACK_US = 600_000_000  # a release may come from a clock that is a little ahead
 UNKEPT_LIMIT = 50_000  # predictions held in memory while the disk refuses them
 RECENT_ALERTS = 200
 MOST_DEVICES = 10_000  # names in telemetry may be anything; each that is remembered takes memory
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """What became of the records of one body; ``accepted``, rejected, duplicates and late ones add up to all.
-
-    Attributes:
-        accepted: Records that entered the features.
-        rejected: Records that were not believed, by reason.
-        duplicates: Records whose device and time had been seen.
-        late: Records of a time that is closed already.
-        predictions: Predictions that became due.
-    """
-
-    accepted: int
-    rejected: Mapping[str, int]
-    duplicates: int
-    late: int
-    predictions: int
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What became of the events of one body.
-
-    Attributes:
-        accepted: Events that features may speak of from now on; told before or not.
-        ignored: Events of kinds the fleet does not declare.
-        rejected: Records that were no events, by reason.
-        late: Events heard of after windows they belong to were predicted; they count from the next window on.
-    """
-
-    accepted: int
-    ignored: int
-    rejected: Mapping[str, int]
-    late: int
-
-
-@dataclass(slots=True)
-class Totals:
-    """What has happened since the program started; times are UTC microseconds, 0 for never."""
-
-    accepted: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    duplicates: int = 0
-    late: int = 0
-    predictions: int = 0
-    unpredicted: int = 0
-    alerts: int = 0
-    unknown: Counter[str] = field(default_factory=Counter)
-    last_telemetry_us: int = 0
-    last_prediction_us: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """An installed bundle in memory."""
-
-    installed: Installed
-    predictor: Predictor
-    feature_digest: str  # takes too long to be computed for every prediction
-
-    @property
-    def features(self) -> FeatureSet:
-        """What the model sees."""
-        return self.predictor.bundle.manifest.features
 
 
 class Telemetry:
@@ -250,73 +182,31 @@ class Telemetry:
         scored = self._score(rows) if len(rows.end) else None
         if scored is None:
             return []
-        model, rows, scores = scored
-        installed = model.installed
-        predictions = []
-        for device, end, score, alert, values in zip(
-            rows.device,
-            rows.end.tolist(),
-            scores.score.tolist(),
-            scores.alert.tolist(),
-            rows.values.tolist(),
-            strict=True,
-        ):
-            prediction = Prediction(
-                id=prediction_id(self.usecase, "gateway", self._instance, device, end, installed.bundle),
-                usecase=self.usecase,
-                placement="gateway",
-                instance=self._instance,
-                device=device,
-                window_end_us=end,
-                # A clock that is behind cannot date a prediction, but it was not made before its window ended.
-                predicted_at_us=max(now_us, end) if behind else now_us,
-                version=installed.version,
-                bundle=installed.bundle,
-                feature_digest=model.feature_digest,
-                score=score,
-                alert=alert,
-                features=tuple(values),
-            )
-            predictions.append(prediction)
+        source = Source(self.usecase, self._instance)
+        predictions = stamped(source, scored, now_us, behind=behind)
+        for prediction in predictions:
             self._watch(prediction)
         self.totals.last_prediction_us = now_us
         return predictions
 
-    def _score(self, rows: OnlineRows) -> tuple[Model, OnlineRows, Scores] | None:
+    def _score(self, rows: OnlineRows) -> Scored | None:
         """Scores, with the rows they are of and the model that gave them.
 
         When the model fails, the one that ``on_failure`` puts in its place is asked; when there is none, the rows are
-        scored one by one, so that a row the model fails on does not take its neighbours with it.
+        scored one by one.
         """
         online, failed = self._online, None
         while (model := self._model) is not None and model is not failed and self._online is online:
             try:
-                return model, rows, model.predictor.predict(rows.values)
+                return Scored(model, rows, model.predictor.predict(rows.values))
             except TidemillError as error:
                 self._journal.say("predict_failed", usecase=self.usecase, bundle=model.installed.bundle, reason=error)
                 failed = model
                 if isinstance(error, ModelError) and self.on_failure is not None:
                     self.on_failure(model, error)
-        if failed is not None and self._model is failed:
-            return self._score_singly(failed, rows)
-        self.totals.unpredicted += len(rows.end)
-        return None
-
-    def _score_singly(self, model: Model, rows: OnlineRows) -> tuple[Model, OnlineRows, Scores]:
-        scored: list[tuple[int, Scores]] = []
-        for row in range(len(rows.end)):
-            with contextlib.suppress(TidemillError):
-                scored.append((row, model.predictor.predict(rows.values[row : row + 1])))
-        self.totals.unpredicted += len(rows.end) - len(scored)
-        taken = np.array([row for row, _ in scored], np.intp)
-        return (
-            model,
-            OnlineRows(tuple(rows.device[row] for row in taken), rows.end[taken], rows.values[taken]),
-            Scores(
-                np.concatenate([np.empty(0), *(scores.score for _, scores in scored)]),
-                np.concatenate([np.empty(0, np.bool_), *(scores.alert for _, scores in scored)]),
-            ),
-        )
+        scored = singly(failed, rows) if failed is not None and self._model is failed else None
+        self.totals.unpredicted += len(rows.end) - (len(scored.rows.end) if scored else 0)
+        return scored
 
     def _watch(self, prediction: Prediction) -> None:
         alert = self._alerts.observe(prediction)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from features.errors import TidemillError
-from serving.errors import ExpiredMetadataError, MissingStoreError, StoreError, UnreachableError, UpdateBusyError
+from serving.errors import MissingStoreError, StoreError
 from serving.release import Release, ReleaseReader
 from serving.store import Entry, Fetched, Level, Store, open_store
 from serving.trust.client import TrustedClient
+from serving.trust.errors import ExpiredMetadataError, UnreachableError, UpdateBusyError
 
 State = Literal["unknown", "current", "unreachable", "expired", "refused"]
 

@@ -1,7 +1,7 @@
 """The reading side of updates: a client of The Update Framework (python-tuf) over any ``Store``.
 
 What a placement runs must come from whoever holds the keys, whole, unchanged, and not older than what it saw before.
-TUF decides that; its reference implementation leaves five things open, which this module closes:
+TUF decides that; its reference implementation leaves five things open, which are closed here and in `updater`:
 
 - it never fsyncs: everything here is written through ``FolderStore``, durable before the next step;
 - after a lost cache it accepts an older repository that is still valid: ``floor.json`` lies beside the cache and
@@ -18,8 +18,6 @@ anew; updates stop, what runs keeps running), ``UntrustedError`` (keys, signatur
 Why so:
     *Two requests for no news* (the next root, the timestamp): every other file is named by its version and cached.
     *Nothing is written when nothing changed*: gateways poll for years on flash.
-    *A subclass that touches python-tuf's protected members* instead of a client of our own: the workflow stays theirs.
-    The cost is that a new python-tuf may move them; the tests of this module would say so.
 """
 
 import contextlib
@@ -27,62 +25,25 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from securesystemslib.exceptions import Error as SigningLibraryError
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # the module re-exports them without __all__
-    DelegatedRole,
-    Metadata,
-    Root,
-    Targets,
-)
-from tuf.ngclient.fetcher import FetcherInterface
-from tuf.ngclient.updater import Updater
+from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]  # the module re-exports them without __all__
 
 from serving.bundle import canonical_json
-from serving.errors import (
+from serving.errors import MissingObjectError
+from serving.store import FolderStore, Store
+from serving.trust.errors import (
     DevelopmentRootError,
-    ExpiredMetadataError,
-    MissingObjectError,
-    StoreDeniedError,
     TrustError,
     UnreachableError,
     UntrustedError,
     UpdateBusyError,
 )
-from serving.store import FolderStore, Store
+from serving.trust.layout import DEVELOPMENT_MARK, PREFIX, hashed_path
+from serving.trust.updater import Seen, StoreFetcher, TrustedUpdater, translated
 
-PREFIX = "updates"
-RELEASES_ROLE = "releases"
-DEVELOPMENT_MARK = "development"
-_METADATA, _DOWNLOADS, _FLOOR, _LOCK = "metadata", "targets", "floor.json", "lock"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FORBIDDEN, _NOT_FOUND = 403, 404
-
-_Seen = tuple[int, list[str]]  # version of a role, ids of its keys
-
-
-def moment(time_us: int) -> datetime:
-    """UTC microseconds as the kind of time that TUF compares.
-
-    Example:
-        >>> moment(1_000_000).isoformat()
-        '1970-01-01T00:00:01+00:00'
-    """
-    return _EPOCH + timedelta(microseconds=time_us)
-
-
-def hashed_path(path: str, sha256: str) -> str:
-    """Where consistent snapshots keep a published file: versions of one path live side by side.
-
-    Example:
-        >>> hashed_path("releases/pump_failure.json", "ab12")
-        'releases/ab12.pump_failure.json'
-    """
-    folder, slash, name = path.rpartition("/")
-    return f"{folder}{slash}{sha256}.{name}"
+_DOWNLOADS, _FLOOR, _LOCK = "targets", "floor.json", "lock"
 
 
 class TrustedClient:
@@ -108,8 +69,8 @@ class TrustedClient:
         self._production = production
         self._prefix = prefix
         self._where = f"{prefix} in {store.uri}"
-        self._updater: _Updater | None = None
-        with _translated("the given root"):
+        self._updater: TrustedUpdater | None = None
+        with translated("the given root"):
             self._refuse_development(Metadata[Root].from_bytes(root).signed)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -135,8 +96,8 @@ class TrustedClient:
             StoreError: The local folder cannot be written, for example because the disk is full.
         """
         with self._locked():
-            with _translated(self._where):
-                updater = _Updater(self._store, self._local, self._prefix, self._root, now_us)
+            with translated(self._where):
+                updater = TrustedUpdater(self._store, self._local, self._prefix, self._root, now_us)
                 updater.follow()
             self._refuse_development(updater.root)
             self._raise_floor(updater.seen)
@@ -163,7 +124,7 @@ class TrustedClient:
             UnreachableError: The store does not answer, or lacks the file.
             StoreError: The local folder cannot be written.
         """
-        with _translated(f"{path} of {self._where}"):
+        with translated(f"{path} of {self._where}"):
             target = self._current().get_targetinfo(path)
             if target is None:
                 raise MissingObjectError("no such file is published", where=f"{path} of {self._where}")
@@ -173,12 +134,12 @@ class TrustedClient:
                 target.verify_length_and_hashes(cached)
                 return cached
             key = f"{self._prefix}/targets/{hashed_path(path, digest)}"
-            data = _StoreFetcher(self._store).download_bytes(key, target.length)
+            data = StoreFetcher(self._store).download_bytes(key, target.length)
             target.verify_length_and_hashes(data)
         self._local.put(f"{_DOWNLOADS}/{digest}", data)
         return data
 
-    def _current(self) -> "_Updater":
+    def _current(self) -> TrustedUpdater:
         if self._updater is None:
             raise UnreachableError("no trusted updates were seen yet", where=self._where, fix="refresh first")
         return self._updater
@@ -192,7 +153,7 @@ class TrustedClient:
                 fix="create production keys and install their root, or use the development profile",
             )
 
-    def _raise_floor(self, seen: Mapping[str, _Seen]) -> None:
+    def _raise_floor(self, seen: Mapping[str, Seen]) -> None:
         """Refuse what is older than ever seen; remember what is newer."""
         try:
             floor = {
@@ -238,95 +199,3 @@ class TrustedClient:
             raise UpdateBusyError("the updates are being refreshed already", where=str(path)) from error
         finally:
             os.close(handle)
-
-
-class _Updater(Updater):
-    """python-tuf's client with our clock, our store and durable writes. Good for one refresh, as theirs."""
-
-    def __init__(self, store: Store, local: FolderStore, prefix: str, root: bytes, now_us: int) -> None:
-        self._local = local
-        self.index: dict[str, str] = {}
-        self.seen: dict[str, _Seen] = {}
-        super().__init__(
-            str(local.root / _METADATA), f"{prefix}/metadata", fetcher=_StoreFetcher(store), bootstrap=root
-        )
-        self._trusted_set.reference_time = moment(now_us)
-
-    @property
-    def root(self) -> Root:
-        return self._trusted_set.root
-
-    def follow(self) -> None:
-        """Load all metadata there is: the top-level roles and the one delegated role."""
-        self.refresh()
-        releases = self._load_targets(RELEASES_ROLE, Targets.type)
-        trusted = self._trusted_set
-        delegation = trusted.targets.get_delegated_role(RELEASES_ROLE)
-        if not isinstance(delegation, DelegatedRole):
-            raise tuf.RepositoryError(f"the role {RELEASES_ROLE} is not delegated by paths")
-        # Only what is entrusted to the role counts: its keys cannot publish elsewhere.
-        self.index = {
-            path: target.hashes["sha256"]
-            for path, target in releases.targets.items()
-            if delegation.is_delegated_path(path)
-        }
-        self.seen = {
-            signed.type: (signed.version, sorted(trusted.root.get_delegated_role(signed.type).keyids))
-            for signed in (trusted.root, trusted.timestamp, trusted.snapshot, trusted.targets)
-        }
-        self.seen[RELEASES_ROLE] = releases.version, sorted(delegation.keyids)
-
-    def _persist_file(self, filename: str, data: bytes) -> None:
-        key = Path(filename).relative_to(self._local.root).as_posix()
-        with contextlib.suppress(MissingObjectError):
-            if self._local.get(key) == data:  # python-tuf writes the given root at every start
-                return
-        self._local.put(key, data)
-
-    def _update_root_symlink(self) -> None:
-        """Not needed: the anchor is always the root that was given, never a file in the cache."""
-
-
-class _StoreFetcher(FetcherInterface):
-    """python-tuf's network: its addresses are keys."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        try:
-            return iter([self._store.get(url)])
-        except MissingObjectError as error:
-            raise tuf.DownloadHTTPError(str(error), _NOT_FOUND) from error
-        except StoreDeniedError as error:  # S3 without the right to list says so of every missing key
-            raise tuf.DownloadHTTPError(str(error), _FORBIDDEN) from error
-
-
-@contextlib.contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """python-tuf's errors as ours, by who must act."""
-    try:
-        yield
-    except tuf.ExpiredMetadataError as error:
-        raise ExpiredMetadataError(
-            "the signed metadata has expired",
-            where=where,
-            why=str(error),
-            fix="let a release run sign it anew, and check this machine's clock; what runs keeps running",
-        ) from error
-    except tuf.DownloadLengthMismatchError as error:
-        raise UntrustedError("the store sends more than was signed", where=where, why=str(error)) from error
-    except tuf.DownloadError as error:
-        raise UnreachableError(
-            "the updates cannot be reached",
-            where=where,
-            why=str(error.__cause__ or error),
-            fix="the next poll tries again",
-        ) from error
-    except (tuf.RepositoryError, SigningLibraryError, ValueError, KeyError) as error:
-        raise UntrustedError(
-            "the updates were refused",
-            where=where,
-            why=str(error) or type(error).__name__,
-            fix="compare the root of this client with the publisher's, then look who wrote into the store",
-        ) from error

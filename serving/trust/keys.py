@@ -32,8 +32,8 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # the packa
     SSlibKey,
 )
 
-from serving.errors import KeysError
 from serving.store import sync_folder
+from serving.trust.errors import KeysError
 
 ROLES: Mapping[str, tuple[str, ...]] = {  # role -> names of its keys
     "root": ("root-1", "root-2", "root-3"),

@@ -45,14 +45,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # the module re-ex
     Timestamp,
 )
 
-from serving.errors import (
-    ConcurrentPublishError,
-    MissingObjectError,
-    TrustError,
-)
+from serving.errors import MissingObjectError
 from serving.store import Store
-from serving.trust.client import DEVELOPMENT_MARK, PREFIX, RELEASES_ROLE, moment
+from serving.trust.errors import ConcurrentPublishError, TrustError
 from serving.trust.keys import ROLES, ROOT_THRESHOLD, KeyRing
+from serving.trust.layout import DEVELOPMENT_MARK, PREFIX, RELEASES_ROLE, moment
 from serving.trust.repository import Repository, State
 from serving.trust.seal import KeySeal
 

@@ -22,10 +22,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # the module re-ex
     Timestamp,
 )
 
-from serving.errors import MissingObjectError, NotInitialisedError, UntrustedError, WrongKeysError
+from serving.errors import MissingObjectError
 from serving.store import Store
-from serving.trust.client import RELEASES_ROLE, hashed_path
+from serving.trust.errors import NotInitialisedError, UntrustedError, WrongKeysError
 from serving.trust.keys import KeyRing
+from serving.trust.layout import RELEASES_ROLE, hashed_path
 
 _NUMBERED = re.compile(r"([1-9]\d{0,17})\.(\w+)\.json")
 _Signed = TypeVar("_Signed", Targets, Snapshot, Timestamp)

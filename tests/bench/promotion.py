@@ -21,7 +21,8 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from pipelines.registration import BUNDLE
-from pipelines.registry import DIGEST_TAG, Registry
+from pipelines.registry import Registry
+from pipelines.registry.runs import DIGEST_TAG
 from serving.approval import GateRecord, write_gate
 from serving.bundle import digest_of
 from serving.reconcile import reconcile

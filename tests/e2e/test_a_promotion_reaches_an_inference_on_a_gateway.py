@@ -21,7 +21,7 @@ def test_the_version_with_the_alias_predicts_on_the_gateway_and_in_the_cloud(hou
     eventually(lambda: house.gateway("/status").get("version") == trained["version"])
     eventually(lambda: is_ready(house.stack.server_url, USECASE))
     recorded = record(open_store(str(house.store)), catalog.load("pumps").fleet, START_MS, START_MS + 2 * DAY_MS)
-    lines = recorded.of(["pump-001"])
+    lines = [line for _, line in recorded.of(["pump-001"])]
     request = urllib.request.Request(house.stack.gateways[0].url + "/telemetry", b"\n".join(lines), method="POST")
     urllib.request.urlopen(request).read()
 

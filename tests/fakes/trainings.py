@@ -1,7 +1,7 @@
 """A registry in memory, as far as a training needs one: runs and versions keyed by the digest of their bundle."""
 
 from pipelines.errors import RegistryUnreachableError, VersionMissingError
-from pipelines.registration import BUNDLE, Registered
+from pipelines.registration import BUNDLE, Registered, TrainingSet, Version
 
 
 class MemoryTrainings:
@@ -23,6 +23,17 @@ class MemoryTrainings:
             raise VersionMissingError("the version has no bundle", where=f"{usecase} version {version}")
         return files[BUNDLE]
 
+    def training_sets(self, usecase):
+        told = ((str(at + 1), one.dataset.source) for at, one in enumerate(self._of(usecase)) if one.dataset)
+        return [found for version, source in told if (found := TrainingSet.of(usecase, version, source))]
+
+    def versions(self, usecase):
+        found = enumerate(self._of(usecase), start=1)
+        return [Version(str(number), f"run-{number}", each.digest, (), each.tags, 0) for number, each in found]
+
+    def page(self, usecase, version):
+        return f"memory/{usecase}/{version}"
+
     def register(self, registration):
         known = [other.digest for other in self._of(registration.usecase)]
         if reused := registration.digest in known:
@@ -30,7 +41,7 @@ class MemoryTrainings:
         else:
             self.registrations.append(registration)
             number = len(known) + 1
-        return Registered(str(number), f"run-{number}", f"memory/{registration.usecase}/{number}", reused)
+        return Registered(str(number), f"run-{number}", self.page(registration.usecase, number), reused)
 
     def _of(self, usecase):
         return [registration for registration in self.registrations if registration.usecase == usecase]

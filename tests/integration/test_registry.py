@@ -108,7 +108,7 @@ def test_a_version_that_passed_becomes_the_challenger_and_fits_the_screen(regist
     assert found.url == f"{url}/#/models/{name}/versions/1"
     version = client.get_model_version_by_alias(name, "challenger")
     assert version.version == "1"
-    assert version.tags == {"gate": "passed", "gate.digest": digest_of(b"a bundle")[7:19]}
+    assert version.tags == {"gate": "passed"}
     assert all(len(value) <= 12 for value in version.tags.values())
     home = client.get_run(found.run_id).info.experiment_id
     assert version.description.splitlines()[0] == "Passed: catches 3 of 3"
@@ -176,7 +176,7 @@ def register_and_die(url, entry, calls):
     child = os.fork()
     if child == 0:
         registry = Registry(url)
-        registry.__dict__["_client"] = Dying(MlflowClient(url, url), calls)
+        registry._connection.__dict__["client"] = Dying(MlflowClient(url, url), calls)
         registry.register(entry)
         os._exit(0)
     _, status = os.waitpid(child, 0)

@@ -25,7 +25,8 @@ from mlflow import MlflowClient
 
 from features.errors import TidemillError
 from pipelines.registration import BUNDLE
-from pipelines.registry import DIGEST_TAG, Registry
+from pipelines.registry import Registry
+from pipelines.registry.runs import DIGEST_TAG
 from serving.approval import GateRecord, write_gate
 from serving.audit import verify
 from serving.bundle import digest_of

@@ -119,7 +119,7 @@ def _play(journal: Journal, scenario: Scenario, source: Source, deliveries: Deli
     step("roll back", _promoted, lambda: scenario.promote(one["version"]))
     step("roll forward", _promoted, lambda: scenario.promote(two["version"]))
     since = source.split - source.too_short
-    poor = step("train poorly", _trained, lambda: scenario.train(source.split, "too little history", since))
+    poor = step("train poorly", _trained, lambda: scenario.train(source.split, "too little history", since, "failed"))
     step("refused", _refused, lambda: scenario.refuse(poor["version"], two["version"]))
     step("skew", _compared, scenario.compare_features)
     step("monitor", lambda result: str(result["sentence"]), scenario.monitor)

@@ -1,7 +1,7 @@
-"""Feed stored raw telemetry to gateways, as their devices would have sent it to them.
+"""Feed stored raw telemetry and events to gateways, as their devices would have sent them.
 
 A gateway stands beside its devices, so nothing is late there as it is at the hub: records are put back into event
-order, then disturbed a little. Duplicates and broken records stay in.
+order, then disturbed a little. Duplicates and broken records stay in. Events come when they became known.
 """
 
 import gzip
@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,14 +22,24 @@ BATCH = 2_000
 """Records in one request."""
 
 
+Sent = tuple[str, bytes]
+"""A path of the gateway's endpoint and a line that goes there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Raw records of one stretch of time, in event order: ``(event time in ms, device, line)``."""
+    """Raw records of one stretch of time, in order.
+
+    Attributes:
+        lines: Telemetry: ``(event time in ms, device, line)``.
+        events: What became known before its end: ``(when in ms, device, line)``.
+    """
 
     lines: tuple[tuple[int, str, bytes], ...]
+    events: tuple[tuple[int, str, bytes], ...] = ()
 
-    def of(self, devices: Sequence[str], disorder_ms: int = 0, seed: int = 0) -> list[bytes]:
-        """Return the lines of some devices, a little out of order, as a busy network delivers them.
+    def of(self, devices: Sequence[str], disorder_ms: int = 0, seed: int = 0) -> list[Sent]:
+        """Return what some devices send, telemetry a little out of order, as a busy network delivers it.
 
         Args:
             devices: Whose lines; those that name no device go to whoever asks for the empty name.
@@ -37,10 +48,15 @@ class Recorded:
         """
         generator = random.Random(seed)  # noqa: S311 - a reproducible disturbance, not a secret
         wanted = set(devices)
-        arrivals = [
-            (at + generator.uniform(0, disorder_ms), line) for at, device, line in self.lines if device in wanted
+        arrivals: list[tuple[float, Sent]] = [
+            (at, ("/events", line)) for at, device, line in self.events if device in wanted
         ]
-        return [line for _, line in sorted(arrivals, key=lambda arrival: arrival[0])]
+        arrivals += [
+            (at + generator.uniform(0, disorder_ms), ("/telemetry", line))
+            for at, device, line in self.lines
+            if device in wanted
+        ]
+        return [sent for _, sent in sorted(arrivals, key=lambda arrival: arrival[0])]
 
     @property
     def devices(self) -> list[str]:
@@ -64,21 +80,21 @@ def record(store: Store, fleet: Fleet, since_ms: int, until_ms: int) -> Recorded
             if since_ms <= latest < until_ms:
                 timed.append((latest, len(timed), device, line))
     timed.sort(key=lambda row: (row[0], row[1]))
-    return Recorded(tuple((at, device, line) for at, _, device, line in timed))
+    return Recorded(tuple((at, device, line) for at, _, device, line in timed), tuple(_events(store, fleet, until_ms)))
 
 
-def feed(url: str, lines: Sequence[bytes], progress: Callable[[int], None]) -> dict[str, Any]:
-    """Post lines to a gateway's local endpoint in batches and add up what it answered."""
+def feed(url: str, sent: Sequence[Sent], progress: Callable[[int], None]) -> dict[str, Any]:
+    """Post lines to a gateway's local endpoint in batches and add up what it answered to telemetry."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
     totals = {"accepted": 0, "rejected": 0, "duplicates": 0, "late": 0, "predictions": 0}
-    for batch in _batches(lines):
-        connection.request("POST", "/telemetry", b"\n".join(batch), {"Content-Type": "application/x-ndjson"})
+    for path, batch in _batches(sent):
+        connection.request("POST", path, b"\n".join(batch), {"Content-Type": "application/x-ndjson"})
         response = connection.getresponse()
         content = json.loads(response.read())
         if response.status != http.HTTPStatus.OK:
             raise ConnectionError(f"the gateway at {url} answered {response.status}: {content}")
-        for name in totals:
+        for name in totals if path == "/telemetry" else ():
             value = content[name]
             totals[name] += sum(value.values()) if isinstance(value, dict) else value
         progress(len(batch))
@@ -86,9 +102,21 @@ def feed(url: str, lines: Sequence[bytes], progress: Callable[[int], None]) -> d
     return totals
 
 
-def _batches(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(lines), BATCH):
-        yield lines[start : start + BATCH]
+def _batches(sent: Sequence[Sent]) -> Iterator[tuple[str, list[bytes]]]:
+    for path, group in groupby(sent, key=lambda each: each[0]):
+        lines = [line for _, line in group]
+        for start in range(0, len(lines), BATCH):
+            yield path, lines[start : start + BATCH]
+
+
+def _events(store: Store, fleet: Fleet, until_ms: int) -> Iterator[tuple[int, str, bytes]]:
+    """Events that became known before a moment, in this order; of the years before the stretch as well."""
+    known = []
+    for entry in store.list(f"raw/{fleet.name}/events/"):
+        for line in gzip.decompress(store.get(entry.key)).splitlines():
+            event = json.loads(line)
+            known.append((max(event["ts"], event["known_at"]), event["device"], line))
+    return (event for event in sorted(known) if event[0] < until_ms)
 
 
 def _overlaps(key: str, since_ms: int, until_ms: int) -> bool:

@@ -84,10 +84,22 @@ class Scenario:
             raise DemoError("a second ingest changed the table", where=f"version {before} became {after}")
         return result
 
-    def train(self, until: datetime, note: str, since: datetime | None = None) -> dict[str, Any]:
-        """Run the ``train`` DAG over telemetry up to ``until`` and return the registered version."""
+    def train(self, until: datetime, note: str, since: datetime | None = None, gate: str = "passed") -> dict[str, Any]:
+        """Run the ``train`` DAG over telemetry up to ``until`` and return the registered version.
+
+        Raises:
+            DemoError: The gate did not say what the story needs: nobody would ever serve what it refused.
+        """
         conf = {"usecase": self.source.usecase, "until": f"{until:%Y-%m-%d}", "note": note}
-        return self._dag("train", "train", conf | ({"since": f"{since:%Y-%m-%d}"} if since else {}))
+        result = self._dag("train", "train", conf | ({"since": f"{since:%Y-%m-%d}"} if since else {}))
+        if result["gate"] != gate:
+            raise DemoError(
+                f"the gate says {result['gate']} to version {result['version']}, and the demo needs {gate}",
+                where=f"training of {self.source.usecase} until {until:%Y-%m-%d}, {note}",
+                why="; ".join(result["reasons"]) or "it had nothing against it",
+                fix=f"tidemill up, and look at {result['url']}; with files of your own take all 90 days of them",
+            )
+        return result
 
     def promote(self, version: str) -> dict[str, Any]:
         """Set the alias ``champion``, as the click in MLflow does, and wait until everyone serves the version."""
@@ -120,7 +132,7 @@ class Scenario:
         return self._served(requests) | {"version": version, "reason": reason}
 
     def feed_gateways(self) -> dict[str, Any]:
-        """Replay raw telemetry around the first delivery's end, a third of the devices to each gateway."""
+        """Replay telemetry and events around the first delivery's end, a third of the devices to each gateway."""
         fleet = catalog.load(self.source.fleet).fleet
         since, until = (int(at.timestamp() * 1000) for at in self._replayed)
         recorded = replay.record(self.store, fleet, since, until)
@@ -168,9 +180,10 @@ class Scenario:
 
     @property
     def _replayed(self) -> tuple[datetime, datetime]:
-        """The windows fill up first, then two days are predicted."""
-        longest = timedelta(microseconds=catalog.load(self.source.fleet).features.longest_us)
-        return self.source.split - longest, self.source.split + 2 * DAY
+        """The windows fill up first, those that grow from the first reading on, then two days are predicted."""
+        features = catalog.load(self.source.fleet).features
+        longest = timedelta(microseconds=features.longest_us)
+        return self.source.start if features.growing else self.source.split - longest, self.source.split + 2 * DAY
 
     @property
     def _lake(self) -> Lake:

@@ -66,6 +66,17 @@ def test_versions_that_trainings_name_are_kept(store, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["tables"]["events"]["kept"] == [0]
 
 
+def test_a_fleet_whose_regimes_are_learned_has_the_tables_of_its_raw_features_looked_after(tmp_path, capsys):
+    declared = catalog.load("cmapss").features
+    Lake(str(tmp_path)).features(declared.computable).create()
+    assert declared.computable is not declared
+    assert cli.run(["lake", "cmapss", "--store", str(tmp_path), "--json"]) == 0
+    assert [each["table"] for each in json.loads(capsys.readouterr().out)["tables"]] == ["features"]
+    words = ["lake", "upkeep", "cmapss", "--store", str(tmp_path), "--tracking", NOWHERE, "--json"]
+    assert cli.run(words) == 0
+    assert list(json.loads(capsys.readouterr().out)["tables"]) == ["features"]
+
+
 def test_telemetry_goes_by_age_where_the_catalog_entry_says_so(store, capsys, monkeypatch):
     pumps = catalog.load("pumps")
     fleet = replace(pumps.fleet, keep=timedelta(days=30))

@@ -108,9 +108,26 @@ def test_an_object_that_came_damaged_is_tried_again_and_stops_nobody(plant, stor
     assert take_in(plant, warn=warnings.append) == IngestSummary(damaged=1)  # no batch, so no commit
     assert [old in warning for warning in warnings] == [True, True]
     store.lies = set()
+    store.fetched.clear()
     assert take_in(plant).accepted == 1
+    assert store.fetched.count(old) == 1
     assert take_in(plant) == IngestSummary()
     assert devices(plant) == ["a", "b"]
+
+
+def test_objects_that_are_whole_again_and_do_not_fit_in_memory_are_fetched_when_their_batch_is_read(
+    plant, store, monkeypatch
+):
+    first, second = (write_long_ago(plant, device, device) for device in "bc")
+    store.lies = {first, second}
+    take_in(plant)
+    store.lies = set()
+    store.fetched.clear()
+    monkeypatch.setattr("pipelines.batches._KEPT_BYTES", len(store.get(first)))
+    store.fetched.clear()
+    assert take_in(plant).accepted == 2
+    assert [store.fetched.count(key) for key in (first, second)] == [1, 2]
+    assert devices(plant) == ["b", "c"]
 
 
 def test_an_object_that_comes_damaged_when_it_was_written_again_keeps_what_it_gave(plant, store):

@@ -39,6 +39,19 @@ def test_readings_that_the_rows_have_not_seen_yet_do_not_count(tmp_path):
     assert np.array_equal(before_ends(plant.lake, features, rows), rows.values, equal_nan=True)
 
 
+def test_rows_of_an_earlier_version_are_made_again_as_they_were_then(tmp_path):
+    plant, features = Plant(tmp_path), SETS["lagged"]
+    plant.write(steady("a", NOON_US, 20))
+    plant.ingest(NOON_US + 6 * DAY_US)
+    materialize(plant.lake, features)
+    rows, version = rows_of(plant, features), plant.lake.features(features).version()
+    plant.write([{"device": "a", "ts": (NOON_US + 5 * HOUR_US) // 1000 + 1, "values": {"speed": 9.0}}])
+    plant.ingest(NOON_US + 6 * DAY_US)
+    materialize(plant.lake, features)
+    assert np.array_equal(before_ends(plant.lake, features, rows, version=version), rows.values, equal_nan=True)
+    assert not np.array_equal(before_ends(plant.lake, features, rows), rows.values, equal_nan=True)
+
+
 def test_a_row_without_anything_before_it_is_unknown(tmp_path):
     plant, features = Plant(tmp_path), SETS["lagged"]
     plant.write(steady("a", NOON_US, 20))

@@ -201,7 +201,7 @@ def test_fill_values_look_ahead(works):
 
 
 def test_the_stage_api():
-    """Seen to fail with a `client.transition_model_version_stage` in pipelines/registry.py.
+    """Seen to fail with a `client.transition_model_version_stage` in pipelines/registry/marks.py.
 
     Stages of versions were taken out of MLflow; a champion is who has the alias.
     """

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,16 @@ from features.featureset import FeatureSet
 from features.regime import RegimeRule, Regimes
 from features.schema import Fleet, Signal
 from pipelines import history, regimes, usecases
+from pipelines.candidate import build
 from pipelines.errors import TooLittleDataError
+from pipelines.estimators import ESTIMATORS
 from pipelines.labels import FailureWithin
 from pipelines.lake import Lake
 from pipelines.materialize import materialize
+from pipelines.rebuild import rebuild
 from pipelines.registration import BUNDLE
+from pipelines.rows import canonical
+from pipelines.searching import load, searched, take_part
 from pipelines.training import Parameters, train
 from pipelines.unique import date_names
 from serving.bundle import unpack
@@ -293,3 +299,68 @@ def test_a_training_sees_the_fault_that_raw_values_hide(tmp_path, past):
     Predictor(bundle).check_golden()
     again = train(store, lake, registry, USECASE, parameters, now_us=NOW)
     assert (again.digest, again.reused) == (summary.digest, True)
+
+
+TOGETHER = Parameters(estimator="automatic", budget_s=2.0, seed=1, study="manual__2026-11-22T00:00:00+00:00")
+
+
+def ticking():
+    """A clock on which every look takes a quarter of a second."""
+    ticks = count()
+    return lambda: next(ticks) / 4
+
+
+def readings_come_late(lake):
+    """Of all devices, in the middle of what is learned from and in the test, far from what is usual there."""
+    hours = np.concatenate([np.arange(280, 320), np.arange(580, 715)])
+    times, names = START + hours * HOUR + HOUR // 2, [f"machine-{number:02d}" for number in range(6)]
+    size = len(times) * len(names)
+    at = np.tile(times, len(names))
+    told = {"date": date_names(at), "device": np.repeat(names, len(times)), "time": at, "received": at}
+    values = {"volt": 100.0, "rotate": 300.0, "vibration": 90.0, "pressure": 90.0}
+    columns = {name: np.full(size, value) for name, value in values.items()}
+    append(lake.telemetry(FLEET), {**told, "batch": np.full(size, 2), **columns}, f"ingest:{FLEET.name}")
+
+
+def share(folder, late):
+    """Two shares of a search; late readings come in before one of them, or after both."""
+    store, lake = fill(folder, fleet_past(devices=6, days=30))
+    for number in (0, 1):
+        if late == number:
+            readings_come_late(lake)
+        take_part(store, lake, USECASE, TOGETHER, (number + 1, 2), now_us=NOW, timer=ticking())
+    if late == 2:
+        readings_come_late(lake)
+    return store, lake
+
+
+def test_those_who_search_together_share_the_regimes_whatever_comes_in(tmp_path, monkeypatch):
+    for name in ("hist_gradient_boosting", "random_forest"):
+        few = {"n_estimators": 5, "max_iter": 5}
+        usual = {key: few.get(key, value) for key, value in ESTIMATORS[name].defaults.items()}
+        monkeypatch.setattr(ESTIMATORS[name], "defaults", usual)
+    store, lake = share(tmp_path / "between", 1)
+    registry = MemoryTrainings()
+    summary = train(store, lake, registry, USECASE, TOGETHER, now_us=NOW)
+    assert summary.search.startswith("Best of ")
+    assert "leak" not in " ".join(summary.reasons)  # rows are made again as of the pinned version, too
+    bundle = unpack(registry.registrations[0].files[BUNDLE])
+    carried, lineage = bundle.manifest.features, bundle.manifest.lineage
+    usecase, data = load(store, lake, USECASE, TOGETHER, NOW)
+    rebuilt = rebuild(store, lake, USECASE, carried, lineage)
+    assert (rebuilt.equal, rebuilt.changes) == (True, ())
+    assert b"".join(canonical(rebuilt.dataset)) == b"".join(canonical(data))
+    assert learned((store, lake), USECASE).features.digest != usecase.features.digest == carried.digest
+
+    store, lake = share(tmp_path / "after", 2)
+    usecase, data = load(store, lake, USECASE, TOGETHER, NOW)
+    found = searched(store, usecase, TOGETHER, data, now_us=NOW)
+    other = build(usecase, data, found.estimator, found.parameters, TOGETHER.seed).bundle
+    assert other.model == bundle.model
+    assert other.digest == bundle.digest
+
+
+def test_who_divides_the_devices_otherwise_learns_regimes_of_their_own(filled):
+    store, lake = filled
+    (one, _), (other, _) = (load(store, lake, USECASE, replace(TOGETHER, seed=seed), NOW) for seed in (1, 2))
+    assert one.features.digest != other.features.digest

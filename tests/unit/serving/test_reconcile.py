@@ -10,13 +10,14 @@ import pytest
 from serving.approval import GateRecord, gate_key, write_gate
 from serving.bundle import digest_of
 from serving.decision import DAY_US
-from serving.errors import ConcurrentPublishError, LedgerError, StoreUnreachableError
+from serving.errors import LedgerError, StoreUnreachableError
 from serving.policy import AT_ONCE, Rollout
 from serving.ports import Outcome
 from serving.promotion import Promotion, PromotionLedger
 from serving.reconcile import reconcile
 from serving.release import Release, ReleaseReader
 from serving.trust.client import TrustedClient
+from serving.trust.errors import ConcurrentPublishError
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed

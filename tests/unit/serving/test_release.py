@@ -5,9 +5,10 @@ import json
 import pytest
 
 from serving.bundle import digest_of
-from serving.errors import BundleDigestError, ReleaseError, UnreachableError
+from serving.errors import BundleDigestError, ReleaseError
 from serving.release import Release, ReleaseReader, bundle_path, release_path
 from serving.trust.client import TrustedClient
+from serving.trust.errors import UnreachableError
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed

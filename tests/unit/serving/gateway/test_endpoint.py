@@ -10,9 +10,9 @@ import pytest
 
 from features.errors import DataError
 from serving.gateway import endpoint as endpoint_module
+from serving.gateway.counts import Intake, Told
 from serving.gateway.endpoint import Endpoint
 from serving.gateway.errors import NoModelError
-from serving.gateway.telemetry import Intake, Told
 from serving.journal import Journal
 
 TOKEN = "a-token-of-sixteen-letters"

@@ -12,9 +12,11 @@ from features.online import OnlineFeatures
 from serving.bundle import unpack
 from serving.errors import DiskFullError
 from serving.gateway import telemetry as telemetry_module
+from serving.gateway.counts import Told
 from serving.gateway.errors import NoModelError
+from serving.gateway.scoring import Model
 from serving.gateway.slots import Installed
-from serving.gateway.telemetry import CLOCK_SLACK_US, UNKEPT_LIMIT, Model, Telemetry, Told
+from serving.gateway.telemetry import CLOCK_SLACK_US, UNKEPT_LIMIT, Telemetry
 from serving.journal import Journal
 from serving.prediction import Prediction, decode
 from serving.predictor import Predictor

@@ -21,20 +21,19 @@ from tuf.api.metadata import Metadata, Root, Timestamp  # type: ignore[attr-defi
 
 import serving.trust.publisher
 from features.errors import TidemillError
-from serving.errors import (
+from serving.errors import DiskFullError, MissingObjectError, StoreDeniedError
+from serving.store import FolderStore, open_store
+from serving.trust.client import TrustedClient
+from serving.trust.errors import (
     DevelopmentRootError,
-    DiskFullError,
     ExpiredMetadataError,
-    MissingObjectError,
-    StoreDeniedError,
     TrustError,
     UnreachableError,
     UntrustedError,
     UpdateBusyError,
 )
-from serving.store import FolderStore, open_store
-from serving.trust.client import TrustedClient, moment
 from serving.trust.keys import KeyRing, create_keys
+from serving.trust.layout import moment
 from serving.trust.publisher import Publisher
 from tests.fakes.interrupted import PowerCut
 from tests.fakes.stores import MemoryStore

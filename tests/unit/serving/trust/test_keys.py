@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from serving.errors import KeysError
+from serving.trust.errors import KeysError
 from serving.trust.keys import KeyRing, create_keys
 
 

@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from serving.errors import (
+from serving.trust.client import TrustedClient
+from serving.trust.errors import (
     ConcurrentPublishError,
     KeysError,
     NotInitialisedError,
@@ -15,7 +16,6 @@ from serving.errors import (
     UntrustedError,
     WrongKeysError,
 )
-from serving.trust.client import TrustedClient
 from serving.trust.keys import create_keys
 from serving.trust.publisher import LIFETIMES, Publisher
 from tests.fakes.interrupted import Budget, BusyStore, InterruptedStore, PowerCut
