@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import faults, hostile, kernel, public_sets, scanner, store_faults
+from tests.sweep import faults, hostile, kernel, public_sets, scanner, store_faults, use_cases
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "public sets": public_sets.main,
     "ingest faults": faults.run,
     "store faults": store_faults.sweep,
+    "use cases": use_cases.run,
 }
 
 
