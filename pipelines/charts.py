@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipelines.calibration import Calibration
 from pipelines.dataset import Dataset
 from pipelines.sensitivity import Leaning
+from pipelines.slices import rounded
 from pipelines.tasks.failure import HOUR_US, DialPoint
 from pipelines.timeline import Timeline
 
@@ -23,6 +24,7 @@ _POINTS = 400
 _SIGNAL_HEIGHT, _SCORE_HEIGHT = 110.0, 40.0
 _DIAL_HEIGHT, _DIAL_WIDTH = 200.0, 320.0
 _SQUARE = 240.0
+_HEADROOM = 2.0  # above the threshold
 _BARS = 12
 _SECOND_US, _DAY_US = 1_000_000, 24 * HOUR_US
 _MOST_TICKS = 7
@@ -37,6 +39,7 @@ class TimelinePicture:
     alt: str
     signal: str
     score: str
+    score_high: str
     threshold: float
     band: tuple[float, float] | None
     alarms: list[tuple[float, float]]
@@ -45,6 +48,16 @@ class TimelinePicture:
     low: str
     high: str
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLine:
+    """The readings of a signal as path data, its normal band from top to bottom, and its range."""
+
+    path: str
+    band: tuple[float, float] | None
+    low: str
+    high: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,46 +98,74 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
         threshold: Of the model.
         normal: The normal band of the signal; NaN where it is unknown.
     """
-    known = ~np.isnan(timeline.values)
-    values, banded = timeline.values[known], [edge for edge in normal if not np.isnan(edge)]
-    low, high = (float(f([*values, *banded])) if len(values) else 0.0 for f in (np.min, np.max))
-    room = (high - low or 1.0) * 0.05
-    low, high = low - room, high + room
+    drawn = signal_line(timeline.times, timeline.values, (timeline.since, timeline.until), normal, _SIGNAL_HEIGHT)
 
     def x(times: ArrayLike) -> NDArray[np.float64]:
-        moments = np.asarray(times, dtype=np.float64)
-        return (moments - timeline.since) / (timeline.until - timeline.since) * WIDTH
-
-    def y(levels: ArrayLike) -> NDArray[np.float64]:
-        return _SIGNAL_HEIGHT * (1 - (np.asarray(levels, dtype=np.float64) - low) / (high - low))
+        return across(times, timeline.since, timeline.until)
 
     widest = (
         2.5 * timeline.every / (timeline.until - timeline.since) * WIDTH
     )  # where nothing was asked, nothing is drawn
-    times, levels = thinned(timeline.times[known], values)
-    caption = (
-        f"{timeline.device}: {'a failure ' + timeline.kind if timeline.kind != 'false alarm' else 'a false alarm'}"
-    )
+    what = "a false alarm" if timeline.kind == "false alarm" else f"a failure {timeline.kind}"
+    caption = f"{timeline.device}: {what}"
+    top = min(1.0, max(_HEADROOM * threshold, *timeline.scores.tolist(), 0.0))  # rare failures have low scores
     alt = (
         f"{caption}. {timeline.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
         f"{len(timeline.alarms)} alarms, {len(timeline.failures)} failures."
     )
     return TimelinePicture(
-        caption=caption,
+        caption=f"{caption}; {timeline.signal} and score",
         alt=alt,
-        signal=path(x(times), y(levels)),
-        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores), widest),
-        threshold=round(_SCORE_HEIGHT * (1 - threshold), 1),
-        band=(round(float(y(normal[1])), 1), round(float(y(normal[0])), 1)) if len(banded) == len(normal) else None,
+        signal=drawn.path,
+        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores / top), widest),
+        score_high=f"{top:.2g}",
+        threshold=round(_SCORE_HEIGHT * (1 - threshold / top), 1),
+        band=drawn.band,
         alarms=[
             (round(float(x(max(a.start, timeline.since))), 1), round(float(x(min(a.end, timeline.until)) + 1.5), 1))
             for a in timeline.alarms
         ],
         failures=[round(float(x(at)), 1) for at in timeline.failures],
         ticks=moments(timeline.since, timeline.until),
-        low=f"{low + room:.3g}",
-        high=f"{high - room:.3g}",
-        unit=timeline.unit,
+        low=drawn.low,
+        high=drawn.high,
+        unit="" if timeline.unit == "1" else timeline.unit,
+    )
+
+
+def across(times: ArrayLike, since: int, until: int) -> NDArray[np.float64]:
+    """Return places of moments over the width, pixels."""
+    return (np.asarray(times, dtype=np.float64) - since) / max(until - since, 1) * WIDTH
+
+
+def signal_line(
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+    stretch: tuple[int, int],
+    normal: tuple[float, float],
+    height: float,
+) -> SignalLine:
+    """Draw the readings of a signal over a stretch of time.
+
+    Args:
+        times: When they were taken, shape ``(n,)``, UTC microseconds.
+        values: The readings, shape ``(n,)``; NaN where there is none.
+        stretch: Begin and end, UTC microseconds.
+        normal: The normal band of the signal; NaN where it is unknown.
+        height: Of the picture, pixels.
+    """
+    known = ~np.isnan(values)
+    banded = [edge for edge in normal if not np.isnan(edge)]
+    low, high = (float(f([*values[known], *banded])) if known.any() else 0.0 for f in (np.min, np.max))
+    room = (high - low or 1.0) * 0.05
+
+    def y(levels: ArrayLike) -> NDArray[np.float64]:
+        return height * (1 - (np.asarray(levels, dtype=np.float64) - low + room) / (high - low + 2 * room))
+
+    kept, levels = thinned(times[known], values[known])
+    band = (round(float(y(normal[1])), 1), round(float(y(normal[0])), 1)) if len(banded) == len(normal) else None
+    return SignalLine(
+        path(across(kept, *stretch), y(levels)), band, rounded(low, high - low), rounded(high, high - low)
     )
 
 
@@ -212,12 +253,14 @@ def bar_widths(leanings: Sequence[Leaning]) -> list[float]:
 def shares(values: Sequence[float]) -> list[float]:
     """Return values as shares of the largest, 0..1; what is not known or below zero is 0.
 
+    The largest is that without its sign: beside what does harm, little good looks little.
+
     Example:
-        >>> shares([2.0, 1.0, -1.0, float("nan")])
-        [1.0, 0.5, 0.0, 0.0]
+        >>> shares([2.0, 1.0, -1.0, float("nan")]), shares([0.1, -1.0])
+        ([1.0, 0.5, 0.0, 0.0], [0.1, 0.0])
     """
     known = [value if value > 0 else 0.0 for value in values]
-    largest = max(known, default=0.0)
+    largest = max((abs(value) for value in values if not np.isnan(value)), default=0.0)
     return [round(value / largest, 3) if largest else 0.0 for value in known]
 
 

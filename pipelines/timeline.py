@@ -4,7 +4,7 @@ They are chosen by rule, not by hand: the caught failure with the median lead ti
 false alarm. What there is none of is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from pipelines.candidate import span_of
 from pipelines.examine import Examination
-from pipelines.tasks.failure import HOUR_US, Alarm, alarms, failures
+from pipelines.sensitivity import Leaning
+from pipelines.tasks.failure import Alarm, alarms, failures
 
 Kind = Literal["caught", "missed", "false alarm"]
-_BEFORE_US, _AFTER_US = 72 * HOUR_US, 24 * HOUR_US
+_BEFORE, _AFTER = 3, 1  # horizons that are shown
 # Times and values of a signal of a device between two moments.
 ReadSignal = Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
@@ -28,7 +29,7 @@ class Timeline:
     Attributes:
         kind: What it shows.
         device: Whose it is.
-        signal: The signal that is drawn: the most important one.
+        signal: The signal that is drawn: the most important one that moves while all is well.
         unit: Its unit.
         since: Its begin.
         until: Its end.
@@ -65,12 +66,13 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
     """
     if not examination.leanings:
         return []
-    signal = examination.leanings[0]
+    horizon = examination.dataset.horizon_us
+    signal = telling(examination.leanings)
     test, span = examination.dataset.test, span_of(examination.dataset)
     raised = alarms(test, examination.alert, span)
     shown = []
     for kind, device, moment in _chosen(examination, raised):
-        since, until = moment - _BEFORE_US, moment + _AFTER_US
+        since, until = moment - _BEFORE * horizon, moment + _AFTER * horizon
         rows = (test.device == device) & (test.end >= since) & (test.end <= until)
         own = span.events.device == device
         times, values = read(device, signal.signal, since, until)
@@ -92,6 +94,17 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
             )
         )
     return shown
+
+
+def telling(leanings: Sequence[Leaning]) -> Leaning:
+    """Return the signal to draw: the most important one that moves while all is well.
+
+    Counts of rare reports stand still at nothing: they may decide, but there is nothing to see.
+
+    Args:
+        leanings: The most important first, one at least.
+    """
+    return next((each for each in leanings if each.normal[1] > each.normal[0]), leanings[0])
 
 
 def _chosen(examination: Examination, raised: list[Alarm]) -> list[tuple[Kind, str, int]]:
