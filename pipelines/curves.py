@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.charts import WIDTH, moments, path, thinned
+from pipelines.charts import moments
 from pipelines.examine import Examination
+from pipelines.lines import WIDTH, path, thinned
 from pipelines.slices import rounded
-from pipelines.timeline import ReadSignal
+from pipelines.timeline import ReadSignal, telling
 from pipelines.traces import HEIGHT, CurvePicture, Ticks, traced
 from pipelines.windows import Windows
 
@@ -121,7 +122,7 @@ def quantity_curves(examination: Examination, read: ReadSignal | None = None) ->
         else:
             threshold = examination.candidate.threshold if examination.task.question == "life" else None
             drawn, stretch = _curve(caption, own, said, threshold, unit), (int(own.end[0]), int(own.end[-1]))
-        found.append(traced(drawn, name, stretch, examination.leanings, read))
+        found.append(traced(drawn, name, stretch, telling(examination), read))
     return found
 
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.charts import WIDTH
 from pipelines.dataset import Dataset
+from pipelines.lines import WIDTH
 from pipelines.windows import Windows
 
 _LANES = 24

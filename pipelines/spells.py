@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.charts import WIDTH, moments, path, thinned
+from pipelines.charts import moments
 from pipelines.examine import Examination
-from pipelines.timeline import ReadSignal
+from pipelines.lines import WIDTH, path, thinned
+from pipelines.timeline import ReadSignal, telling
 from pipelines.traces import HEIGHT, CurvePicture, traced
 from pipelines.windows import Windows
 
@@ -36,7 +37,7 @@ def spell_curves(examination: Examination, read: ReadSignal | None = None) -> li
         own = test.select(rows)
         drawn = _scored(caption, own, examination.score[rows], examination.alert[rows], examination)
         stretch = (int(own.end[0]), int(own.end[-1]))
-        found.append(traced(drawn, str(own.device[0]), stretch, examination.leanings, read))
+        found.append(traced(drawn, str(own.device[0]), stretch, telling(examination), read))
     return found
 
 

@@ -4,8 +4,8 @@ They are chosen by rule, not by hand: the caught failure with the median lead ti
 false alarm. What there is none of is left out.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -64,10 +64,10 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
         examination: What was found.
         read: Reads raw readings.
     """
-    if not examination.leanings:
+    signal = telling(examination)
+    if signal is None:
         return []
     horizon = examination.dataset.horizon_us
-    signal = telling(examination.leanings)
     test, span = examination.dataset.test, span_of(examination.dataset)
     raised = alarms(test, examination.alert, span)
     shown = []
@@ -96,15 +96,21 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
     return shown
 
 
-def telling(leanings: Sequence[Leaning]) -> Leaning:
-    """Return the signal to draw: the most important one that moves while all is well.
+def telling(examination: Examination) -> Leaning | None:
+    """Return the signal to draw, as its readings are: the most important one that moves while all is well.
 
-    Counts of rare reports stand still at nothing: they may decide, but there is nothing to see.
+    Counts of rare reports stand still at nothing: they may decide, but there is nothing to see. The band of a signal
+    that the model sees normalised is none of its readings', and is left out.
 
     Args:
-        leanings: The most important first, one at least.
+        examination: What was found; None comes of one without leanings.
     """
-    return next((each for each in leanings if each.normal[1] > each.normal[0]), leanings[0])
+    leanings = examination.leanings
+    chosen = next((each for each in leanings if each.normal[1] > each.normal[0]), next(iter(leanings), None))
+    if chosen is None:
+        return None
+    unit = next(s.unit for s in examination.usecase.fleet_schema.signals if s.name == chosen.signal)
+    return replace(chosen, unit=unit, normal=chosen.normal if unit == chosen.unit else (np.nan, np.nan))
 
 
 def _chosen(examination: Examination, raised: list[Alarm]) -> list[tuple[Kind, str, int]]:

@@ -1,11 +1,11 @@
 """Curves of a device over time, and the signal that is drawn above them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pipelines.charts import SignalLine, moments, signal_line
+from pipelines.charts import moments
+from pipelines.lines import SignalLine, signal_line
 from pipelines.sensitivity import Leaning
-from pipelines.timeline import ReadSignal, telling
+from pipelines.timeline import ReadSignal
 
 Ticks = list[tuple[float, str]]
 
@@ -52,22 +52,24 @@ def traced(
     picture: CurvePicture,
     device: str,
     stretch: tuple[int, int],
-    leanings: Sequence[Leaning],
+    chosen: Leaning | None,
     read: ReadSignal | None,
 ) -> CurvePicture:
     """Draw the signal that tells most above a curve.
 
     Args:
-        picture: The curve, with the ticks of the stretch; without a curve ticks are added.
+        picture: The curve, with the ticks of the stretch; without a curve the stretch begins where readings do.
         device: Whose signal.
         stretch: Begin and end, UTC microseconds.
-        leanings: What the model goes by, the most important first; nothing is drawn without any.
+        chosen: The signal; nothing is drawn without.
         read: Reads raw readings; None draws nothing.
     """
-    if not leanings or read is None:
+    if chosen is None or read is None:
         return picture
-    chosen = telling(leanings)
-    line = signal_line(*read(device, chosen.signal, *stretch), stretch, chosen.normal, TRACE_HEIGHT)
+    times, values = read(device, chosen.signal, *stretch)
+    if not picture.score and len(times):
+        stretch = int(times[0]), stretch[1]
+    line = signal_line(times, values, stretch, chosen.normal, TRACE_HEIGHT)
     unit = "" if chosen.unit == "1" else chosen.unit
     told = f"{picture.caption}. {chosen.signal} from {line.low} to {line.high} {unit}".rstrip()
     return replace(

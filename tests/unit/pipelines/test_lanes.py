@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from pipelines.charts import WIDTH
 from pipelines.lanes import lanes_picture
+from pipelines.lines import WIDTH
 from tests.fakes.overlapping import HOUR, START, dataset_of, overlapping
 
 RECTANGLE = re.compile(r"M([\d.]+),([\d.]+)h([\d.]+)v([\d.]+)h-[\d.]+z")

@@ -10,16 +10,17 @@ import pytest
 
 from pipelines import report, usecases, verdict
 from pipelines.candidate import build
-from pipelines.charts import dial_picture, thinned, timeline_picture
+from pipelines.charts import dial_picture, timeline_picture
 from pipelines.dataset import build as cut
 from pipelines.errors import ReportError
 from pipelines.examine import Champion, examine
 from pipelines.gate import RuleResult
 from pipelines.labels import FailureWithin
 from pipelines.leak import Shifted
+from pipelines.lines import thinned
 from pipelines.rules import Alerting, Cost
 from pipelines.split import Split
-from pipelines.timeline import timelines
+from pipelines.timeline import telling, timelines
 from tests.fakes.examined import usual
 from tests.fakes.histories import HOUR, history
 
@@ -196,6 +197,18 @@ def test_a_timeline_shows_the_most_important_signal_that_moves(passed):
     shown = timelines(replace(passed, leanings=[still, first]), read)
     assert {timeline.signal for timeline in shown} == {first.signal}
     assert {timeline.signal for timeline in timelines(replace(passed, leanings=[still]), read)} == {still.signal}
+
+
+def test_the_band_of_a_normalised_signal_is_not_drawn_over_its_readings(passed):
+    normalised = replace(passed, leanings=[replace(passed.leanings[0], unit="sd", normal=(-1.0, 1.0))])
+    found = telling(normalised)
+    assert found is not None
+    assert found.unit == passed.leanings[0].unit
+    assert np.isnan(found.normal).all()
+    assert telling(replace(passed, leanings=[])) is None
+    text = report.page(normalised, timelines(normalised, read), now_us=NOW)
+    assert 'class="band"' not in text
+    assert 'class="band"' in report.page(passed, timelines(passed, read), now_us=NOW)
 
 
 def test_a_timeline_reaches_three_horizons_back(passed):
