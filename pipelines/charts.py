@@ -77,15 +77,15 @@ class BarsPicture:
     ticks: list[tuple[float, str]]
 
 
-def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, float]) -> TimelinePicture:
+def timeline_picture(timeline: Timeline, threshold: float) -> TimelinePicture:
     """Draw a stretch of a device.
 
     Args:
         timeline: What happened.
         threshold: Of the model.
-        normal: The normal band of the signal; NaN where it is unknown.
     """
-    drawn = signal_line(timeline.times, timeline.values, (timeline.since, timeline.until), normal, _SIGNAL_HEIGHT)
+    told, stretch = timeline.drawn, (timeline.since, timeline.until)
+    drawn = signal_line(told.times, told.values, stretch, told.normal, _SIGNAL_HEIGHT)
 
     def x(times: ArrayLike) -> NDArray[np.float64]:
         return across(times, timeline.since, timeline.until)
@@ -97,11 +97,11 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
     caption = f"{timeline.device}: {what}"
     top = min(1.0, max(_HEADROOM * threshold, *timeline.scores.tolist(), 0.0))  # rare failures have low scores
     alt = (
-        f"{caption}. {timeline.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
+        f"{caption}. {told.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
         f"{len(timeline.alarms)} alarms, {len(timeline.failures)} failures."
     )
     return TimelinePicture(
-        caption=f"{caption}; {timeline.signal} and score",
+        caption=f"{caption}; {told.signal} and score",
         alt=alt,
         signal=drawn.path,
         score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores / top), widest),
@@ -116,7 +116,7 @@ def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, 
         ticks=moments(timeline.since, timeline.until),
         low=drawn.low,
         high=drawn.high,
-        unit="" if timeline.unit == "1" else timeline.unit,
+        unit=told.unit,
     )
 
 

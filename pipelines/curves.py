@@ -13,7 +13,7 @@ from pipelines.charts import moments
 from pipelines.examine import Examination
 from pipelines.lines import WIDTH, path, thinned
 from pipelines.slices import rounded
-from pipelines.timeline import ReadSignal, telling
+from pipelines.timeline import ReadSignal, told
 from pipelines.traces import HEIGHT, CurvePicture, Ticks, traced
 from pipelines.windows import Windows
 
@@ -122,7 +122,8 @@ def quantity_curves(examination: Examination, read: ReadSignal | None = None) ->
         else:
             threshold = examination.candidate.threshold if examination.task.question == "life" else None
             drawn, stretch = _curve(caption, own, said, threshold, unit), (int(own.end[0]), int(own.end[-1]))
-        found.append(traced(drawn, name, stretch, telling(examination), read))
+        signal = told(examination, read, name, *stretch) if read else None
+        found.append(traced(drawn, signal, stretch))
     return found
 
 

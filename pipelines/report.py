@@ -31,7 +31,7 @@ from pipelines.slices import Slice, rounded
 from pipelines.spells import spell_curves
 from pipelines.stability import Period
 from pipelines.tasks.failure import FailureMetrics, failures, paid
-from pipelines.timeline import ReadSignal, Timeline, telling
+from pipelines.timeline import ReadSignal, Timeline
 from pipelines.verdict import day, figure, leak_verdict, metrics_of, titled
 from pipelines.verdict import shown as shown_measure
 
@@ -119,13 +119,11 @@ def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[st
     found, dataset, threshold = examination.metrics, examination.dataset, examination.candidate.threshold
     if not isinstance(found, FailureMetrics):
         return {}
-    drawn = telling(examination)
-    normal = drawn.normal if drawn else (math.nan, math.nan)
     leads = [f.lead_hours for f in failures(dataset.test, examination.alert, span_of(dataset)) if f.first_alert]
     return {
         "caught_interval": share_interval(found.caught, found.failures),
         "alarm_interval": rate_interval(found.false_alarms, found.device_weeks),
-        "timelines": [charts.timeline_picture(t, threshold, normal) for t in shown],
+        "timelines": [charts.timeline_picture(t, threshold) for t in shown],
         "dial": charts.dial_picture(examination.dial, threshold),
         "points": [_point(point.threshold, point.metrics) for point in examination.dial],
         "chosen": [point.threshold for point in examination.dial].index(threshold),

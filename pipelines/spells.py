@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipelines.charts import moments
 from pipelines.examine import Examination
 from pipelines.lines import WIDTH, path, thinned
-from pipelines.timeline import ReadSignal, telling
+from pipelines.timeline import ReadSignal, told
 from pipelines.traces import HEIGHT, CurvePicture, traced
 from pipelines.windows import Windows
 
@@ -37,7 +37,8 @@ def spell_curves(examination: Examination, read: ReadSignal | None = None) -> li
         own = test.select(rows)
         drawn = _scored(caption, own, examination.score[rows], examination.alert[rows], examination)
         stretch = (int(own.end[0]), int(own.end[-1]))
-        found.append(traced(drawn, str(own.device[0]), stretch, telling(examination), read))
+        signal = told(examination, read, str(own.device[0]), *stretch) if read else None
+        found.append(traced(drawn, signal, stretch))
     return found
 
 

@@ -5,7 +5,7 @@ false alarm. What there is none of is left out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,13 +13,32 @@ from numpy.typing import NDArray
 
 from pipelines.candidate import span_of
 from pipelines.examine import Examination
-from pipelines.sensitivity import Leaning
 from pipelines.tasks.failure import Alarm, alarms, failures
 
 Kind = Literal["caught", "missed", "false alarm"]
 _BEFORE, _AFTER = 3, 1  # horizons that are shown
+_MOST = 0.5  # share of the rows
 # Times and values of a signal of a device between two moments.
 ReadSignal = Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The readings of a signal over a stretch of time.
+
+    Attributes:
+        signal: Its name.
+        unit: Its unit; empty for none.
+        normal: Its normal band (low, high); NaN where it is unknown.
+        times: When readings were taken, shape ``(n,)``, UTC microseconds.
+        values: The readings, shape ``(n,)``; NaN where there is none.
+    """
+
+    signal: str
+    unit: str
+    normal: tuple[float, float]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +48,9 @@ class Timeline:
     Attributes:
         kind: What it shows.
         device: Whose it is.
-        signal: The signal that is drawn: the most important one that moves while all is well.
-        unit: Its unit.
+        drawn: The signal above the score.
         since: Its begin.
         until: Its end.
-        times: When readings were taken, shape ``(n,)``.
-        values: The readings, shape ``(n,)``.
         ends: Ends of the windows the model was asked about.
         every: Step between two of them.
         scores: What it said.
@@ -44,12 +60,9 @@ class Timeline:
 
     kind: Kind
     device: str
-    signal: str
-    unit: str
+    drawn: Told
     since: int
     until: int
-    times: NDArray[np.int64]
-    values: NDArray[np.float64]
     ends: NDArray[np.int64]
     every: int
     scores: NDArray[np.float64]
@@ -64,9 +77,6 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
         examination: What was found.
         read: Reads raw readings.
     """
-    signal = telling(examination)
-    if signal is None:
-        return []
     horizon = examination.dataset.horizon_us
     test, span = examination.dataset.test, span_of(examination.dataset)
     raised = alarms(test, examination.alert, span)
@@ -75,17 +85,16 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
         since, until = moment - _BEFORE * horizon, moment + _AFTER * horizon
         rows = (test.device == device) & (test.end >= since) & (test.end <= until)
         own = span.events.device == device
-        times, values = read(device, signal.signal, since, until)
+        drawn = told(examination, read, device, since, until)
+        if drawn is None:
+            continue
         shown.append(
             Timeline(
                 kind=kind,
                 device=device,
-                signal=signal.signal,
-                unit=signal.unit,
+                drawn=drawn,
                 since=since,
                 until=until,
-                times=times,
-                values=values,
                 ends=test.end[rows],
                 every=span.every_us,
                 scores=examination.score[rows],
@@ -96,21 +105,26 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
     return shown
 
 
-def telling(examination: Examination) -> Leaning | None:
-    """Return the signal to draw, as its readings are: the most important one that moves while all is well.
+def told(examination: Examination, read: ReadSignal, device: str, since: int, until: int) -> Told | None:
+    """Read the signal to draw of a stretch of a device: the most important one that most of its rows hold.
 
-    Counts of rare reports stand still at nothing: they may decide, but there is nothing to see. The band of a signal
-    that the model sees normalised is none of its readings', and is left out.
+    Rare reports, such as errors, may decide, but there is nothing to see. The band of a signal that the model sees
+    normalised is none of its readings', and is left out.
 
-    Args:
-        examination: What was found; None comes of one without leanings.
+    Returns:
+        None where the model is not known to go by anything.
     """
-    leanings = examination.leanings
-    chosen = next((each for each in leanings if each.normal[1] > each.normal[0]), next(iter(leanings), None))
-    if chosen is None:
-        return None
-    unit = next(s.unit for s in examination.usecase.fleet_schema.signals if s.name == chosen.signal)
-    return replace(chosen, unit=unit, normal=chosen.normal if unit == chosen.unit else (np.nan, np.nan))
+    found = None
+    for leaning in examination.leanings:
+        times, values = read(device, leaning.signal, since, until)
+        held = float(np.mean(~np.isnan(values))) if len(values) else 0.0
+        if found is None or held >= _MOST:
+            unit = next(s.unit for s in examination.usecase.fleet_schema.signals if s.name == leaning.signal)
+            normal = leaning.normal if unit == leaning.unit else (np.nan, np.nan)
+            found = Told(leaning.signal, "" if unit == "1" else unit, normal, times, values)
+        if held >= _MOST:
+            break
+    return found
 
 
 def _chosen(examination: Examination, raised: list[Alarm]) -> list[tuple[Kind, str, int]]:

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from pipelines.charts import moments
 from pipelines.lines import SignalLine, signal_line
-from pipelines.sensitivity import Leaning
-from pipelines.timeline import ReadSignal
+from pipelines.timeline import Told
 
 Ticks = list[tuple[float, str]]
 
@@ -48,35 +47,25 @@ class CurvePicture:
     trace_unit: str = ""
 
 
-def traced(
-    picture: CurvePicture,
-    device: str,
-    stretch: tuple[int, int],
-    chosen: Leaning | None,
-    read: ReadSignal | None,
-) -> CurvePicture:
+def traced(picture: CurvePicture, drawn: Told | None, stretch: tuple[int, int]) -> CurvePicture:
     """Draw the signal that tells most above a curve.
 
     Args:
         picture: The curve, with the ticks of the stretch; without a curve the stretch begins where readings do.
-        device: Whose signal.
+        drawn: The signal; None draws nothing.
         stretch: Begin and end, UTC microseconds.
-        chosen: The signal; nothing is drawn without.
-        read: Reads raw readings; None draws nothing.
     """
-    if chosen is None or read is None:
+    if drawn is None:
         return picture
-    times, values = read(device, chosen.signal, *stretch)
-    if not picture.score and len(times):
-        stretch = int(times[0]), stretch[1]
-    line = signal_line(times, values, stretch, chosen.normal, TRACE_HEIGHT)
-    unit = "" if chosen.unit == "1" else chosen.unit
-    told = f"{picture.caption}. {chosen.signal} from {line.low} to {line.high} {unit}".rstrip()
+    if not picture.score and len(drawn.times):
+        stretch = int(drawn.times[0]), stretch[1]
+    line = signal_line(drawn.times, drawn.values, stretch, drawn.normal, TRACE_HEIGHT)
+    told = f"{picture.caption}. {drawn.signal} from {line.low} to {line.high} {drawn.unit}".rstrip()
     return replace(
         picture,
-        caption=f"{picture.caption}; {chosen.signal}{' and score' if picture.unit == 'score' else ''}",
+        caption=f"{picture.caption}; {drawn.signal}{' and score' if picture.unit == 'score' else ''}",
         alt=picture.alt or f"{told}.",
         ticks=picture.ticks or moments(*stretch),
         trace=line,
-        trace_unit=unit,
+        trace_unit=drawn.unit,
     )

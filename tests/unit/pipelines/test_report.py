@@ -20,7 +20,7 @@ from pipelines.leak import Shifted
 from pipelines.lines import thinned
 from pipelines.rules import Alerting, Cost
 from pipelines.split import Split
-from pipelines.timeline import telling, timelines
+from pipelines.timeline import timelines
 from tests.fakes.examined import usual
 from tests.fakes.histories import HOUR, history
 
@@ -185,29 +185,31 @@ def test_timelines_are_chosen_by_rule_and_show_what_they_promise(passed):
     caught = shown["caught"]
     assert any(failure > alarm.start for failure in caught.failures for alarm in caught.alarms)
     for kind, timeline in shown.items():
-        picture = timeline_picture(timeline, 0.5, (-1.0, 1.0))
+        picture = timeline_picture(timeline, 0.5)
         assert timeline.device in picture.alt
         assert "NaN" not in picture.signal + picture.score
         assert picture.failures or kind == "false alarm"
 
 
-def test_a_timeline_shows_the_most_important_signal_that_moves(passed):
-    still = replace(passed.leanings[0], normal=(0.0, 0.0))
-    first = replace(passed.leanings[1], normal=(1.0, 2.0))
-    shown = timelines(replace(passed, leanings=[still, first]), read)
-    assert {timeline.signal for timeline in shown} == {first.signal}
-    assert {timeline.signal for timeline in timelines(replace(passed, leanings=[still]), read)} == {still.signal}
+def test_a_timeline_shows_the_most_important_signal_that_is_read_all_along(passed):
+    rare, often = (leaning.signal for leaning in passed.leanings[:2])
+
+    def reported(device, signal, since, until):
+        times, values = read(device, signal, since, until)
+        return times, np.where(np.arange(len(times)) % 10 == 0, values, np.nan) if signal == rare else values
+
+    assert {timeline.drawn.signal for timeline in timelines(passed, reported)} == {often}
+    alone = replace(passed, leanings=passed.leanings[:1])
+    assert {timeline.drawn.signal for timeline in timelines(alone, reported)} == {rare}
 
 
 def test_the_band_of_a_normalised_signal_is_not_drawn_over_its_readings(passed):
     normalised = replace(passed, leanings=[replace(passed.leanings[0], unit="sd", normal=(-1.0, 1.0))])
-    found = telling(normalised)
-    assert found is not None
-    assert found.unit == passed.leanings[0].unit
-    assert np.isnan(found.normal).all()
-    assert telling(replace(passed, leanings=[])) is None
-    text = report.page(normalised, timelines(normalised, read), now_us=NOW)
-    assert 'class="band"' not in text
+    (found, *_) = timelines(normalised, read)
+    assert found.drawn.unit == passed.leanings[0].unit
+    assert np.isnan(found.drawn.normal).all()
+    assert timelines(replace(passed, leanings=[]), read) == []
+    assert 'class="band"' not in report.page(normalised, timelines(normalised, read), now_us=NOW)
     assert 'class="band"' in report.page(passed, timelines(passed, read), now_us=NOW)
 
 
@@ -220,10 +222,10 @@ def test_a_timeline_reaches_three_horizons_back(passed):
 def test_low_scores_of_rare_failures_fill_their_panel(passed):
     shown = timelines(passed, read)[0]
     rare = replace(shown, scores=np.linspace(0.0, 0.01, len(shown.scores)))
-    picture = timeline_picture(rare, 0.008, (-1.0, 1.0))
+    picture = timeline_picture(rare, 0.008)
     assert picture.score_high == "0.016"
     assert picture.threshold == 20.0
-    assert timeline_picture(replace(shown, scores=np.full(len(shown.scores), 0.9)), 0.6, (-1.0, 1.0)).score_high == "1"
+    assert timeline_picture(replace(shown, scores=np.full(len(shown.scores), 0.9)), 0.6).score_high == "1"
 
 
 def test_a_split_that_is_not_in_time_is_drawn_in_lanes(passed):
