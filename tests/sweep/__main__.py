@@ -1,4 +1,4 @@
-"""``make sweep``: kernel and ingest under strain, for hours rather than minutes.
+"""``make sweep``: kernel and ingest under strain, use cases through Airflow, for hours rather than minutes.
 
 Prints a line of counts for each part, and ends with 1 where something broke. ``SWEEP=<words>`` takes the parts whose
 name holds the words.
