@@ -69,7 +69,9 @@ def _of_evidence(examination: Examination) -> Iterator[str]:
     if not examination.intervals:
         yield "All of the test is of one device, so nobody knows how it does on another."
     if not examination.usecase.split.in_time:
-        yield "It was judged in the same weeks it learned from, on other devices: whether it wears out is not known."
+        when = "in the same weeks as" if examination.usecase.split.learned is None else "in the days around those"
+        where = ", on other devices" if dataset.held_out else ""
+        yield f"It was judged {when} it learned from{where}: whether it wears out is not known."
     elif not dataset.held_out:
         yield "No device was held out: how it does on a device it has never seen is not known."
 
@@ -127,11 +129,12 @@ def _of_inputs(examination: Examination) -> Iterator[str]:
         yield f"Its probabilities are off by {100 * found.error:.0f} % on average: take them as ranks, not as odds."
     if examination.leanings:
         worst = examination.leanings[0]
-        yield (
-            f"The sensor it can spare least is {worst.signal}: without it, {first.title} is "
-            f"{_told(first, worst.dead.figures[first.name], unit)} instead of "
-            f"{_told(first, examination.metrics.figures[first.name], unit)}."
+        without, whole = (
+            _told(first, metrics.figures[first.name], unit) for metrics in (worst.dead, examination.metrics)
         )
+        if without != whole:
+            told = f"without it, {first.title} is {without} instead of {whole}"
+            yield f"The sensor it can spare least is {worst.signal}: {told}."
 
 
 def _told(measure: Measure, value: float, unit: str) -> str:

@@ -4,7 +4,6 @@ Every picture has a sentence that says what is seen, for those who do not see it
 a pixel: a page with all of them stays below 300 kB.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipelines.calibration import Calibration
 from pipelines.dataset import Dataset
+from pipelines.lines import WIDTH, across, path, signal_line
 from pipelines.sensitivity import Leaning
 from pipelines.tasks.failure import HOUR_US, DialPoint
 from pipelines.timeline import Timeline
 
-WIDTH = 720.0
-_POINTS = 400
 _SIGNAL_HEIGHT, _SCORE_HEIGHT = 110.0, 40.0
 _DIAL_HEIGHT, _DIAL_WIDTH = 200.0, 320.0
 _SQUARE = 240.0
+_HEADROOM = 2.0  # above the threshold
 _BARS = 12
 _SECOND_US, _DAY_US = 1_000_000, 24 * HOUR_US
 _MOST_TICKS = 7
@@ -37,6 +36,7 @@ class TimelinePicture:
     alt: str
     signal: str
     score: str
+    score_high: str
     threshold: float
     band: tuple[float, float] | None
     alarms: list[tuple[float, float]]
@@ -77,54 +77,46 @@ class BarsPicture:
     ticks: list[tuple[float, str]]
 
 
-def timeline_picture(timeline: Timeline, threshold: float, normal: tuple[float, float]) -> TimelinePicture:
+def timeline_picture(timeline: Timeline, threshold: float) -> TimelinePicture:
     """Draw a stretch of a device.
 
     Args:
         timeline: What happened.
         threshold: Of the model.
-        normal: The normal band of the signal; NaN where it is unknown.
     """
-    known = ~np.isnan(timeline.values)
-    values, banded = timeline.values[known], [edge for edge in normal if not np.isnan(edge)]
-    low, high = (float(f([*values, *banded])) if len(values) else 0.0 for f in (np.min, np.max))
-    room = (high - low or 1.0) * 0.05
-    low, high = low - room, high + room
+    told, stretch = timeline.drawn, (timeline.since, timeline.until)
+    drawn = signal_line(told.times, told.values, stretch, told.normal, _SIGNAL_HEIGHT)
 
     def x(times: ArrayLike) -> NDArray[np.float64]:
-        moments = np.asarray(times, dtype=np.float64)
-        return (moments - timeline.since) / (timeline.until - timeline.since) * WIDTH
-
-    def y(levels: ArrayLike) -> NDArray[np.float64]:
-        return _SIGNAL_HEIGHT * (1 - (np.asarray(levels, dtype=np.float64) - low) / (high - low))
+        return across(times, timeline.since, timeline.until)
 
     widest = (
         2.5 * timeline.every / (timeline.until - timeline.since) * WIDTH
     )  # where nothing was asked, nothing is drawn
-    times, levels = thinned(timeline.times[known], values)
-    caption = (
-        f"{timeline.device}: {'a failure ' + timeline.kind if timeline.kind != 'false alarm' else 'a false alarm'}"
-    )
+    what = "a false alarm" if timeline.kind == "false alarm" else f"a failure {timeline.kind}"
+    caption = f"{timeline.device}: {what}"
+    top = min(1.0, max(_HEADROOM * threshold, *timeline.scores.tolist(), 0.0))  # rare failures have low scores
     alt = (
-        f"{caption}. {timeline.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
+        f"{caption}. {told.signal} from {_moment(timeline.since)} to {_moment(timeline.until)}, "
         f"{len(timeline.alarms)} alarms, {len(timeline.failures)} failures."
     )
     return TimelinePicture(
-        caption=caption,
+        caption=f"{caption}; {told.signal} and score",
         alt=alt,
-        signal=path(x(times), y(levels)),
-        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores), widest),
-        threshold=round(_SCORE_HEIGHT * (1 - threshold), 1),
-        band=(round(float(y(normal[1])), 1), round(float(y(normal[0])), 1)) if len(banded) == len(normal) else None,
+        signal=drawn.path,
+        score=path(x(timeline.ends), _SCORE_HEIGHT * (1 - timeline.scores / top), widest),
+        score_high=f"{top:.2g}",
+        threshold=round(_SCORE_HEIGHT * (1 - threshold / top), 1),
+        band=drawn.band,
         alarms=[
             (round(float(x(max(a.start, timeline.since))), 1), round(float(x(min(a.end, timeline.until)) + 1.5), 1))
             for a in timeline.alarms
         ],
         failures=[round(float(x(at)), 1) for at in timeline.failures],
         ticks=moments(timeline.since, timeline.until),
-        low=f"{low + room:.3g}",
-        high=f"{high - room:.3g}",
-        unit=timeline.unit,
+        low=drawn.low,
+        high=drawn.high,
+        unit=told.unit,
     )
 
 
@@ -212,42 +204,15 @@ def bar_widths(leanings: Sequence[Leaning]) -> list[float]:
 def shares(values: Sequence[float]) -> list[float]:
     """Return values as shares of the largest, 0..1; what is not known or below zero is 0.
 
+    The largest is that without its sign: beside what does harm, little good looks little.
+
     Example:
-        >>> shares([2.0, 1.0, -1.0, float("nan")])
-        [1.0, 0.5, 0.0, 0.0]
+        >>> shares([2.0, 1.0, -1.0, float("nan")]), shares([0.1, -1.0])
+        ([1.0, 0.5, 0.0, 0.0], [0.1, 0.0])
     """
     known = [value if value > 0 else 0.0 for value in values]
-    largest = max(known, default=0.0)
+    largest = max((abs(value) for value in values if not np.isnan(value)), default=0.0)
     return [round(value / largest, 3) if largest else 0.0 for value in known]
-
-
-def thinned(times: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Keep the smallest and the largest value of each slice of time: peaks survive, noise becomes a band.
-
-    Example:
-        >>> times, values = thinned(np.arange(10_000), np.sin(np.arange(10_000.0)))
-        >>> len(times) <= 402, bool(values.max() > 0.999)
-        (True, True)
-    """
-    if len(times) <= _POINTS:
-        return times, values
-    starts = np.linspace(0, len(times), _POINTS // 2 + 1).astype(np.intp)
-    pairs = itertools.pairwise(starts)
-    kept = [int(a + f(values[a:b])) for a, b in pairs for f in (np.argmin, np.argmax)]
-    order = np.unique(kept)
-    return times[order], values[order]
-
-
-def path(x: NDArray[np.float64], y: NDArray[np.float64], widest: float = np.inf) -> str:
-    """Write a line as SVG path data; it is broken where two points are further apart than ``widest``.
-
-    Example:
-        >>> path(np.array([0.0, 1.25, 9.0]), np.array([2.0, 3.0, 3.0]), widest=5.0)
-        'M0.0,2.0L1.2,3.0M9.0,3.0'
-    """
-    lifted = np.diff(x, prepend=-np.inf) > widest
-    lifted[:1] = True
-    return "".join(f"{'M' if up else 'L'}{a:.1f},{b:.1f}" for up, a, b in zip(lifted, x, y, strict=True))
 
 
 def moments(since: int, until: int) -> list[tuple[float, str]]:

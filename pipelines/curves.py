@@ -1,7 +1,6 @@
-"""Pictures of quantities and of states, as numbers: what ``templates/charts.html.j2`` draws.
+"""Pictures of quantities, as numbers: what ``templates/charts.html.j2`` draws.
 
-Which devices and which stretches are shown is a rule, not a choice: of quantities the devices with the smallest, the
-middle and the largest error; of states the spells of which least was seen, and the longest alarm outside of any.
+Which devices are shown is a rule, not a choice: those with the smallest, the middle and the largest error.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,23 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.charts import WIDTH, moments, path, thinned
+from pipelines.charts import moments
 from pipelines.examine import Examination
+from pipelines.lines import WIDTH, path, thinned
 from pipelines.slices import rounded
+from pipelines.timeline import ReadSignal, told
+from pipelines.traces import HEIGHT, CurvePicture, Ticks, traced
 from pipelines.windows import Windows
 
 Array = NDArray[np.float64]
-Ticks = list[tuple[float, str]]
 
-SQUARE, HEIGHT = 320.0, 110.0
+SQUARE = 320.0
 _DOTS = 700
 _BANDS = 8
-_CURVES, _LEAST_CURVE = 3, 10
-_SPELLS = 2
+_CURVES, _LEAST_CURVE, _LEAST_BACK = 3, 10, 20
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
-_ROOM = 3  # a spell is shown with as much before it and after it
-_LEAST_ROOM = 20  # windows, at least
-_UNBROKEN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +44,6 @@ class ErrorsPicture:
     alt: str
     zero: float
     bands: list[tuple[float, float, float, float, str]]
-    high: str
-    low: str
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePicture:
-    """One device over time: what was true and what was foreseen; or a score, with spells and alarms behind it."""
-
-    caption: str
-    alt: str
-    true: str
-    score: str
-    threshold: float
-    spells: list[tuple[float, float]]
-    alarms: list[tuple[float, float]]
-    ticks: Ticks
     high: str
     low: str
     unit: str
@@ -112,34 +92,44 @@ def errors_picture(true: Array, score: Array, cap: float | None, unit: str) -> E
     )
 
 
-def quantity_curves(examination: Examination) -> list[CurvePicture]:
-    """Draw the devices with the smallest, the middle and the largest error; none where each has one window or two."""
+def quantity_curves(examination: Examination, read: ReadSignal | None = None) -> list[CurvePicture]:
+    """Draw the devices with the smallest, the middle and the largest error.
+
+    Args:
+        examination: What was found. Where devices were asked once or twice, their signal is all there is to draw.
+        read: Reads raw readings.
+    """
     test, score, unit = examination.dataset.test, examination.score, examination.usecase.label.unit
     order = [name for name, metrics in reversed(examination.devices) if metrics.figures["windows"] >= _LEAST_CURVE]
-    if not order:
+    if few := not order:
+        order = [name for name, metrics in reversed(examination.devices) if metrics.figures["windows"]]
+    if not order or (few and read is None):
         return []
     places = sorted({0, (len(order) - 1) // 2, len(order) - 1})
-    words = ["smallest error", "middle error", "largest error"] if len(places) == _CURVES else [""] * len(places)
+    words = (
+        ["smallest error,", "middle error,", "largest error,"] if len(places) == _CURVES else ["error"] * len(places)
+    )
     found = []
     for word, place in zip(words, places, strict=True):
         name = order[place]
         rows = test.device == name
         own, said = test.select(rows), score[rows]
         rmse = dict(examination.devices)[name].figures["rmse"]
-        caption = f"{name}: {word}, {rmse:.3g} {unit}".replace(": ,", ":")
-        threshold = examination.candidate.threshold if examination.task.question == "life" else None
-        found.append(_curve(caption, own, said, threshold, unit))
+        caption = f"{name}: {word} {rmse:.3g} {unit}".rstrip()
+        if few:
+            drawn = CurvePicture(f"{caption}; foreseen {said[-1]:.3g}, true {own.label[-1]:.3g}")
+            stretch = (int(own.end[-1]) - _back(examination), int(own.end[-1]))
+        else:
+            threshold = examination.candidate.threshold if examination.task.question == "life" else None
+            drawn, stretch = _curve(caption, own, said, threshold, unit), (int(own.end[0]), int(own.end[-1]))
+        signal = told(examination, read, name, *stretch) if read else None
+        found.append(traced(drawn, signal, stretch))
     return found
 
 
-def spell_curves(examination: Examination) -> list[CurvePicture]:
-    """Draw the score around the spells of which least was seen, and around the longest alarm outside of any."""
-    test = examination.dataset.test
-    found = []
-    for caption, rows in _stretches(examination):
-        own = test.select(rows)
-        found.append(_scored(caption, own, examination.score[rows], examination.alert[rows], examination))
-    return found
+def _back(examination: Examination) -> int:
+    """How far back from its one window a device is shown."""
+    return max(examination.dataset.horizon_us, _LEAST_BACK * examination.dataset.every_us)
 
 
 def _curve(caption: str, own: Windows, said: Array, threshold: float | None, unit: str) -> CurvePicture:
@@ -168,65 +158,6 @@ def _curve(caption: str, own: Windows, said: Array, threshold: float | None, uni
         low=rounded(float(min(own.label.min(), said.min())), high - low),
         unit=unit,
     )
-
-
-def _scored(caption: str, own: Windows, said: Array, alert: NDArray[np.bool_], it: Examination) -> CurvePicture:
-    since, until, every = int(own.end[0]), int(own.end[-1]), it.dataset.every_us
-
-    def x(moment: int) -> float:
-        return round((moment - since) / max(until - since, 1) * WIDTH, 1)
-
-    def stretches(chosen: NDArray[np.bool_]) -> list[tuple[float, float]]:
-        return [(max(x(int(own.end[a]) - every), 0.0), x(int(own.end[b]))) for a, b in _runs(own, chosen, every)]
-
-    times, levels = thinned(own.end, said)
-    spells, alarms = stretches(own.positive), stretches(alert)
-    alt = f"{caption}. Score of {len(own)} windows, {len(spells)} spells, {len(alarms)} alarms."
-    return CurvePicture(
-        caption=caption,
-        alt=alt,
-        true="",
-        score=path((times - since) / max(until - since, 1) * WIDTH, HEIGHT * (1 - levels), WIDTH / 4),
-        threshold=round(HEIGHT * (1 - it.candidate.threshold), 1),
-        spells=spells,
-        alarms=alarms,
-        ticks=moments(since, until),
-        high="1",
-        low="0",
-        unit="score",
-    )
-
-
-def _stretches(examination: Examination) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """Captions and rows of what is shown."""
-    test, alert, every = examination.dataset.test, examination.alert, examination.dataset.every_us
-    spells = _runs(test, test.positive, every)
-    seen = [float(alert[a : b + 1].mean()) for a, b in spells]
-    worst = sorted(range(len(spells)), key=lambda place: (seen[place], spells[place][0] - spells[place][1], place))
-    for place in worst[:_SPELLS]:
-        a, b = spells[place]
-        yield f"{test.device[a]}: {100 * seen[place]:.0f} % of a spell of {b - a + 1} windows seen", _around(test, a, b)
-    false = [(a, b) for a, b in _runs(test, alert, every) if not test.positive[a : b + 1].any()]
-    if false:
-        a, b = min(false, key=lambda run: (run[0] - run[1], run[0]))
-        yield f"{test.device[a]}: an alarm of {b - a + 1} windows, and nothing was wrong", _around(test, a, b)
-
-
-def _runs(windows: Windows, chosen: NDArray[np.bool_], every: int) -> list[tuple[int, int]]:
-    """First and last row of each run of chosen windows of one device without a pause."""
-    rows = np.flatnonzero(chosen)
-    if not len(rows):
-        return []
-    apart = (np.diff(rows) > 1) | (windows.device[rows[1:]] != windows.device[rows[:-1]])
-    apart |= np.diff(windows.end[rows]) > _UNBROKEN * every
-    begins = np.append(0, np.flatnonzero(apart) + 1)
-    return [(int(rows[a]), int(rows[b - 1])) for a, b in zip(begins, [*begins[1:], len(rows)], strict=True)]
-
-
-def _around(test: Windows, first: int, last: int) -> NDArray[np.intp]:
-    own = np.flatnonzero(test.device == test.device[first])
-    room = max((last - first + 1) * _ROOM // 2, _LEAST_ROOM)
-    return own[(own >= first - room) & (own <= last + room)]
 
 
 def _bands(true: Array, cap: float | None) -> Iterator[tuple[str, NDArray[np.bool_]]]:

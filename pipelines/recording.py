@@ -21,7 +21,7 @@ from pipelines.request import Parameters
 from pipelines.searching import key_of
 from pipelines.study import Trial
 from pipelines.tasks import Measure
-from pipelines.timeline import Timeline, timelines
+from pipelines.timeline import timelines
 from pipelines.trialpicture import picture
 from pipelines.usecases import UseCase
 from serving.approval import GateRecord
@@ -72,7 +72,7 @@ def registration(
         tags={**_tags(examination, parameters, key), **searched.tags()},
         files={
             BUNDLE: candidate.data,
-            REPORT: report.page(examination, _shown(lake, examination), now_us=now_us, note=note).encode(),
+            REPORT: _page(lake, examination, now_us, note).encode(),
             "report/report.json": json.dumps(document, indent=1).encode(),
             **({"figures/search.svg": picture(searched.trials, searched.measure).encode()} if searched.best else {}),
         },
@@ -140,11 +140,12 @@ def _trial_run(trial: Trial, searched: Searched, name: str, key: str) -> TrialRu
     )
 
 
-def _shown(lake: Lake, examination: Examination) -> list[Timeline]:
-    """Stretches of telemetry to look at, where failures are foreseen."""
+def _page(lake: Lake, examination: Examination, now_us: int, note: str) -> str:
+    """The report, with stretches of telemetry to look at."""
     usecase = examination.usecase
     reader = _reader(lake.telemetry(usecase.fleet_schema).open())
-    return timelines(examination, reader) if usecase.label.question == "failure" else []
+    shown = timelines(examination, reader) if usecase.label.question == "failure" else []
+    return report.page(examination, shown, now_us=now_us, note=note, read=reader)
 
 
 def _reader(telemetry: Snapshot) -> Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]:

@@ -23,12 +23,15 @@ from pipelines.errors import ReportError
 from pipelines.examine import Examination
 from pipelines.intervals import rate_interval, share_interval
 from pipelines.labels import RemainingLife
+from pipelines.lanes import lanes_picture
 from pipelines.pages import render
 from pipelines.rules import BUDGETS
-from pipelines.slices import Slice
+from pipelines.sensitivity import Leaning
+from pipelines.slices import Slice, rounded
+from pipelines.spells import spell_curves
 from pipelines.stability import Period
 from pipelines.tasks.failure import FailureMetrics, failures, paid
-from pipelines.timeline import Timeline
+from pipelines.timeline import ReadSignal, Timeline
 from pipelines.verdict import day, figure, leak_verdict, metrics_of, titled
 from pipelines.verdict import shown as shown_measure
 
@@ -48,7 +51,14 @@ MOST_BYTES = 300_000
 _MOST_DEVICES = 40
 
 
-def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, note: str = "") -> str:
+def page(
+    examination: Examination,
+    shown: Sequence[Timeline],
+    *,
+    now_us: int,
+    note: str = "",
+    read: ReadSignal | None = None,
+) -> str:
     """Write the report as HTML.
 
     Args:
@@ -56,6 +66,7 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         shown: Stretches of time to look at.
         now_us: When, UTC microseconds.
         note: Why this training.
+        read: Reads raw readings, for curves; without it they are drawn without their signal.
 
     Raises:
         ReportError: The page is larger than ``MOST_BYTES``.
@@ -77,7 +88,8 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         "champion": examination.champion,
         "evidence": task.evidence(dataset.train, span),
         "judged": task.evidence(dataset.test, span),
-        "split": charts.split_picture(dataset),
+        "split": charts.split_picture(dataset) if examination.usecase.split.in_time else None,
+        "lanes": None if examination.usecase.split.in_time else lanes_picture(dataset),
         "importances": list(zip(examination.leanings, charts.bar_widths(examination.leanings), strict=True)),
         "cautions": cautions(examination),
         "card": card(examination),
@@ -92,10 +104,10 @@ def page(examination: Examination, shown: Sequence[Timeline], *, now_us: int, no
         "shown": shown_measure,
         "titled": titled,
         **_in_failures(examination, shown),
-        **_in_quantities(examination),
-        **_in_states(examination),
+        **_in_quantities(examination, read),
+        **_in_states(examination, read),
     }
-    filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount}
+    filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount, "band": _band, "usual": _usual}
     html = render("report.html.j2", filters, values)
     if len(html.encode()) > MOST_BYTES:
         raise ReportError(f"the report has {len(html.encode())} bytes, at most {MOST_BYTES} are allowed")
@@ -107,12 +119,11 @@ def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[st
     found, dataset, threshold = examination.metrics, examination.dataset, examination.candidate.threshold
     if not isinstance(found, FailureMetrics):
         return {}
-    bands = {leaning.signal: leaning.normal for leaning in examination.leanings}
     leads = [f.lead_hours for f in failures(dataset.test, examination.alert, span_of(dataset)) if f.first_alert]
     return {
         "caught_interval": share_interval(found.caught, found.failures),
         "alarm_interval": rate_interval(found.false_alarms, found.device_weeks),
-        "timelines": [charts.timeline_picture(t, threshold, bands[t.signal]) for t in shown],
+        "timelines": [charts.timeline_picture(t, threshold) for t in shown],
         "dial": charts.dial_picture(examination.dial, threshold),
         "points": [_point(point.threshold, point.metrics) for point in examination.dial],
         "chosen": [point.threshold for point in examination.dial].index(threshold),
@@ -120,7 +131,7 @@ def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[st
     }
 
 
-def _in_quantities(examination: Examination) -> dict[str, Any]:
+def _in_quantities(examination: Examination, read: ReadSignal | None) -> dict[str, Any]:
     """What is told of quantities alone."""
     if examination.task.learns != "quantity":
         return {}
@@ -130,26 +141,25 @@ def _in_quantities(examination: Examination) -> dict[str, Any]:
         "cap": cap,
         "scatter": curves.scatter_picture(true, score, cap, label.unit),
         "errors": curves.errors_picture(true, score, cap, label.unit),
-        "curves": curves.quantity_curves(examination),
+        "curves": curves.quantity_curves(examination, read),
     }
 
 
-def _in_states(examination: Examination) -> dict[str, Any]:
+def _in_states(examination: Examination, read: ReadSignal | None) -> dict[str, Any]:
     """What is told of states and anomalies alone."""
     if examination.task.question not in {"state", "anomaly"}:
         return {}
     alert, positive = examination.alert, examination.dataset.test.positive
-    named = (
-        ("something was wrong", "all was well") if examination.task.question == "anomaly" else ("in it", "not in it")
-    )
+    state = examination.usecase.label.name
+    wrong = examination.task.question == "anomaly"
+    named = ("something was wrong", "all was well") if wrong else (state, f"not {state}")
     rows = zip(named, (positive, ~positive), (True, False), strict=True)
     confusion = [(name, int((alert & own).sum()), int((~alert & own).sum()), good) for name, own, good in rows]
-    return {"confusion": confusion, "curves": curves.spell_curves(examination)}
+    return {"confusion": confusion, "curves": spell_curves(examination, read)}
 
 
 def document(examination: Examination) -> dict[str, Any]:
     """Return the figures of the report, ready for JSON; NaN is null."""
-    dataset, candidate = examination.dataset, examination.candidate
     champion = examination.champion
     content = {
         "format": 1,
@@ -159,6 +169,25 @@ def document(examination: Examination) -> dict[str, Any]:
         "question": examination.task.question,
         "metrics": metrics_of(examination),
         "intervals": dict(examination.intervals),
+        **_trust(examination),
+        "champion": {"version": champion.version, "metrics": champion.metrics, "note": champion.note}
+        if champion
+        else None,
+        "baselines": {"constant": examination.constant, "linear": examination.linear},
+        "parity": examination.parity,
+        "data": _data(examination),
+        "devices": [{"device": name, **plain(metrics.figures)} for name, metrics in examination.devices],
+        "signals": examination.leanings,
+        "thresholds": [_point(point.threshold, point.metrics) for point in examination.dial],
+        "bundle": _bundle(examination),
+    }
+    result: dict[str, Any] = plain(content)
+    return result
+
+
+def _trust(examination: Examination) -> dict[str, Any]:
+    """How far the figures carry: parts, leaks, stability, and what to watch."""
+    return {
         "slices": {
             "known_devices": examination.known,
             "new_devices": examination.new,
@@ -169,36 +198,36 @@ def document(examination: Examination) -> dict[str, Any]:
         "calibration": examination.calibration,
         "watch": cautions(examination),
         "card": card(examination),
-        "champion": {"version": champion.version, "metrics": champion.metrics, "note": champion.note}
-        if champion
-        else None,
-        "baselines": {"constant": examination.constant, "linear": examination.linear},
-        "parity": examination.parity,
-        "data": {
-            "quality": dataset.quality,
-            "lineage": dict(dataset.lineage),
-            "since_us": dataset.since,
-            "train_until_us": dataset.train_until,
-            "test_from_us": dataset.test_from,
-            "until_us": dataset.until,
-            "held_out": list(dataset.held_out),
-            "windows": {"train": len(dataset.train), "test": len(dataset.test)},
-            "outside": examination.outside,
-        },
-        "devices": [{"device": name, **plain(metrics.figures)} for name, metrics in examination.devices],
-        "signals": examination.leanings,
-        "thresholds": [_point(point.threshold, point.metrics) for point in examination.dial],
-        "bundle": {
-            "digest": candidate.bundle.digest,
-            "bytes": len(candidate.data),
-            "latency_us": examination.latency_us,
-            "memory_mib": examination.memory_mib,
-            "threshold": candidate.threshold,
-            "feature_digest": candidate.bundle.manifest.features.digest,
-        },
     }
-    result: dict[str, Any] = plain(content)
-    return result
+
+
+def _data(examination: Examination) -> dict[str, Any]:
+    """What was learned from and judged with."""
+    dataset = examination.dataset
+    return {
+        "quality": dataset.quality,
+        "lineage": dict(dataset.lineage),
+        "since_us": dataset.since,
+        "train_until_us": dataset.train_until,
+        "test_from_us": dataset.test_from,
+        "until_us": dataset.until,
+        "held_out": list(dataset.held_out),
+        "windows": {"train": len(dataset.train), "test": len(dataset.test)},
+        "outside": examination.outside,
+    }
+
+
+def _bundle(examination: Examination) -> dict[str, Any]:
+    """What serves, and what it takes."""
+    candidate = examination.candidate
+    return {
+        "digest": candidate.bundle.digest,
+        "bytes": len(candidate.data),
+        "latency_us": examination.latency_us,
+        "memory_mib": examination.memory_mib,
+        "threshold": candidate.threshold,
+        "feature_digest": candidate.bundle.manifest.features.digest,
+    }
 
 
 def _parts(parts: Sequence[Slice] | Sequence[Period]) -> list[dict[str, Any]]:
@@ -255,6 +284,24 @@ def _point(threshold: float, metrics: FailureMetrics) -> dict[str, Any]:
 
 def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{100 * share:.3g} %"
+
+
+def _band(leaning: Leaning) -> str:
+    """Say where a signal usually is, with as many digits as tell its ends apart."""
+    low, high = leaning.normal
+    span = high - low or abs(high)
+    return "-" if math.isnan(low) else f"{rounded(low, span)} to {rounded(high, span)}{_unit(leaning)}"
+
+
+def _usual(leaning: Leaning) -> str:
+    """Say where a signal is with label 1, with the digits of its band."""
+    span = leaning.normal[1] - leaning.normal[0] or abs(leaning.before)
+    known = not math.isnan(leaning.before) and not math.isnan(span)
+    return f"{rounded(leaning.before, span)}{_unit(leaning)}" if known else "-"
+
+
+def _unit(leaning: Leaning) -> str:
+    return "" if leaning.unit == "1" else f" {leaning.unit}"
 
 
 def _amount(number: float) -> str:

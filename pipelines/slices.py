@@ -20,7 +20,7 @@ from features.featureset import FeatureSet
 from features.regime import Regimes
 from pipelines.dataset import Dataset
 from pipelines.sensitivity import level_column
-from pipelines.tasks import Metrics, Span, Task
+from pipelines.tasks import Metrics, Span, Task, evidence_of
 
 LEAST_WINDOWS = 50
 _LEAST_EVIDENCE = 3
@@ -74,7 +74,7 @@ def slices(
         for name in parts:
             rows = names == name
             windows = dataset.test.select(rows)
-            evidence, _ = task.evidence(windows, span)
+            evidence = evidence_of(task, windows, dataset.test, span)
             small = len(windows) < LEAST_WINDOWS or evidence < _LEAST_EVIDENCE
             devices = len(np.unique(windows.device))
             shown = name.partition(" ")[2]
@@ -170,4 +170,4 @@ def rounded(value: float, span: float) -> str:
         ('0', '2.7', '0.012')
     """
     digits = max(0, 2 - int(np.floor(np.log10(span)))) if span > 0 else 2
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+    return f"{round(value, digits) + 0.0:,.{digits}f}"

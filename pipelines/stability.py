@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.fitting import Recipe, folds
 from pipelines.split import Split, walk_forward
-from pipelines.tasks import Metrics, Span, Task
+from pipelines.tasks import Metrics, Span, Task, evidence_of
 from pipelines.windows import Windows
 
 FOLDS = 3
@@ -114,7 +114,7 @@ def by_period(task: Task, test: Windows, span: Span, measured: Callable[[NDArray
     found = []
     for name in periods:
         rows = names == name
-        evidence, _ = task.evidence(test.select(rows), span)
+        evidence = evidence_of(task, test.select(rows), test, span)
         found.append(Period(name, int(rows.sum()), evidence, measured(rows)))
     return found
 

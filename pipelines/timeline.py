@@ -13,12 +13,32 @@ from numpy.typing import NDArray
 
 from pipelines.candidate import span_of
 from pipelines.examine import Examination
-from pipelines.tasks.failure import HOUR_US, Alarm, alarms, failures
+from pipelines.tasks.failure import Alarm, alarms, failures
 
 Kind = Literal["caught", "missed", "false alarm"]
-_BEFORE_US, _AFTER_US = 72 * HOUR_US, 24 * HOUR_US
+_BEFORE, _AFTER = 3, 1  # horizons that are shown
+_MOST = 0.5  # share of the rows
 # Times and values of a signal of a device between two moments.
 ReadSignal = Callable[[str, str, int, int], tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The readings of a signal over a stretch of time.
+
+    Attributes:
+        signal: Its name.
+        unit: Its unit; empty for none.
+        normal: Its normal band (low, high); NaN where it is unknown.
+        times: When readings were taken, shape ``(n,)``, UTC microseconds.
+        values: The readings, shape ``(n,)``; NaN where there is none.
+    """
+
+    signal: str
+    unit: str
+    normal: tuple[float, float]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +48,9 @@ class Timeline:
     Attributes:
         kind: What it shows.
         device: Whose it is.
-        signal: The signal that is drawn: the most important one.
-        unit: Its unit.
+        drawn: The signal above the score.
         since: Its begin.
         until: Its end.
-        times: When readings were taken, shape ``(n,)``.
-        values: The readings, shape ``(n,)``.
         ends: Ends of the windows the model was asked about.
         every: Step between two of them.
         scores: What it said.
@@ -43,12 +60,9 @@ class Timeline:
 
     kind: Kind
     device: str
-    signal: str
-    unit: str
+    drawn: Told
     since: int
     until: int
-    times: NDArray[np.int64]
-    values: NDArray[np.float64]
     ends: NDArray[np.int64]
     every: int
     scores: NDArray[np.float64]
@@ -63,27 +77,24 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
         examination: What was found.
         read: Reads raw readings.
     """
-    if not examination.leanings:
-        return []
-    signal = examination.leanings[0]
+    horizon = examination.dataset.horizon_us
     test, span = examination.dataset.test, span_of(examination.dataset)
     raised = alarms(test, examination.alert, span)
     shown = []
     for kind, device, moment in _chosen(examination, raised):
-        since, until = moment - _BEFORE_US, moment + _AFTER_US
+        since, until = moment - _BEFORE * horizon, moment + _AFTER * horizon
         rows = (test.device == device) & (test.end >= since) & (test.end <= until)
         own = span.events.device == device
-        times, values = read(device, signal.signal, since, until)
+        drawn = told(examination, read, device, since, until)
+        if drawn is None:
+            continue
         shown.append(
             Timeline(
                 kind=kind,
                 device=device,
-                signal=signal.signal,
-                unit=signal.unit,
+                drawn=drawn,
                 since=since,
                 until=until,
-                times=times,
-                values=values,
                 ends=test.end[rows],
                 every=span.every_us,
                 scores=examination.score[rows],
@@ -92,6 +103,28 @@ def timelines(examination: Examination, read: ReadSignal) -> list[Timeline]:
             )
         )
     return shown
+
+
+def told(examination: Examination, read: ReadSignal, device: str, since: int, until: int) -> Told | None:
+    """Read the signal to draw of a stretch of a device: the most important one that most of its rows hold.
+
+    Rare reports, such as errors, may decide, but there is nothing to see. The band of a signal that the model sees
+    normalised is none of its readings', and is left out.
+
+    Returns:
+        None where the model is not known to go by anything.
+    """
+    found = None
+    for leaning in examination.leanings:
+        times, values = read(device, leaning.signal, since, until)
+        held = float(np.mean(~np.isnan(values))) if len(values) else 0.0
+        if found is None or held >= _MOST:
+            unit = next(s.unit for s in examination.usecase.fleet_schema.signals if s.name == leaning.signal)
+            normal = leaning.normal if unit == leaning.unit else (np.nan, np.nan)
+            found = Told(leaning.signal, "" if unit == "1" else unit, normal, times, values)
+        if held >= _MOST:
+            break
+    return found
 
 
 def _chosen(examination: Examination, raised: list[Alarm]) -> list[tuple[Kind, str, int]]:

@@ -6,7 +6,8 @@ from html import escape
 from pipelines.study import Trial
 from pipelines.tasks import Measure
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 640, 260, 64, 28, 30
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 640, 280, 64, 34, 46
+_LETTER = 6.5  # pixels, about
 _COLOURS = ("#1b6ca8", "#c2571a", "#3f7d3a", "#7a4fa3", "#8a6d1d", "#5b5b5b")
 
 
@@ -32,26 +33,44 @@ def picture(trials: Sequence[Trial], measure: Measure) -> str:
         return round(across, 1), round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * (high - score) / span, 1)
 
     better = max if measure.better == "higher" else min
-    best = [(number, better(scores[: at + 1])) for at, (number, _, _) in enumerate(reached)]
-    line = " ".join("{},{}".format(*place(*point)) for point in best)
+    best = [place(number, better(scores[: at + 1])) for at, (number, _, _) in enumerate(reached)]
+    steps = f"M{best[0][0]},{best[0][1]}" + "".join(f"H{x}V{y}" for x, y in best[1:])
+    first = next(place(number, score) for number, _, score in reached if score == better(scores))
     dots = [
         '<circle cx="{}" cy="{}" r="4" fill="{}"/>'.format(*place(number, score), _COLOURS[families.index(name) % 6])
         for number, name, score in reached
     ]
-    named = [
-        f'<text x="{_LEFT + 150 * at}" y="16" fill="{_COLOURS[at % 6]}">{escape(name)}</text>'
-        for at, name in enumerate(families)
+    floor = _HEIGHT - _BOTTOM
+    ticks = [
+        f'<text x="{place(number, low)[0]}" y="{floor + 18}" text-anchor="middle" fill="#555">{number}</text>'
+        for number in sorted({reached[0][0], reached[-1][0]})
     ]
-    box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}"'
+    box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
+    words = f"{escape(measure.title)} by number of trial; the line is the best so far, the ring the first to reach it"
     return "".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {box} font-family="sans-serif" font-size="12">',
+            f"<title>{words}</title>",
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
-            *named,
-            f'<text x="4" y="{_TOP + 4}">{high:.4g}</text><text x="4" y="{_HEIGHT - _BOTTOM}">{low:.4g}</text>',
-            f'<text x="{_LEFT}" y="{_HEIGHT - 8}">{escape(measure.title)} by trial; the line is the best so far</text>',
-            f'<polyline points="{line}" fill="none" stroke="#999" stroke-width="1.5"/>',
+            *_legend(families),
+            *(f'<path d="M{_LEFT},{y}H{_WIDTH - 12}" stroke="#ddd"/>' for y in (_TOP, floor)),
+            f'<text x="4" y="{_TOP + 4}">{high:.4g}</text><text x="4" y="{floor + 4}">{low:.4g}</text>',
+            *ticks,
+            f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{words}</text>',
+            f'<path d="{steps}" fill="none" stroke="#999" stroke-width="1.5"/>',
             *dots,
+            f'<circle cx="{first[0]}" cy="{first[1]}" r="7" fill="none" stroke="#222" stroke-width="1.5"/>',
             "</svg>",
         ]
     )
+
+
+def _legend(families: Sequence[str]) -> list[str]:
+    """Dots and names of the families, side by side."""
+    named, x = [], float(_LEFT)
+    for at, name in enumerate(families):
+        colour = _COLOURS[at % len(_COLOURS)]
+        named.append(f'<circle cx="{x + 4:.0f}" cy="12" r="4" fill="{colour}"/>')
+        named.append(f'<text x="{x + 12:.0f}" y="16" fill="{colour}">{escape(name)}</text>')
+        x += 30 + _LETTER * len(name)
+    return named

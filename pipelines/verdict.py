@@ -16,6 +16,7 @@ _ROWS = 6  # of the table in a description
 # Figures of a run that a summary leaves out.
 DETAILS = ("known_devices_", "constant_", "parity_", "interval_", "brier", "roc_auc", "windows", "positives")
 _DAY_US = 86_400_000_000
+_TELLING, _LEAST = 2, 1e-4  # digits that tell figures apart, and what is as good as nothing
 
 
 def run_name(now_us: int, trigger: str, since_us: int, until_us: int) -> str:
@@ -180,8 +181,14 @@ def shown(measure: Measure, metrics: Metrics | None) -> str:
 def figure(value: float, digits: int = 2) -> str:
     """Write a figure for people; what is not there is a dash.
 
+    Where failures are rare, all there is to compare lies behind the second digit: small figures keep two digits.
+
     Example:
-        >>> figure(0.1234), figure(20.4, 0), figure(-0.001), figure(math.nan)
-        ('0.12', '20', '0.00', '-')
+        >>> figure(0.1234), figure(25_013.4, 0), figure(0.00956), figure(-0.00001), figure(math.nan)
+        ('0.12', '25,013', '0.0096', '0.00', '-')
     """
-    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: there is no -0.00
+    if math.isnan(value):
+        return "-"
+    if digits >= _TELLING and _LEAST <= abs(value) < 1:
+        digits = max(digits, _TELLING - 1 - math.floor(math.log10(abs(value))))
+    return f"{round(value, digits) + 0.0:,.{digits}f}"  # + 0.0: there is no -0.00

@@ -31,7 +31,7 @@ from pipelines.tasks.span import Learns, Span
 from pipelines.tasks.state import Anomaly, State
 from pipelines.windows import Windows
 
-__all__ = ["TASKS", "Learns", "Measure", "Metrics", "Span", "Task", "task_of"]
+__all__ = ["TASKS", "Learns", "Measure", "Metrics", "Span", "Task", "evidence_of", "task_of"]
 
 
 class Metrics(Protocol):
@@ -78,6 +78,15 @@ class Task(Protocol):
 
 _KINDS: tuple[Task, ...] = (Failure(), Life(), State(), Anomaly(), Forecast())
 TASKS: Mapping[Question, Task] = {task.question: task for task in _KINDS}
+
+
+def evidence_of(task: Task, part: Windows, whole: Windows, span: Span) -> int:
+    """Return how much a part of the windows has of what is counted of the whole.
+
+    What a task counts in place of it, such as windows of normal operation where there is no anomaly, is none of it.
+    """
+    count, counted = task.evidence(part, span)
+    return count if counted == task.evidence(whole, span)[1] else 0
 
 
 def task_of(label: Label) -> Task:

@@ -16,49 +16,23 @@ from infra.local.pumps.plan import Plan, parse_start
 from infra.local.pumps.run import write_fleet
 from pipelines.importers.hub import RawWriter
 from serving.store import open_store
+from tests.fakes.dag_runs import dag_runs
 from tests.fakes.predictions import START, a_fortnight, publish, send
 
 pytestmark = pytest.mark.slow
 SECRET = "the-secret-key-of-the-plant"
 MINUTE = 60_000_000
-ENDED = "what came of it: "
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """An Airflow home with an empty database."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run([_bin("airflow"), "db", "migrate"], env=_environment(home), check=True, capture_output=True)
-    return home
+    return tmp_path_factory.mktemp("airflow")
 
 
 @pytest.fixture(scope="module")
 def airflow(home):
-    """An Airflow that runs what it is told; it knows of no AWS but what a run brings along."""
-    known = {name: value for name, value in _environment(home).items() if not name.startswith("AWS_")}
-    command = [sys.executable, "-m", "tests.fakes.airflow_run", ENDED]
-    with subprocess.Popen(
-        command, env=known, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as airflow:
-        try:
-            yield airflow
-            assert airflow.stdin is not None
-            airflow.stdin.close()
-            assert airflow.wait(60) == 0
-        finally:
-            airflow.kill()  # where a run was left while it had something to say
-
-
-def run_dag(airflow, dag, conf, **environ):
-    """Run a DAG; what came of it, and everything that was said meanwhile."""
-    airflow.stdin.write(json.dumps({"dag": dag, "conf": conf, "environ": environ}) + "\n")
-    airflow.stdin.flush()
-    said = []
-    for line in airflow.stdout:
-        said.append(line)
-        if line.startswith(ENDED):
-            return json.loads(line.removeprefix(ENDED)), "".join(said)
-    raise AssertionError("".join(said)[-6000:])
+    with dag_runs(home) as airflow:
+        yield airflow
 
 
 def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(home, airflow, monkeypatch):
@@ -76,8 +50,7 @@ def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(ho
             environment.setenv("AWS_ENDPOINT_URL_S3", address)
             _write_telemetry(open_store("s3://plant/telemetry"))
         connection = f"aws://AKIAPLANT:{SECRET}@/?region_name=us-east-1&endpoint_url={quote(address, safe='')}"
-        found, said = run_dag(
-            airflow,
+        found, said = airflow.run(
             "ingest",
             {"fleet": "pumps"},
             TIDEMILL_STORE="s3://plant/telemetry",
@@ -94,14 +67,14 @@ def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(ho
     assert "tidemill ingest pumps" in said
     written = [path.read_bytes() for path in home.glob("airflow.db*")]
     assert written
-    assert not [text for text in (said.encode(), *written) if SECRET.encode() in text]
+    assert not [text for text in (said.encode(), json.dumps(found).encode(), *written) if SECRET.encode() in text]
 
 
 def test_panes_are_made_by_a_task_for_each_run_of_dates(airflow, tmp_path):
     store = open_store(str(tmp_path / "store"), create=True)
     write_fleet(Plan(2, 3, 7, parse_start("2026-01-05")), store.uri, processes=1)
     subprocess.run([_bin("tidemill"), "ingest", "pumps", "--store", store.uri], check=True, capture_output=True)
-    found, said = run_dag(airflow, "materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
+    found, said = airflow.run("materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
     assert found["state"] == "success", said[-4000:]
     panes = {name.partition(":")[2] for name in found["tasks"] if name.startswith("panes:")}
     assert panes == {f"{date}..{date}" for date in ("2026-01-05", "2026-01-06", "2026-01-07")}
@@ -112,7 +85,7 @@ def test_monitoring_wakes_the_training_when_the_inputs_have_moved(airflow, tmp_p
     store = open_store(str(tmp_path / "store"), create=True)
     publish(store)
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
-    found, said = run_dag(airflow, "monitor", {"usecase": "pump_failure"}, TIDEMILL_STORE=str(tmp_path / "store"))
+    found, said = airflow.run("monitor", {"usecase": "pump_failure"}, TIDEMILL_STORE=str(tmp_path / "store"))
     assert found["state"] == "success", said[-4000:]
     assert found["tasks"]["decide:pump_failure"] == "success"
     assert found["returned"]["monitor"]["retrain"] is True
@@ -130,16 +103,6 @@ def _write_telemetry(store):
         for time, (_, value) in zip(times, readings, strict=True)
     ]
     RawWriter(store, "pumps").write_telemetry("hub-1", START + 201 * MINUTE, messages)
-
-
-def _environment(home):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TIDEMILL_"))}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"} | _bundle()
-
-
-def _bundle():
-    return {"AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).resolve().parents[2] / "dags")}
 
 
 def _bin(name):

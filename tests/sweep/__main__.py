@@ -1,4 +1,4 @@
-"""``make sweep``: kernel and ingest under strain, for hours rather than minutes.
+"""``make sweep``: kernel and ingest under strain, use cases through Airflow, for hours rather than minutes.
 
 Prints a line of counts for each part, and ends with 1 where something broke. ``SWEEP=<words>`` takes the parts whose
 name holds the words.
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import faults, hostile, kernel, promotions, public_sets, scanner, store_faults
+from tests.sweep import faults, hostile, kernel, promotions, public_sets, scanner, store_faults, use_cases
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "ingest faults": faults.run,
     "store faults": store_faults.sweep,
     "promotions": promotions.sweep,
+    "use cases": use_cases.run,
 }
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -75,3 +76,20 @@ def test_the_card_says_what_for_what_of_whose_and_how_to_end_it(question):
     assert found["Owner"] == "Line 3, maintenance"
     assert "set owner=" in card(replace(it, usecase=replace(it.usecase, owner="")))["Owner"]
     assert "a person decides" in found["Intended use"]
+
+
+def test_what_was_judged_beside_training_says_in_which_weeks_and_on_what():
+    it = usual("failure")
+    devices = replace(it.usecase, split=Split(test_devices=0.3, test_time=0))
+    assert "in the same weeks as it learned from, on other devices" in said(it, usecase=devices)
+    alone = replace(it.dataset, held_out=())
+    assert "in the same weeks as it learned from:" in said(it, usecase=devices, dataset=alone)
+    learned = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 9, tzinfo=UTC))
+    published = replace(it.usecase, split=Split(test_devices=0, learned=learned))
+    assert "in the days around those it learned from:" in said(it, usecase=published, dataset=alone)
+
+
+def test_a_sensor_that_can_be_spared_is_not_named():
+    it = usual("failure")
+    spared = [replace(leaning, dead=it.metrics) for leaning in it.leanings]
+    assert "can spare least" not in said(it, leanings=spared)

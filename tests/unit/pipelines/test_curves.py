@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pipelines import curves
-from pipelines.curves import errors_picture, quantity_curves, scatter_picture, spell_curves
+from pipelines.curves import errors_picture, quantity_curves, scatter_picture
+from pipelines.spells import spell_curves
 from tests.fakes.examined import usual
 
 
@@ -60,10 +61,38 @@ def test_three_devices_are_shown_by_rule(question):
     assert all((picture.threshold >= 0) == (question == "life") for picture in found[1:])
 
 
-def test_devices_that_are_asked_once_have_no_curve():
+def read(device, signal, since, until):
+    times = np.linspace(since, until, 50).astype(np.int64)
+    return times, np.linspace(2.0, 3.0, 50)
+
+
+def test_of_devices_that_are_asked_once_the_signal_before_is_shown():
     it = usual("life")
     few = [(name, replace(metrics, windows=1)) for name, metrics in it.devices]
-    assert quantity_curves(replace(it, devices=few)) == []
+    asked = replace(it, devices=few)
+    assert quantity_curves(asked) == []
+    found = quantity_curves(asked, read)
+    assert len(found) == 3
+    for picture in found:
+        assert picture.trace is not None
+        assert picture.trace.path
+        assert picture.score == picture.true == ""
+        assert re.search(r"; foreseen [\d.]+, true [\d.]+; \w+$", picture.caption)
+        assert picture.alt
+        assert picture.ticks
+
+
+@pytest.mark.parametrize("question", ["life", "state"])
+def test_the_signal_that_tells_most_stands_above_the_curve(question):
+    it = usual(question)
+    draw = quantity_curves if question == "life" else spell_curves
+    plain, traced = draw(it), draw(it, read)
+    assert [replace(picture, caption="", trace=None, trace_unit="") for picture in traced] == [
+        replace(picture, caption="") for picture in plain
+    ]
+    signal = it.leanings[0].signal
+    assert all(signal in picture.caption and picture.trace for picture in traced)
+    assert draw(replace(it, leanings=[]), read) == plain
 
 
 @pytest.mark.parametrize("question", ["state", "anomaly"])
@@ -75,7 +104,8 @@ def test_the_worst_spells_and_the_longest_false_alarm_are_shown(question):
     found = spell_curves(replace(it, alert=alert))
     assert len(found) == 3
     assert all(picture.spells for picture in found[:2])
-    assert found[2].caption == "pump-03: an alarm of 4 windows, and nothing was wrong"
+    well = "nothing was wrong" if question == "anomaly" else "it was not hot"
+    assert found[2].caption == f"pump-03: an alarm of 4 windows, and {well}"
     assert found[2].alarms
 
 

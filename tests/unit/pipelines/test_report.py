@@ -10,14 +10,16 @@ import pytest
 
 from pipelines import report, usecases, verdict
 from pipelines.candidate import build
-from pipelines.charts import dial_picture, thinned, timeline_picture
+from pipelines.charts import dial_picture, timeline_picture
 from pipelines.dataset import build as cut
 from pipelines.errors import ReportError
 from pipelines.examine import Champion, examine
 from pipelines.gate import RuleResult
 from pipelines.labels import FailureWithin
 from pipelines.leak import Shifted
+from pipelines.lines import thinned
 from pipelines.rules import Alerting, Cost
+from pipelines.split import Split
 from pipelines.timeline import timelines
 from tests.fakes.examined import usual
 from tests.fakes.histories import HOUR, history
@@ -183,10 +185,62 @@ def test_timelines_are_chosen_by_rule_and_show_what_they_promise(passed):
     caught = shown["caught"]
     assert any(failure > alarm.start for failure in caught.failures for alarm in caught.alarms)
     for kind, timeline in shown.items():
-        picture = timeline_picture(timeline, 0.5, (-1.0, 1.0))
+        picture = timeline_picture(timeline, 0.5)
         assert timeline.device in picture.alt
         assert "NaN" not in picture.signal + picture.score
         assert picture.failures or kind == "false alarm"
+
+
+def test_a_timeline_shows_the_most_important_signal_that_is_read_all_along(passed):
+    rare, often = (leaning.signal for leaning in passed.leanings[:2])
+
+    def reported(device, signal, since, until):
+        times, values = read(device, signal, since, until)
+        return times, np.where(np.arange(len(times)) % 10 == 0, values, np.nan) if signal == rare else values
+
+    assert {timeline.drawn.signal for timeline in timelines(passed, reported)} == {often}
+    alone = replace(passed, leanings=passed.leanings[:1])
+    assert {timeline.drawn.signal for timeline in timelines(alone, reported)} == {rare}
+
+
+def test_the_band_of_a_normalised_signal_is_not_drawn_over_its_readings(passed):
+    normalised = replace(passed, leanings=[replace(passed.leanings[0], unit="sd", normal=(-1.0, 1.0))])
+    (found, *_) = timelines(normalised, read)
+    assert found.drawn.unit == passed.leanings[0].unit
+    assert np.isnan(found.drawn.normal).all()
+    assert timelines(replace(passed, leanings=[]), read) == []
+    assert 'class="band"' not in report.page(normalised, timelines(normalised, read), now_us=NOW)
+    assert 'class="band"' in report.page(passed, timelines(passed, read), now_us=NOW)
+
+
+def test_a_timeline_reaches_three_horizons_back(passed):
+    week = replace(passed, dataset=replace(passed.dataset, horizon_us=7 * 24 * HOUR))
+    for timeline in timelines(week, read):
+        assert timeline.until - timeline.since == 4 * 7 * 24 * HOUR
+
+
+def test_low_scores_of_rare_failures_fill_their_panel(passed):
+    shown = timelines(passed, read)[0]
+    rare = replace(shown, scores=np.linspace(0.0, 0.01, len(shown.scores)))
+    picture = timeline_picture(rare, 0.008)
+    assert picture.score_high == "0.016"
+    assert picture.threshold == 20.0
+    assert timeline_picture(replace(shown, scores=np.full(len(shown.scores), 0.9)), 0.6).score_high == "1"
+
+
+def test_a_split_that_is_not_in_time_is_drawn_in_lanes(passed):
+    beside = replace(passed, usecase=replace(passed.usecase, split=Split(test_devices=0.3, test_time=0)))
+    text = report.page(beside, [], now_us=NOW)
+    assert "Blue: learned from. Amber: judged. A lane is a device." in text
+    assert "held-out devices: unused" not in text
+    assert "held-out devices: unused" in report.page(passed, [], now_us=NOW)
+
+
+def test_bands_of_signals_keep_the_digits_that_tell_their_ends_apart(passed):
+    small = replace(passed.leanings[0], normal=(0.0123, 0.0456), before=0.0311, unit="g")
+    text = report.page(replace(passed, leanings=[small]), [], now_us=NOW)
+    assert "0.0123 to 0.0456 g" in text
+    assert "0.0311 g" in text
 
 
 def test_peaks_survive_thinning():

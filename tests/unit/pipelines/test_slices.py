@@ -72,3 +72,14 @@ def test_small_parts_are_marked():
     values = np.column_stack([rows.values, model])
     calm = replace(rows, values=values, label=np.where(model == 1.0, 0.0, rows.label))
     assert [part.small for part in cut(calm) if part.group == "feature_8"] == [True, False]
+
+
+def test_a_part_without_an_anomaly_has_none_and_is_small():
+    rows = overlapping(devices=8, hours=300)
+    model = np.where(rows.device < "device-04", 1.0, 2.0)
+    values = np.column_stack([rows.values, model])
+    calm = replace(rows, values=values, label=np.where(model == 1.0, 0.0, rows.label))
+    found = [part for part in cut(calm, TASKS["anomaly"]) if part.group == "feature_8"]
+    assert found[0].evidence == 0
+    assert found[0].small
+    assert found[1].evidence > 0
