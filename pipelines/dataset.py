@@ -20,6 +20,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import runs
 from pipelines.errors import TooLittleDataError
 from pipelines.labels import Anomaly, Events, Label
 from pipelines.split import Split, hold_out, last_of_each
@@ -34,7 +35,7 @@ class Quality:
 
     Attributes:
         missing: Share of feature values that are missing.
-        gaps: Share of the expected windows that are absent, between the first and last window of each device.
+        gaps: Share of the expected windows that are absent, between the first and last window of each run of a device.
         quarantined: Share of the readings of the period that were rejected.
         late: Share of the readings of the period that came late.
     """
@@ -94,6 +95,7 @@ def build(
     *,
     known_until: int,
     every_us: int,
+    reach_us: int = 0,
     seed: int = 0,
     lineage: Mapping[str, str] | None = None,
     rejected: tuple[float, float] = (0.0, 0.0),
@@ -108,6 +110,7 @@ def build(
         split: How to cut.
         known_until: The present of this training, UTC microseconds.
         every_us: Step between two windows.
+        reach_us: How far before its end a window looks; one that reaches over the beginning of its run is left out.
         seed: Decides which devices are held out. The same seed keeps them held out from training to training.
         lineage: Where the rows came from.
         rejected: Shares of quarantined and late readings in the period.
@@ -119,6 +122,9 @@ def build(
     values = windows.values[order].astype(np.float32).astype(np.float64)
     every = Windows.unlabelled(windows.device[order], windows.end[order], values)
     columns = tuple(names)
+    begun = runs.begun(label, every, events, known_until)
+    in_one = runs.whole(every, begun, reach_us)
+    every, begun = every.select(in_one), begun[in_one]
     every = replace(every, label=label.label(every, columns, events, known_until))
     rows = every.select(every.labelled)
     if not len(rows):
@@ -149,7 +155,7 @@ def build(
         test_from=test_from,
         until=until,
         held_out=held_out,
-        quality=Quality(float(np.isnan(every.values).mean()), _gaps(every, every_us), *rejected),
+        quality=Quality(float(np.isnan(every.values).mean()), runs.gaps(every, begun, every_us), *rejected),
         lineage={**(lineage or {}), "seed": str(seed)},
     )
     _require_rows(dataset, label)
@@ -198,10 +204,3 @@ def _require_rows(dataset: Dataset, label: Label) -> None:
             why=f"a model cannot learn {label.name} from one side of it",
             fix="train on a longer period, or check that events were ingested",
         )
-
-
-def _gaps(rows: Windows, every_us: int) -> float:
-    devices, first, count = np.unique(rows.device, return_index=True, return_counts=True)
-    last = first + count - 1
-    expected = int(np.sum((rows.end[last] - rows.end[first]) // every_us + 1))
-    return 1.0 - len(rows) / expected if len(devices) else 0.0
