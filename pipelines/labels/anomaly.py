@@ -28,8 +28,8 @@ class Anomaly(State):
         normal: How long after the beginning of a run operation counts as normal: what is learned from.
         state: Of the events ``<state>_begin`` and ``<state>_end`` that told of anomalies.
         begin: Kind of the event that begins a run; empty where a device has one run.
-        usual: State in which people declared operation normal, of the events ``<usual>_begin`` and ``<usual>_end``, told
-            as those of anomalies are: learned from throughout. Empty where nobody declares it.
+        usual: State in which people declared operation normal, of the events ``<usual>_begin`` and ``<usual>_end``,
+            told as those of anomalies are: learned from throughout. Empty where nobody declares it.
         reported_within: How long an anomaly may take to become known, as of any state.
     """
 
