@@ -125,8 +125,8 @@ PROTOCOLS = [
         "process_anomaly",
         skab.items,
         "SKAB as it is imported: the run without anomalies, a month older and at four times the flow, is learned "
-        "whole, and the first 400 s of each run of valve 1; judged on all other windows, which are those of valve 1. Features "
-        "and parameters as for valve 1 alone.",
+        "whole, and the first 400 s of each run of valve 1; judged on all other windows, which are those of valve 1. "
+        "Features and parameters as for valve 1 alone.",
         (
             Figure("skab_import_f1", _f1),
             Figure("skab_import_far", _false_alarms),
