@@ -175,10 +175,10 @@ def grid(signals: Iterable[str], statistics: Iterable[str], windows: Iterable[ti
     return tuple(Feature(signal, name, window) for signal in signals for name in statistics for window in windows)
 
 
-def lagged(features: Iterable[Plain], rows: int) -> tuple[Plain | Lag, ...]:
+def lagged(features: Iterable[AnyFeature], rows: int) -> tuple[AnyFeature, ...]:
     """Features as a model sees them that looks along time: in its latest ``rows`` rows, this one included.
 
-    Growing windows and times since stand once: from row to row they hardly change.
+    Growing windows, times since, lags and differences stand once: the first two hardly change from row to row.
 
     Args:
         features: What each row says.
@@ -190,7 +190,7 @@ def lagged(features: Iterable[Plain], rows: int) -> tuple[Plain | Lag, ...]:
         ['flow_mean_1h', 'flow_mean_since_run', 'flow_mean_1h_lag_1', 'flow_mean_1h_lag_2']
     """
     features = tuple(features)
-    moving = [one for one in features if isinstance(getattr(one, "window", None), timedelta)]
+    moving = [one for one in features if isinstance(one, Feature | EventCount) and isinstance(one.window, timedelta)]
     return (*features, *(Lag(one, step) for step in range(1, rows) for one in moving))
 
 

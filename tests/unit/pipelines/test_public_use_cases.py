@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def loaded(place, name, items, feature_set=None):
     write(store, Target.of(fleet), items)
     lake = Lake(store.uri)
     ingest(store, lake, fleet, now_us)
-    asked = {"since": None, "until": None, "seed": 0, "now_us": now_us}
+    asked: dict[str, Any] = {"since": None, "until": None, "seed": 0, "now_us": now_us}
     if usecase.feature_set is None:
         materialize(lake, usecase.features)
     usecase = regimes.learned(store, lake, usecase, **asked)
