@@ -175,6 +175,25 @@ def grid(signals: Iterable[str], statistics: Iterable[str], windows: Iterable[ti
     return tuple(Feature(signal, name, window) for signal in signals for name in statistics for window in windows)
 
 
+def lagged(features: Iterable[AnyFeature], rows: int) -> tuple[AnyFeature, ...]:
+    """Features as a model sees them that looks along time: in its latest ``rows`` rows, this one included.
+
+    Growing windows, times since, lags and differences stand once: the first two hardly change from row to row.
+
+    Args:
+        features: What each row says.
+        rows: How many rows there are to see, 1 or more. The first row of a device comes as many steps later.
+
+    Example:
+        >>> level, usual = Feature("flow", "mean", timedelta(hours=1)), Feature("flow", "mean", Since("run"))
+        >>> [feature.name for feature in lagged([level, usual], rows=3)]
+        ['flow_mean_1h', 'flow_mean_since_run', 'flow_mean_1h_lag_1', 'flow_mean_1h_lag_2']
+    """
+    features = tuple(features)
+    moving = [one for one in features if isinstance(one, Feature | EventCount) and isinstance(one.window, timedelta)]
+    return (*features, *(Lag(one, step) for step in range(1, rows) for one in moving))
+
+
 def to_json(feature: AnyFeature) -> dict[str, Any]:
     """A feature as JSON-ready dictionary; durations are whole microseconds."""
     match feature:

@@ -20,6 +20,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import runs
 from pipelines.errors import TooLittleDataError
 from pipelines.labels import Anomaly, Events, Label
 from pipelines.split import Split, hold_out, last_of_each
@@ -34,7 +35,7 @@ class Quality:
 
     Attributes:
         missing: Share of feature values that are missing.
-        gaps: Share of the expected windows that are absent, between the first and last window of each device.
+        gaps: Share of the expected windows that are absent, between the first and last window of each run of a device.
         quarantined: Share of the readings of the period that were rejected.
         late: Share of the readings of the period that came late.
     """
@@ -94,6 +95,7 @@ def build(
     *,
     known_until: int,
     every_us: int,
+    reach_us: int = 0,
     seed: int = 0,
     lineage: Mapping[str, str] | None = None,
     rejected: tuple[float, float] = (0.0, 0.0),
@@ -108,6 +110,7 @@ def build(
         split: How to cut.
         known_until: The present of this training, UTC microseconds.
         every_us: Step between two windows.
+        reach_us: How far before its end a window looks; one that reaches over the beginning of its run is left out.
         seed: Decides which devices are held out. The same seed keeps them held out from training to training.
         lineage: Where the rows came from.
         rejected: Shares of quarantined and late readings in the period.
@@ -116,7 +119,7 @@ def build(
         TooLittleDataError: Nothing to learn from, or no windows on one side of the split.
     """
     columns = tuple(names)
-    every = _arranged(windows, label, columns, events, known_until)
+    every, begun = _arranged(windows, label, columns, events, known_until=known_until, reach_us=reach_us)
     rows = every.select(every.labelled)
     since, until = int(rows.end.min()), int(rows.end.max())
     test_from = split.begins(since, until)
@@ -135,18 +138,26 @@ def build(
         test_from=test_from,
         until=until,
         held_out=held_out,
-        quality=Quality(float(np.isnan(every.values).mean()), _gaps(every, every_us), *rejected),
+        quality=Quality(float(np.isnan(every.values).mean()), runs.gaps(every, begun, every_us), *rejected),
         lineage={**(lineage or {}), "seed": str(seed)},
     )
     _require_rows(dataset, label)
     return dataset
 
 
-def _arranged(windows: Windows, label: Label, names: tuple[str, ...], events: Events, known_until: int) -> Windows:
-    """All windows by device and end, their values as the served model sees them, their labels as of the present."""
+def _arranged(
+    windows: Windows, label: Label, names: tuple[str, ...], events: Events, *, known_until: int, reach_us: int
+) -> tuple[Windows, NDArray[np.int64]]:
+    """All windows of one run each by device and end, as the served model sees them, and when the run of each began.
+
+    Labels are those of the present.
+    """
     order = np.lexsort((windows.end, windows.device))
     values = windows.values[order].astype(np.float32).astype(np.float64)
     every = Windows.unlabelled(windows.device[order], windows.end[order], values)
+    begun = runs.begun(label, every, events, known_until)
+    in_one = runs.whole(every, begun, reach_us)
+    every, begun = every.select(in_one), begun[in_one]
     every = replace(every, label=label.label(every, names, events, known_until))
     if not every.labelled.any():
         raise TooLittleDataError(
@@ -154,7 +165,7 @@ def _arranged(windows: Windows, label: Label, names: tuple[str, ...], events: Ev
             why=f"{label.name} is known {label.known_after} after the end of a window",
             fix="train on a longer period, or check that events were ingested",
         )
-    return every
+    return every, begun
 
 
 def _learned(
@@ -217,10 +228,3 @@ def _require_rows(dataset: Dataset, label: Label) -> None:
             why=f"a model cannot learn {label.name} from one side of it",
             fix="train on a longer period, or check that events were ingested",
         )
-
-
-def _gaps(rows: Windows, every_us: int) -> float:
-    devices, first, count = np.unique(rows.device, return_index=True, return_counts=True)
-    last = first + count - 1
-    expected = int(np.sum((rows.end[last] - rows.end[first]) // every_us + 1))
-    return 1.0 - len(rows) / expected if len(devices) else 0.0

@@ -78,6 +78,7 @@ def load(
         usecase.split,
         known_until=present,
         every_us=features.every_us,
+        reach_us=features.longest_us,
         seed=seed,
         lineage={
             "features.digest": features.digest,

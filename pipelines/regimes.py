@@ -51,6 +51,8 @@ def learned(
 ) -> UseCase:
     """The use case with the regimes of its features learned and their rows computed; as it is where there is no rule.
 
+    Rows of features that are the use case's own are computed too: `tidemill materialize` knows those of the catalog.
+
     Args:
         store: See `pipelines.history.load`, as for all that follow.
         lake: Holds telemetry and events; takes panes and features.
@@ -66,6 +68,8 @@ def learned(
     """
     features = usecase.features
     if not isinstance(features.regimes, RegimeRule):
+        if usecase.feature_set is not None:
+            materialize(lake, features)
         return usecase
     raw = replace(usecase, feature_set=features.computable)
     materialize(lake, raw.features)

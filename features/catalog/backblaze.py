@@ -9,7 +9,7 @@ To add a feature, add a line to ``FEATURES``: for one, ``Feature("smart_5", "del
 
 from datetime import timedelta
 
-from features.feature import grid
+from features.feature import Feature, Since, TimeSince, grid
 from features.featureset import FeatureSet
 from features.schema import Fleet, Mapping, Signal
 
@@ -46,5 +46,11 @@ FEATURES = FeatureSet(
         # one of a week would cost every disk its first week, and the published days are few.
         *grid(["smart_5", "smart_187", "smart_188", "smart_197", "smart_198"], ["last"], [DAY]),
         *grid(["smart_1", "smart_9", "smart_12", "smart_194", "smart_199"], ["last"], [DAY]),
+        # A disk that hangs for hours does not count them: a slope well below 1 of its power-on hours says more than all
+        # counters. Within the days to learn from, walked forward, recall at 1 % rose from 0.25 to 0.43 by it, and to
+        # 0.54 by what counters gained since the disk was first seen, beside how long ago that was.
+        Feature("smart_9", "slope", Since()),
+        *(Feature(f"smart_{number}", "delta", Since()) for number in (5, 187, 188, 197, 198, 199)),
+        TimeSince(),
     ),
 )

@@ -5,6 +5,7 @@
     boosting.py        boosted trees
     forest.py          averaged trees
     pca.py             distance from the components of normal operation
+    modes.py           whether normal operation has several modes
     isolation.py       how early random splits isolate a row
     average.py         several of these at once
     mlp.py             dense layers on rows as they are
@@ -15,6 +16,7 @@
     network.py         a fitted network in float64, as numbers and as ONNX nodes
     extras.py          whether the library of an extra is here
     own.py             estimators that a use case brings along, by dotted name
+    made.py            what they have in common
     plugged.py         ... in the style of scikit-learn
     plugged_module.py  ... modules of torch
     fitted_nodes.py    fitted models of scikit-learn that are written exactly
@@ -60,6 +62,13 @@ says something else than the fitted model fails the parity rule of the gate. Loo
 ``Scan``) are refused: how long they run is up to their input.
 
 The digest of the file that a dotted name leads to stands in the lineage of the bundle as ``estimator.source``.
+
+A model that looks along time sees the last rows where its use case gives it features with lags; without lags the
+convolutional networks are refused. One line beside ``estimator="torch_cnn"``, for twenty rows: ::
+
+    feature_set=replace(FEATURES, features=lagged(FEATURES.features, rows=20)),
+
+``lagged`` stands in ``features.feature``, ``FEATURES`` in the catalog entry of the fleet; a training computes the rows.
 
 A dotted name names code that will run, so it is taken from the Python file of a use case only. Forms and command lines
 choose among ``ESTIMATORS``; a training that is given another dotted name than its use case has is refused.

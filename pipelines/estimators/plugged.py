@@ -9,9 +9,8 @@ How it is fitted, what its margin is, and how it is written:
   skl2onnx in float64, if that uses operators that serving lets through.
 """
 
-import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from pipelines.errors import ExportError, UseCaseError
-from pipelines.estimators.estimator import Parameters, Rows, Space, split_points
+from pipelines.estimators.estimator import Parameters, Rows, split_points
 from pipelines.estimators.fitted_nodes import filled_nodes, known, nodes_of, trees_before_scaling
 from pipelines.estimators.foreign import embedded
+from pipelines.estimators.made import Made
 from pipelines.estimators.network import Scaling
 from pipelines.export import OPSETS, Tree
 from pipelines.links import Nodes
@@ -33,7 +33,7 @@ from pipelines.tasks import Learns
 Array = NDArray[np.float64]
 
 
-class Plugged:
+class Plugged(Made):
     """An estimator in the style of scikit-learn.
 
     Args:
@@ -50,22 +50,6 @@ class Plugged:
     """
 
     name = "plugged"
-
-    def __init__(
-        self,
-        factory: Callable[..., Any],
-        *,
-        defaults: Parameters | None = None,
-        space: Space | None = None,
-        nodes: Callable[[Any, int], Nodes] | None = None,
-    ) -> None:
-        self._factory, self._own_nodes = factory, nodes
-        self.defaults: Parameters = dict(defaults or {})
-        self.space: Space = dict(space or {})
-
-    def fresh(self) -> "Plugged":
-        """Return one that was not fitted."""
-        return copy.copy(self)
 
     @property
     def learns(self) -> frozenset[Learns]:

@@ -9,8 +9,7 @@ are loops. What needs them brings its own nodes.
 import copy
 import io
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -19,9 +18,10 @@ from onnx import helper
 
 from pipelines.errors import ExportError
 from pipelines.estimators.deep import Convolutional, Loss, Shape, learned
-from pipelines.estimators.estimator import Parameters, Rows, Space
+from pipelines.estimators.estimator import Parameters, Rows
 from pipelines.estimators.extras import demand, imported
 from pipelines.estimators.foreign import embedded
+from pipelines.estimators.made import Made
 from pipelines.estimators.network import Scaling
 from pipelines.estimators.torch_nets import TorchTrainer, alone
 from pipelines.export import OPSETS, scaled_nodes
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 _TRAINING = ("epochs", "patience", "batch", "learning_rate", "decay")
 
 
-class PluggedModule:
+class PluggedModule(Made):
     """A torch module that takes scaled rows ``(n, F)`` and gives log odds or a quantity, ``(n, 1)``.
 
     Args:
@@ -46,23 +46,7 @@ class PluggedModule:
 
     name = "plugged_module"
     learns: frozenset[Learns] = frozenset({"probability", "quantity"})
-
-    def __init__(
-        self,
-        factory: Callable[..., Any],
-        *,
-        defaults: Parameters | None = None,
-        space: Space | None = None,
-        nodes: Callable[[Any, int], Nodes] | None = None,
-    ) -> None:
-        self._factory, self._own_nodes = factory, nodes
-        training = {name: Convolutional.defaults[name] for name in _TRAINING}
-        self.defaults: Parameters = {**training, **(defaults or {})}
-        self.space: Space = dict(space or {})
-
-    def fresh(self) -> "PluggedModule":
-        """Return one that was not fitted."""
-        return copy.copy(self)
+    usual: ClassVar[Parameters] = {name: Convolutional.defaults[name] for name in _TRAINING}
 
     def fit(self, rows: Rows, parameters: Parameters, seed: int) -> None:
         """Fit.

@@ -48,8 +48,8 @@ def demanded(names: Sequence[str], estimator: str) -> NDArray[np.intp]:
             f"{estimator} looks along time, and none of the {len(names)} features has a lag",
             where="feature set of the fleet",
             why="its time axis is made of features and their lags",
-            fix="add them in features/catalog: (*levels, *(Lag(level, step) for step in range(1, 10) for level in "
-            "levels)), or use an estimator that takes rows as they are",
+            fix="let it see the last rows, in the use case: feature_set=replace(FEATURES, "
+            "features=lagged(FEATURES.features, rows=10)), or use an estimator that takes rows as they are",
         )
     return found
 

@@ -6,7 +6,8 @@ second, and to call them sixteen devices would let a test on "new devices" meet 
 run begins is told by an event ``run``.
 
 Labels are events, known a day later: ``anomaly_begin`` and ``anomaly_end`` where the column ``anomaly`` rises and
-falls, ``changepoint`` where that column is 1. Times carry no zone and count as UTC.
+falls, ``changepoint`` where that column is 1. The run of ``anomaly-free`` lies between ``normal_begin`` and
+``normal_end``: its makers declare it normal throughout. Times carry no zone and count as UTC.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ FLEET: Final = DECLARED.name
 OBJECT: Final = "skab"
 DEVICE: Final = "testbed"
 KNOWN_AFTER_US: Final = 24 * HOUR_US
-FOLDERS: Final = ("anomaly-free", "valve1", "valve2", "other")
+NORMAL: Final = "anomaly-free"
+FOLDERS: Final = (NORMAL, "valve1", "valve2", "other")
 MEASURED: Final = (
     "Voltage",
     "Current",
@@ -51,14 +53,17 @@ def items(folder: Path) -> Iterator[Reading | Report]:
     for path in runs:
         run = f"{path.parent.name}/{path.name.partition('.')[0]}"
         anomaly = Spells(DEVICE, "anomaly", run, OBJECT, KNOWN_AFTER_US)
+        normal = Spells(DEVICE, "normal", run, OBJECT, KNOWN_AFTER_US)
         for place, (time_us, values, abnormal, changed) in enumerate(_rows(path)):
             if place == 0:
                 yield Report(DEVICE, time_us, "run", run, time_us, OBJECT)
             yield Reading(DEVICE, time_us, dict(zip(DECLARED.signal_names, values, strict=True)), OBJECT)
             yield from anomaly.add(time_us, lasting=abnormal)
+            yield from normal.add(time_us, lasting=path.parent.name == NORMAL)
             if changed:
                 yield Report(DEVICE, time_us, "changepoint", run, time_us + KNOWN_AFTER_US, OBJECT)
         yield from anomaly.end()
+        yield from normal.end()
 
 
 def _rows(path: Path) -> Iterator[_Row]:

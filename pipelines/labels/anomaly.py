@@ -1,9 +1,10 @@
 """Does this device behave otherwise than it usually does?
 
 Learned from normal operation alone: the first ``normal`` of each run of a device, which a plant watches anyway when it
-takes a machine into service. Labels, where people told of anomalies, serve to judge, never to learn.
+takes a machine into service, and all of what people declared ``usual``, such as an acceptance run. Labels, where people
+told of anomalies, serve to judge, never to learn.
 
-A run begins with the first window of a device and wherever an event ``begin`` says so.
+A run begins wherever an event ``begin`` says so; where none has, with the first window of its device.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Anomaly(State):
         normal: How long after the beginning of a run operation counts as normal: what is learned from.
         state: Of the events ``<state>_begin`` and ``<state>_end`` that told of anomalies.
         begin: Kind of the event that begins a run; empty where a device has one run.
+        usual: State in which people declared operation normal, of the events ``<usual>_begin`` and ``<usual>_end``,
+            told as those of anomalies are: learned from throughout. Empty where nobody declares it.
         reported_within: How long an anomaly may take to become known, as of any state.
     """
 
@@ -35,9 +38,16 @@ class Anomaly(State):
     normal: timedelta
     state: str = "anomaly"
     begin: str = ""
+    usual: str = ""
+
+    def begun(self, windows: Windows, events: Events, known_until: int) -> NDArray[np.int64]:
+        """Return when the run of each window began, as far as was known; ``-NEVER`` where no event says."""
+        if not self.begin:
+            return np.full(len(windows), -NEVER)
+        return last_event(windows.device, windows.end - 1, events.known([self.begin], known_until))
 
     def learned_from(self, windows: Windows, events: Events, known_until: int) -> NDArray[np.bool_]:
-        """Return which windows are normal operation: they end within ``normal`` after their run began, shape ``(n,)``.
+        """Return which windows are normal operation: declared, or not later than ``normal`` after their run began.
 
         Example:
             >>> second = 1_000_000
@@ -48,11 +58,13 @@ class Anomaly(State):
             >>> anomaly.learned_from(windows, Events.of(runs), 200 * second).tolist()
             [True, False, True, False]
         """
-        begun = np.full(len(windows), -NEVER)
-        if self.begin:
-            begun = last_event(windows.device, windows.end - 1, events.known([self.begin], known_until))
         names, codes = np.unique(windows.device, return_inverse=True)
         first = np.full(len(names), NEVER)
         np.minimum.at(first, codes, windows.end)
-        since = np.maximum(begun, first[codes])
-        return np.asarray(windows.end <= since + self.normal // timedelta(microseconds=1))
+        begun = self.begun(windows, events, known_until)
+        since = np.where(begun > -NEVER, begun, first[codes])
+        early = windows.end <= since + self.normal // timedelta(microseconds=1)
+        if not self.usual:
+            return np.asarray(early)
+        declared = State(self.usual, self.reported_within).label(windows, (), events, known_until)
+        return np.asarray(early | (declared == 1))

@@ -70,7 +70,8 @@ class UseCase:
         alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
         rollout: How its releases spread over gateways, and who has to approve.
         owner: Who answers for it: a team or an address, for the model card.
-        feature_set: Features of the fleet in place of the catalog's, as a training makes them that learns regimes.
+        feature_set: Features of the fleet in place of the catalog's: for a model that looks along time, which sees the
+            last rows (``features.feature.lagged``), and as a training makes them that learns regimes.
     """
 
     name: str

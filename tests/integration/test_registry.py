@@ -303,7 +303,7 @@ def test_a_server_that_is_down_is_named_before_mlflow_is_even_loaded():
         "from pipelines.errors import RegistryUnreachableError\n"
         "from pipelines.registry import Registry\n"
         "try:\n"
-        f"    Registry({address!r}).champions()\n"
+        f"    Registry({address!r}).wanted()\n"
         "except RegistryUnreachableError as error:\n"
         "    print(error.exit_code, 'mlflow' in sys.modules, error)\n"
     )

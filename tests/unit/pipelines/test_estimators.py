@@ -115,6 +115,20 @@ def test_components_of_a_constant_fit_count_in_units():
     assert fitted.margin(np.full((1, 5), 4.0))[0] == pytest.approx(5.0)
 
 
+def test_two_modes_of_normal_operation_are_described_each_for_itself():
+    idle, load = moving_together(400), moving_together(200, seed=1) + np.array([500.0, 500, 1000, 0, 0])
+    usual = np.vstack([idle, load])
+    fault = np.median(idle, axis=0) + np.array([[0.0, 2.0, -2.0, 0.0, 0.0]])
+    between = (idle.mean(axis=0) + load.mean(axis=0)).reshape(1, -1) / 2
+    one, two = (fitted_on("pca", "normality", usual, np.zeros(600), modes=modes) for modes in (1, 2))
+    assert two.margin(fault)[0] > 20 * np.quantile(two.margin(usual), 0.99)
+    assert two.margin(between)[0] > 1000 * np.quantile(two.margin(usual), 0.99)
+    assert one.margin(between)[0] < np.quantile(one.margin(usual), 0.99)  # their mean is neither
+    single = fitted_on("pca", "normality", idle, np.zeros(400), modes=3)
+    asked = moving_together(100, seed=2)
+    assert np.array_equal(single.margin(asked), fitted_on("pca", "normality", idle, np.zeros(400)).margin(asked))
+
+
 @pytest.mark.parametrize(("name", "learns"), CASES)
 def test_a_feature_that_nobody_reports_is_no_reason_to_fail(name, learns):
     values, label = learnable(name, learns)
@@ -126,7 +140,7 @@ def test_a_feature_that_nobody_reports_is_no_reason_to_fail(name, learns):
     assert np.isfinite(fitted.margin(reported)).all()
 
 
-@pytest.mark.parametrize("wrong", [{"variance": 0.0}, {"variance": 1.5}, {"quantile": 0.0}])
+@pytest.mark.parametrize("wrong", [{"variance": 0.0}, {"variance": 1.5}, {"quantile": 0.0}, {"modes": 0}])
 def test_shares_of_components_that_cannot_be_are_refused(wrong):
     with pytest.raises(UseCaseError, match="variance is"):
         fitted_on("pca", "normality", moving_together(50), np.zeros(50), **wrong)

@@ -33,7 +33,7 @@ class TestSequence:
     @with_torch
     def test_features_without_lags_are_refused_with_how_to_add_them(self):
         values, label = rows(count=50)
-        with pytest.raises(UseCaseError, match=r"(?s)looks along time, and none of the 5 features has a lag.*Lag\("):
+        with pytest.raises(UseCaseError, match=r"(?s)looks along time, and none of the 5 features has a lag.*lagged\("):
             create("torch_cnn", "probability").fit(Rows("probability", tuple("abcde"), values, label), {}, 0)
 
 

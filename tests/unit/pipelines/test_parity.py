@@ -84,6 +84,16 @@ def boosted(data):
     return build(USECASE, data, "hist_gradient_boosting", {}, seed=0)
 
 
+def test_the_least_of_several_modes_is_what_the_bundle_says_too(past):
+    moved = np.where(np.arange(len(past.windows)) % 2, 400.0, 0.0)[:, np.newaxis]  # every second row, in all features
+    shifted = replace(past, windows=replace(past.windows, values=past.windows.values + moved))
+    data = cut_for(NORMALITY, shifted, told(past.events))
+    candidate = build(NORMALITY, data, "pca", {"modes": 3}, seed=0)
+    assert [node.op_type for node in candidate.fitted.estimator.nodes().nodes].count("Min") == 1
+    found = compare(candidate.fitted, candidate.predictor, data.test.values, seed=3)
+    assert (found.label_flips, found.max_abs < 2e-7) == (0, True)
+
+
 def test_the_bundle_decides_as_the_fitted_model_on_every_row(candidate, data):
     found = compare(candidate.fitted, candidate.predictor, data.test.values, seed=3)
     assert found.rows > 2 * len(data.test)

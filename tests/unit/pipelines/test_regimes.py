@@ -11,7 +11,7 @@ import pytest
 
 from features import catalog
 from features.errors import FeatureSetError
-from features.feature import grid
+from features.feature import grid, lagged
 from features.featureset import FeatureSet
 from features.regime import RegimeRule, Regimes
 from features.schema import Fleet, Signal
@@ -161,6 +161,16 @@ def test_a_set_without_a_rule_is_left_alone(filled):
     plain = replace(USECASE, feature_set=None)
     assert learned(filled, plain) is plain
     assert regimes.learn(filled[1], plain.features, [], since=0, until=1) is plain.features
+
+
+def test_rows_of_features_that_only_a_use_case_has_are_computed_by_its_training(filled):
+    own = replace(FEATURES, features=lagged(FEATURES.features, rows=3), regimes=None)
+    usecase = replace(USECASE, feature_set=own)
+    assert learned(filled, usecase) is usecase
+    rows = filled[1].features(own).open().read(["vibration_mean_6h", "vibration_mean_6h_lag_2"], devices=["machine-03"])
+    now, before = (rows[name].to_numpy() for name in rows.column_names)
+    assert len(rows) > 100
+    assert np.array_equal(before[2:], now[:-2])
 
 
 def test_one_regime_makes_z_scores(filled):

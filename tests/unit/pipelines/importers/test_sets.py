@@ -66,6 +66,8 @@ def test_runs_are_of_one_testbed_and_their_labels_are_events_known_a_day_later(t
     begin = moment("2020-03-09 10:00:00")
     assert told(reports) == [
         ("run", "anomaly-free/anomaly-free", moment("2020-02-08 10:00:00")),
+        ("normal_begin", "anomaly-free/anomaly-free", moment("2020-02-08 10:00:00")),
+        ("normal_end", "anomaly-free/anomaly-free", moment("2020-02-08 10:00:00")),
         ("run", "valve1/3", begin),
         ("anomaly_begin", "valve1/3", begin + 1_000_000),
         ("changepoint", "valve1/3", begin + 1_000_000),
