@@ -29,6 +29,7 @@ from serving.status import read_status, status_key
 from serving.store import Store
 
 FRESH_US = 5_000_000
+FIRST_S = 10.0
 MOST_HISTORY = 50
 _SERVED = ("released", "rolled_back")
 
@@ -129,13 +130,14 @@ class FleetView:
 
         Args:
             patience_s: How long to wait for what is being read. After that what was read before is returned, or the use
-                cases without counts, or, where nothing could be read yet, none.
+                cases without counts; for those it waits up to ``FIRST_S``.
         """
         with self._change:
             if not self._reading and (self._fleet is None or self._clock() - self._fleet.read_us > FRESH_US):
                 self._reading = True
                 threading.Thread(target=self._read, name="fleet", daemon=True).start()
             self._change.wait_for(lambda: not self._reading, patience_s)
+            self._change.wait_for(lambda: self._fleet is not None, FIRST_S)
             return self._fleet or Fleet({})
 
     def report(self, fleet: str, gateway: str, usecase: str) -> tuple[str, Mapping[str, object]]:
@@ -183,6 +185,7 @@ class FleetView:
         with self._change:
             if self._fleet is None or not self._fleet.counted:
                 self._fleet = Fleet(overviews, read_us=now_us)
+                self._change.notify_all()
         reports = self._reader.read()
         self._paces.hear(reports)
         by_usecase: dict[str, list[Report]] = {}
@@ -213,9 +216,7 @@ class FleetView:
         now_us = self._clock()
         seen = look(reports, found.release, self._paces, now_us)
         muster = count(seen, now_us)
-        lines = attention(
-            found.told.fields, found.release, seen, muster, retraining=found.retraining, now_us=now_us
-        )
+        lines = attention(found.told.fields, found.release, seen, muster, retraining=found.retraining, now_us=now_us)
         return replace(found, seen=seen, muster=muster, attention=tuple(lines), counted_us=now_us)
 
     def _told(self, usecase: str) -> Told:

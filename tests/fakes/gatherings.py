@@ -64,21 +64,19 @@ def trouble(number: int, release: Release, at_us: int) -> tuple[dict[str, Any], 
     before = release.before
     reached = release.reaches(name(number))
     old = {"version": before.version, "number": before.number, "bundle": before.bundle} if before else {}
-    match number % 500:
-        case 3 if reached:
-            return {**old, "reason": "TM-243 the bundle does not answer its golden rows: row 3 differs by 0.2"}, at_us
-        case 7 | 8:
-            return {}, at_us - (3600 + number) * 1_000_000
-        case 11 if reached:
-            return {**old}, at_us
-        case 13:
-            return {"process": "stopped"}, at_us
-        case 17:
-            return {"clock": "unsynced"}, at_us
-        case 19:
-            return {"updates": {"state": "unreachable", "reason": "TM-211 the store cannot be reached"}}, at_us
-        case _:
-            return {}, at_us
+    lost = "TM-243 the bundle does not answer its golden rows: row 3 differs by 0.2"
+    away = {"state": "unreachable", "reason": "TM-211 the store cannot be reached"}
+    unlike: dict[int, tuple[dict[str, Any], int]] = {
+        3: ({**old, "reason": lost} if reached else {}, 0),
+        7: ({}, 3600 + number),
+        8: ({}, 3600 + number),
+        11: (old if reached else {}, 0),
+        13: ({"process": "stopped"}, 0),
+        17: ({"clock": "unsynced"}, 0),
+        19: ({"updates": away}, 0),
+    }
+    more, earlier_s = unlike.get(number % 500, ({}, 0))
+    return more, at_us - earlier_s * 1_000_000
 
 
 def write_reports(folder: Path, count: int, release: Release, now_us: int, fleet: str = "pumps") -> None:
