@@ -16,16 +16,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
-from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from dags import settings
+from dags import tracking
 
 SEARCH = "/api/2.0/mlflow/registered-models/search"
 STATE = "champions"
 PAGE = 1000
-TIMEOUT_S = 5.0
 
 
 class AliasWatcher(BaseEventTrigger):
@@ -52,7 +49,7 @@ class AliasWatcher(BaseEventTrigger):
         trouble = ""
         while True:
             try:
-                client = client or await _connect()
+                client = client or await tracking.connect()
                 current = await champions(client, self.alias)
                 changed = current != await self._known()
                 trouble = ""
@@ -109,24 +106,6 @@ def _under(models: list[Mapping[str, Any]], alias: str) -> dict[str, str]:
         for entry in model.get("aliases", [])
         if entry["alias"] == alias
     }
-
-
-async def _connect() -> httpx.AsyncClient:
-    """Open a client as the command would: the Airflow connection if there is one, else the environment."""
-    connection = None
-    try:
-        connection = await Connection.async_get(settings.TRACKING.connection)
-    except AirflowNotFoundException:
-        settings.refuse_unreadable(settings.TRACKING.connection, settings.task_environment())
-    environment = settings.command_environment({settings.TRACKING.connection: connection}, settings.task_environment())
-    token = environment.get("MLFLOW_TRACKING_TOKEN")
-    name = environment.get("MLFLOW_TRACKING_USERNAME")
-    return httpx.AsyncClient(
-        base_url=settings.tracking_uri(environment),
-        headers={"Authorization": f"Bearer {token}"} if token else {},
-        auth=(name, environment.get("MLFLOW_TRACKING_PASSWORD", "")) if name else None,
-        timeout=TIMEOUT_S,
-    )
 
 
 async def _close(client: httpx.AsyncClient | None) -> None:

@@ -52,3 +52,14 @@ class CommandFailedError(DagError):
     """
 
     code: ClassVar[str] = "TM-504"
+
+
+class ControlError(DagError):
+    """A button of the Fleet page could not write into MLflow what it stands for.
+
+    The message says what MLflow answered, and what was written before. The same can be done by hand in MLflow: the tags
+    `rollout` (pause or abort), `rollout.reason` and `rollout.by` of the registered model, and the alias `champion`.
+    """
+
+    code: ClassVar[str] = "TM-510"
+    exit_code: ClassVar[int] = 3

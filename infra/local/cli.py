@@ -61,6 +61,10 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "train": Row("infra.local.commands_models:train", "Train, export, judge and register a candidate."),
         "release": Row("infra.local.commands_release:release", "Make the promoted versions available to placements."),
         "approve": Row("infra.local.commands_release:approve", "Approve or decline the next stage of a release."),
+        "fleet": Row(
+            "infra.local.commands_fleet:fleet",
+            "Show what gateways run, how far rollouts are, and what needs attention.",
+        ),
         "ledger": Row("infra.local.commands_release:ledger", "Show and verify the ledger of promotions."),
         "monitor": Row("infra.local.commands_models:monitor", "Compare predictions with what came true."),
         "lineage": Row("infra.local.commands_models:lineage", "Follow a version from its data to its gateways."),

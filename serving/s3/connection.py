@@ -1,5 +1,6 @@
 """A client of an AWS service, and its errors in our words."""
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from boto3.session import Session
@@ -48,6 +49,13 @@ _DENIED = {
 }  # fmt: skip
 _ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307"}
 _UNWELL = 500
+_VARIABLES = {
+    "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+    "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "aws_session_token": "AWS_SESSION_TOKEN",
+    "profile_name": "AWS_PROFILE",
+    "region_name": "AWS_DEFAULT_REGION",
+}
 _NO_CREDENTIALS = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -58,14 +66,19 @@ _NO_CREDENTIALS = (
 )
 
 
-def session(where: str) -> Session:
+def session(where: str, credentials: Mapping[str, str] | None = None) -> Session:
     """Where clients get endpoint, region and credentials from: boto3's own chain.
 
+    Args:
+        where: What is opened, for the error.
+        credentials: Variables that stand in for those of the environment.
+
     Raises:
-        StoreDeniedError: The profile that the environment names does not exist.
+        StoreDeniedError: The profile that is named does not exist.
     """
+    given = {name: credentials.get(variable) for name, variable in _VARIABLES.items()} if credentials else {}
     try:
-        return Session()
+        return Session(**given)
     except BotoCoreError as error:
         raise_for(error, where)
 

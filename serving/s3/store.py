@@ -17,7 +17,7 @@ import io
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -67,13 +67,20 @@ class S3Store:
         self._tags_are_digests: bool | None = None  # not known before one fitted
 
     @classmethod
-    def open(cls, uri: str, endpoint: str | None = None, region: str | None = None) -> Self:
+    def open(
+        cls,
+        uri: str,
+        endpoint: str | None = None,
+        region: str | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> Self:
         """Open ``s3://bucket/prefix``; the bucket is looked at with the first call.
 
         Args:
             uri: The bucket, and a prefix in it.
             endpoint: The address of the service; what boto3 finds when left out.
             region: Its region; likewise.
+            credentials: Variables that stand in for those of the environment; see ``serving.store.open_store``.
 
         Raises:
             InvalidStoreUriError: No bucket in it, or a prefix that is no key.
@@ -85,7 +92,7 @@ class S3Store:
             raise InvalidStoreUriError("the S3 URI names no bucket", where=uri, fix="s3://bucket/prefix")
         if prefix:
             check_key(prefix)
-        session = connection.session(uri)
+        session = connection.session(uri, credentials)
         patience = connection.READ_S
         client = connection.connect(session, "s3", uri, patience=patience, endpoint_url=endpoint, region_name=region)
         return cls(client, bucket, prefix, Bulk(session, client, bucket))

@@ -2,14 +2,23 @@
 
 import importlib
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from serving.errors import InvalidStoreUriError, MissingExtraError
 from serving.store.folder import FolderStore, make_folder
 from serving.store.port import Store
 
 
-def open_store(uri: str, *, create: bool = False, endpoint: str | None = None, region: str | None = None) -> Store:
+def open_store(
+    uri: str,
+    *,
+    create: bool = False,
+    endpoint: str | None = None,
+    region: str | None = None,
+    credentials: Mapping[str, str] | None = None,
+) -> Store:
     """Open the store that a setting names.
 
     Args:
@@ -18,6 +27,8 @@ def open_store(uri: str, *, create: bool = False, endpoint: str | None = None, r
             an empty store. Buckets are never created.
         endpoint: The address of an S3 service; what boto3 finds when left out.
         region: Its region; likewise.
+        credentials: The variables that boto3 would read (``AWS_ACCESS_KEY_ID``, ``AWS_PROFILE`` …), for processes that
+            may not have them in their environment; what boto3 finds when left out.
 
     Raises:
         MissingStoreError: The folder does not exist. A bucket is looked at with the first call, not here.
@@ -52,7 +63,9 @@ def open_store(uri: str, *, create: bool = False, endpoint: str | None = None, r
         case "http" | "https":
             return _open_adapter("serving.web", "HttpStore", uri)
         case "s3":
-            return _open_adapter("serving.s3", "S3Store", uri, endpoint=endpoint, region=region)
+            return _open_adapter(
+                "serving.s3", "S3Store", uri, endpoint=endpoint, region=region, credentials=credentials
+            )
     raise InvalidStoreUriError(
         f"no store is opened by {scheme}://", where=uri, fix="use a path, file:///…, s3://bucket/prefix or http(s)://…"
     )
@@ -71,7 +84,7 @@ def _folder_of(uri: str) -> Path:
     return Path(urllib.parse.unquote(parts.path))
 
 
-def _open_adapter(name: str, kind: str, uri: str, **service: str | None) -> Store:
+def _open_adapter(name: str, kind: str, uri: str, **service: Any) -> Store:
     """Load the adapter only now: boto3 is not everywhere, and a web client costs time and memory of its own."""
     try:
         adapter = getattr(importlib.import_module(name), kind)

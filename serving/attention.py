@@ -1,0 +1,158 @@
+"""What needs somebody's attention in a use case: few lines, each with its reason and the next step.
+
+Causes are told apart, because their remedies are: a gateway that is silent needs a look at its site, one that failed a
+look at the version, one with a wrong clock a time server. Gateways with the same trouble share a line.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.evidence import Retraining
+from serving.muster import Muster, Seen
+from serving.release import Release
+from serving.reports import Report
+from serving.roster import MANY_PENDING, TROUBLES, troubled
+
+MOST = 10
+_CODE = re.compile(r"\bTM-\d{3}\b")
+_NUMBERS = re.compile(r"\d+")
+_MINUTE_US = 60_000_000
+_HOUR_US = 60 * _MINUTE_US
+_DAY_US = 24 * _HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One line.
+
+    Attributes:
+        kind: What it is about, one word: ``approval``, ``refused``, ``failed``, ``silent`` …
+        sentence: What is the matter, with its reason.
+        step: What to do next.
+        state: The state or trouble by which the list of gateways shows those it is about; empty for none.
+        code: The code of an error in the reason, for ``tidemill explain``; empty for none.
+    """
+
+    kind: str
+    sentence: str
+    step: str
+    state: str = ""
+    code: str = ""
+
+
+def attention(
+    status: Mapping[str, object],
+    release: Release | None,
+    seen: Sequence[Seen],
+    muster: Muster | None,
+    *,
+    retraining: Retraining | None,
+    now_us: int,
+) -> list[Attention]:
+    """Return what needs attention, what blocks people first, at most ``MOST``.
+
+    Args:
+        status: What the last release run found (`serving.status`); empty for nothing.
+        release: What is published; None for nothing.
+        seen: The gateways; empty while they are not counted.
+        muster: Their numbers; None while they are not counted.
+        retraining: The latest decision to train anew.
+        now_us: The time, UTC microseconds.
+    """
+    found = [*_of_status(status)]
+    if muster is not None:
+        found += [*_failed(seen, release), *_states(muster, seen, now_us), *_troubles(seen)]
+    if retraining is not None and retraining.retrain:
+        found.append(Attention("retrain", f"monitoring says {retraining.sentence}", "follow the DAG train"))
+    return found[:MOST]
+
+
+def code_in(text: str) -> str:
+    """Return the code of an error that a text names; empty for none.
+
+    Example:
+        >>> code_in("TM-221 the bundle does not answer its golden rows")
+        'TM-221'
+    """
+    found = _CODE.search(text)
+    return found[0] if found else ""
+
+
+def age(us: int) -> str:
+    """Return a span of time in words that fit into a cell.
+
+    Example:
+        >>> age(42_000_000), age(3 * 3_600_000_000), age(50 * 3_600_000_000)
+        ('42 s', '3 h', '2 d')
+    """
+    if us < _MINUTE_US:
+        return f"{max(0, us) // 1_000_000} s"
+    if us < _HOUR_US:
+        return f"{us // _MINUTE_US} min"
+    return f"{us // _HOUR_US} h" if us < 2 * _DAY_US else f"{us // _DAY_US} d"
+
+
+def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
+    reason, version = str(status.get("reason") or ""), str(status.get("wanted") or "")
+    if status.get("question"):
+        yield Attention("approval", reason, "answer it in Airflow, DAG approve, or by `tidemill approve`")
+    elif status.get("action") == "refused":
+        step = "mend what the reason names, or set the alias champion on another version"
+        yield Attention("refused", f"version {version} is refused: {reason}", step, code=code_in(reason))
+    elif reason.startswith("paused") or ": paused" in reason:
+        yield Attention("paused", f"the rollout is {reason}", "resume it, or abort it")
+
+
+def _failed(seen: Sequence[Seen], release: Release | None) -> Iterable[Attention]:
+    """One line for each kind of reason: gateways whose reasons differ in numbers only share one."""
+    groups: dict[str, list[Report]] = {}
+    for each in seen:
+        if each.state == "failed":
+            groups.setdefault(_NUMBERS.sub("#", each.report.reason), []).append(each.report)
+    for reports in sorted(groups.values(), key=len, reverse=True)[:3]:
+        reason = reports[0].reason
+        running = f"they run version {reports[0].version}" if reports[0].version else "they run nothing"
+        wanted = f"version {release.version}" if release and release.version else "their release"
+        yield Attention(
+            "failed",
+            f"{_gateways(reports)} cannot run {wanted}: {reason} ({running})",
+            "read the reason of one of them; roll back if all have it",
+            "failed",
+            code_in(reason),
+        )
+
+
+def _states(muster: Muster, seen: Sequence[Seen], now_us: int) -> Iterable[Attention]:
+    if muster.counts["silent"]:
+        silent = [each.report for each in seen if each.state == "silent"]
+        oldest = min(silent, key=lambda report: report.at_us)
+        told = f"the longest {oldest.gateway}, {age(now_us - oldest.at_us)}"
+        step = "look at power and network of their site; what they run is not known"
+        yield Attention("silent", f"{_gateways(silent)} did not report for 10 minutes, {told}", step, "silent")
+    if muster.counts["unreadable"]:
+        unreadable = [each.report for each in seen if each.state == "unreadable"]
+        step = "update this program or the gateway, or remove the file"
+        yield Attention("unreadable", f"{_gateways(unreadable)} left a report that cannot be read", step, "unreadable")
+
+
+def _troubles(seen: Sequence[Seen]) -> Iterable[Attention]:
+    steps = {
+        "clock": ("have a clock that is not set: their times are not to be relied on", "look at their time server"),
+        "updates": ("do not get the releases", "look at the way from the gateway to the store"),
+        "pending": (f"keep {MANY_PENDING} predictions or more that the store does not have", "look at their network"),
+    }
+    for trouble in TROUBLES:
+        reports = [
+            each.report for each in seen if each.state not in ("silent", "stopped") and troubled(each.report, trouble)
+        ]
+        if reports:
+            sentence, step = steps[trouble]
+            why = reports[0].updates_reason if trouble == "updates" else ""
+            told = f": {reports[0].updates}{f', {why}' if why else ''}" if trouble == "updates" else ""
+            yield Attention(trouble, f"{_gateways(reports)} {sentence}{told}", step, trouble, code_in(why))
+
+
+def _gateways(reports: Sequence[Report]) -> str:
+    """Return how many, with the name where there is one only."""
+    return f"{len(reports):,} gateways" if len(reports) > 1 else f"gateway {reports[0].gateway}"
