@@ -1,4 +1,6 @@
-"""Notice a moved alias: one request to MLflow every two seconds, and an event when the champions changed.
+"""Notice a moved alias: one request to MLflow every two seconds, and an event when what is desired changed.
+
+Desired are the version under the alias, and what the tag ``rollout`` of a model says.
 
 The event says "look now", nothing more: the release run compares what is desired with what is by itself. So an event
 that is lost, doubled or merged changes nothing but the waiting time.
@@ -22,11 +24,12 @@ from dags import tracking
 
 SEARCH = "/api/2.0/mlflow/registered-models/search"
 STATE = "champions"
+CONTROL = "rollout"
 PAGE = 1000
 
 
 class AliasWatcher(BaseEventTrigger):
-    """Send an event whenever the map of models to the version under an alias changes.
+    """Send an event whenever the map of models to what is desired of them changes.
 
     Args:
         alias: The alias to watch.
@@ -81,7 +84,7 @@ class AliasWatcher(BaseEventTrigger):
 
 
 async def champions(client: httpx.AsyncClient, alias: str) -> dict[str, str]:
-    """Return the version under an alias by model, for every model that has one.
+    """Return what is desired by model: the version under an alias, and after a space the tag ``rollout`` where set.
 
     Raises:
         httpx.HTTPError: MLflow does not answer or refuses.
@@ -100,12 +103,13 @@ async def champions(client: httpx.AsyncClient, alias: str) -> dict[str, str]:
 
 
 def _under(models: list[Mapping[str, Any]], alias: str) -> dict[str, str]:
-    return {
-        model["name"]: str(entry["version"])
-        for model in models
-        for entry in model.get("aliases", [])
-        if entry["alias"] == alias
-    }
+    desired = {}
+    for model in models:
+        versions = [str(entry["version"]) for entry in model.get("aliases", []) if entry["alias"] == alias]
+        words = [str(tag.get("value", "")) for tag in model.get("tags", []) if tag["key"] == CONTROL]
+        if versions or any(words):
+            desired[model["name"]] = " ".join([*versions, *filter(None, words)])
+    return desired
 
 
 async def _close(client: httpx.AsyncClient | None) -> None:

@@ -9,6 +9,7 @@ Connections are looked up inside a running task only, never while a DAG file is 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -70,7 +71,7 @@ _AWS_EXTRA = {
     "region_name": "AWS_DEFAULT_REGION",
 }
 # Airflow's own configuration holds secrets the command has no use for: the key of its API, its database.
-_OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW_")
+_OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW_", "TIDEMILL_WEBHOOK_")
 
 
 def command_environment(connections: Mapping[str, Connection | None], environ: Mapping[str, str]) -> dict[str, str]:
@@ -163,6 +164,26 @@ def task_environment() -> dict[str, str]:
 def tracking_uri(environ: Mapping[str, str]) -> str:
     """Return the address of the MLflow server that an environment names."""
     return environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING
+
+
+def webhook_secret(environ: Mapping[str, str]) -> bytes | None:
+    """Return what MLflow signs its webhooks with; None where they are off.
+
+    Raises:
+        ConnectionFieldError: The file cannot be read, or is empty.
+    """
+    path = environ.get("TIDEMILL_WEBHOOK_SECRET_FILE")
+    if not path:
+        return None
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConnectionFieldError(
+            "the secret of webhooks cannot be read", where="TIDEMILL_WEBHOOK_SECRET_FILE", why=str(error)
+        ) from error
+    if not secret:
+        raise ConnectionFieldError("the secret of webhooks is empty", where=path, fix="put the secret into the file")
+    return secret
 
 
 def registry_page(environ: Mapping[str, str]) -> str:

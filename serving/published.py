@@ -11,7 +11,7 @@ from typing import Any
 from serving.errors import MissingObjectError, ReleaseError
 from serving.release import FOLDER, Release
 from serving.store import Store
-from serving.trust.client import PREFIX, RELEASES_ROLE, hashed_path
+from serving.trust.layout import PREFIX, RELEASES_ROLE, hashed_path
 
 
 def read_releases(store: Store) -> dict[str, Release]:

@@ -7,6 +7,7 @@ Floor plan::
     access      who may read, who may write, and that a write was meant
     control     what the buttons write into MLflow: the desired state that a person could write by hand
     waking      has the DAG release look now, as the user
+    hook        MLflow's webhook: a signed hint that wakes the DAG release, and no more
     source      the store of this Airflow, and one view of it for all who look
     pages       HTML from templates; also for `tidemill fleet --html`
     exports     JSON and CSV

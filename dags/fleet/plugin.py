@@ -1,12 +1,13 @@
-"""What Airflow registers. Every process of Airflow imports this, so the application is loaded by its first request."""
+"""What Airflow registers. Every process of Airflow imports this, so an application is loaded by its first request."""
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-PREFIX = "/tidemill/fleet"
+PREFIX, HOOKS = "/tidemill/fleet", "/tidemill/hooks"
 _Message = MutableMapping[str, Any]
 _Application = Callable[
     [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
@@ -14,9 +15,14 @@ _Application = Callable[
 
 
 class LazyApplication:
-    """The application of the page, imported when it is called: by the server of the API alone."""
+    """An application that is imported when it is called: by the server of the API alone.
 
-    def __init__(self) -> None:
+    Args:
+        module: Where it is, under the name ``application``.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
         self._application: _Application | None = None
 
     async def __call__(
@@ -27,14 +33,12 @@ class LazyApplication:
     ) -> None:
         """Answer one request (ASGI)."""
         if self._application is None:
-            self._application = await asyncio.to_thread(_load)
+            self._application = await asyncio.to_thread(_load, self._module)
         await self._application(scope, receive, send)
 
 
-def _load() -> _Application:
-    from dags.fleet.app import application  # noqa: PLC0415 - see the module
-
-    loaded: _Application = application
+def _load(module: str) -> _Application:
+    loaded: _Application = importlib.import_module(module).application
     return loaded
 
 
@@ -42,7 +46,10 @@ class TidemillPlugin(AirflowPlugin):
     """Tidemill's part of Airflow's pages."""
 
     name = "tidemill"
-    fastapi_apps = [{"app": LazyApplication(), "url_prefix": PREFIX, "name": "Tidemill Fleet"}]  # noqa: RUF012 - Airflow's form
+    fastapi_apps = [  # noqa: RUF012 - Airflow's form
+        {"app": LazyApplication("dags.fleet.app"), "url_prefix": PREFIX, "name": "Tidemill Fleet"},
+        {"app": LazyApplication("dags.fleet.hook"), "url_prefix": HOOKS, "name": "Tidemill hooks"},
+    ]
     external_views = [  # noqa: RUF012 - Airflow's form
         {
             "name": "Fleet",

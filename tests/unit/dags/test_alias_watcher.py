@@ -14,6 +14,7 @@ class Registry:
 
     def __init__(self):
         self.models: dict[str, dict[str, str]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
         self.down = False
         self.paths: list[tuple[str, str | None]] = []
         registry = self
@@ -25,7 +26,11 @@ class Registry:
                 names = sorted(registry.models)[start : start + 2]
                 more = {"next_page_token": str(start + 2)} if start + 2 < len(registry.models) else {}
                 models = [
-                    {"name": name, "aliases": [{"alias": a, "version": v} for a, v in registry.models[name].items()]}
+                    {
+                        "name": name,
+                        "aliases": [{"alias": a, "version": v} for a, v in registry.models[name].items()],
+                        "tags": [{"key": key, "value": value} for key, value in registry.tags.get(name, {}).items()],
+                    }
                     for name in names
                 ]
                 body = json.dumps({"registered_models": models, **more}).encode()
@@ -115,6 +120,22 @@ def test_an_event_follows_each_change_of_a_champion_and_nothing_else(registry):
         {"pump_failure": "1"},
         {},
     ]
+
+
+def test_an_event_follows_what_people_want_of_a_rollout(registry):
+    def tag(**tags):
+        return lambda: registry.tags.__setitem__("pump_failure", tags)
+
+    registry.models["pump_failure"] = {"champion": "1"}
+    seen = watch(
+        watcher(State()),
+        (lambda: None, True),
+        (tag(owner="ada"), False),
+        (tag(owner="ada", rollout="pause"), True),
+        (tag(rollout="abort"), True),
+        (tag(), True),
+    )
+    assert [event["pump_failure"] for event in seen if event is not None] == ["1", "1 pause", "1 abort", "1"]
 
 
 def test_a_watcher_that_is_restarted_remembers_what_it_announced(registry):
