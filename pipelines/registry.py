@@ -155,7 +155,8 @@ class Registry:
             self._try(home, run_id, registration)
             self._fill(run_id, registration)
             usecase = registration.usecase
-            description = registration.describe(f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}")
+            report = f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}"
+            description = registration.describe(report)
             self._model(registration)
             found = next((v for v in self._search(usecase) if v.run_id == run_id), None)
             gate = {"gate": "passed" if registration.passed else "failed", "gate.digest": _short(registration.digest)}
@@ -172,7 +173,7 @@ class Registry:
                 self._client.set_registered_model_alias(usecase, CHALLENGER, number)
             elif challenger and str(challenger.version) == number:
                 self._client.delete_registered_model_alias(usecase, CHALLENGER)
-            return Registered(number, run_id, self.page(usecase, number), reused=found is not None)
+            return Registered(number, run_id, self.page(usecase, number), found is not None, f"{self.uri}/{report}")
 
     def page(self, usecase: str, version: str) -> str:
         """Return the address of a version's page."""
