@@ -14,16 +14,14 @@ With another executor, Airflow passes over it.
 """
 
 import difflib
-import json
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from dags.errors import ScheduleError
 
 CONTAINER = "base"
 """The container that Airflow runs the task in."""
-_NEEDED = "pip install 'apache-airflow-providers-cncf-kubernetes'"
+_NEEDED = "pip install 'tidemill[kubernetes]'"
 
 
 def executor_config(dag: str, pods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -36,10 +34,10 @@ def executor_config(dag: str, pods: Mapping[str, Mapping[str, Any]]) -> dict[str
         return {}
     made = pod(dag, pods[dag])
     try:
-        from kubernetes.client import ApiClient  # noqa: PLC0415 - only where pods are asked for
+        from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator  # noqa: PLC0415 - only for pods
     except ImportError as error:
         raise ScheduleError("pods need the Kubernetes provider", where=f"[pods.{dag}]", fix=_NEEDED) from error
-    return {"pod_override": ApiClient().deserialize(SimpleNamespace(data=json.dumps(made)), "V1Pod")}
+    return {"pod_override": PodGenerator.deserialize_model_dict(made)}
 
 
 def pod(dag: str, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,11 +50,12 @@ def status(run: Run) -> Outcome:
 @command("Check that everything Tidemill needs is there and works.", example="tidemill doctor --store s3://plant/iot")
 def doctor(run: Run) -> Outcome:
     """Run all checks; exit code 1 when one fails."""
-    from infra.local.doctor import examine, verdict  # noqa: PLC0415 - `--help` must not pay for it
+    from infra.local import airflow_check  # noqa: PLC0415 - `--help` must not pay for it
+    from infra.local.doctor import examine, verdict  # noqa: PLC0415 - see above
     from infra.local.parts import USUAL_PORTS  # noqa: PLC0415 - see above
 
     findings = []
-    for finding in examine(run.settings, USUAL_PORTS, run.now_us):
+    for finding in chain(examine(run.settings, USUAL_PORTS, run.now_us), airflow_check.examine()):
         findings.append(finding)
         mark = run.console.paint(f"{finding.state:<4}", _COLOURS[finding.state])
         run.console.row(mark, f"{finding.check:<8}", finding.sentence)

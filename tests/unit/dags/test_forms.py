@@ -66,7 +66,7 @@ def test_a_training_that_cannot_be_is_refused_by_the_first_task(wrong, said):
 
 def test_everything_that_is_wrong_with_a_training_is_said_at_once():
     wrong = {"since": "2026-02-01", "until": "2026-01-01", "estimator": "pca"}
-    with pytest.raises(AirflowFailException, match="is not before until .*; estimator pca learns no probability"):
+    with pytest.raises(AirflowFailException, match=r"is not before until .*; estimator pca learns no probability"):
         train.wanted(context(wrong))
 
 

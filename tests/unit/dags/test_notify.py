@@ -6,6 +6,7 @@ import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -22,7 +23,8 @@ class Hook:
     """A webhook: keeps what is posted, and answers as it is told."""
 
     def __init__(self, status=200):
-        hook, self.bodies = self, []
+        hook = self
+        self.bodies: list[Any] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
@@ -45,7 +47,8 @@ class Mail(socketserver.StreamRequestHandler):
 
     def handle(self):
         self.wfile.write(b"220 plant\r\n")
-        body, in_body = [], False
+        in_body = False
+        body: list[str] = []
         while line := self.rfile.readline():
             text = line.decode().rstrip("\r\n")
             if in_body:

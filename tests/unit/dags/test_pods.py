@@ -56,12 +56,12 @@ def test_what_is_no_choice_is_refused(chosen, said):
 def test_without_the_provider_it_says_what_to_install():
     if importlib.util.find_spec("kubernetes"):
         pytest.skip("the client of Kubernetes is installed")
-    with pytest.raises(ScheduleError, match="apache-airflow-providers-cncf-kubernetes"):
+    with pytest.raises(ScheduleError, match=r"tidemill\[kubernetes\]"):
         executor_config("train", {"train": CHOSEN})
 
 
 def test_with_the_client_the_pod_is_one_of_its_own_kind():
-    client = pytest.importorskip("kubernetes.client", reason="the client of Kubernetes is not installed")
+    client = pytest.importorskip("kubernetes.client", reason="the Kubernetes provider takes 130 MB: install it to see")
     made = executor_config("train", {"train": CHOSEN})["pod_override"]
     assert isinstance(made, client.V1Pod)
     (container,) = made.spec.containers

@@ -14,7 +14,7 @@ NOW = 1_790_000_000_000_000
 def test_the_tables_are_those_of_the_estimators():
     for learned, names in asking.LEARNS.items():
         assert set(names) == {name for name, kind in ESTIMATORS.items() if learned in kind.learns}
-    needs = {name: kind.needs for name, kind in ESTIMATORS.items() if getattr(kind, "needs", "")}
+    needs = {name: found for name, kind in ESTIMATORS.items() if (found := getattr(kind, "needs", ""))}
     assert {name: libraries[0] for name, libraries in asking.NEEDS.items()} == needs
 
 
@@ -34,7 +34,7 @@ def test_an_anomaly_is_learned_by_what_needs_no_answers(given):
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr(asking.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(RequestError, match="torch_cnn needs torch, which is not installed here"):
         asking.refuse(usecases.load("pump_failure"), Parameters(estimator="torch_cnn"), NOW)
 
