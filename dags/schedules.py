@@ -20,9 +20,9 @@ from datetime import datetime, timedelta
 from dags.errors import ScheduleError
 
 OFF = "off"
-_UNITS = {"min": 60, "h": 3600, "d": 86_400}
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _HOUR, _DAY = 3600, 86_400
-_LENGTH = re.compile(r"(\d{1,4}) ?(min|h|d)")
+_LENGTH = re.compile(r"(\d{1,4}) ?(s|min|h|d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _chosen(table: str, dag: str, given: Mapping[str, str], default: str) -> str
 def _every(dag: str, count: int, unit: str) -> str:
     """A cron expression that runs evenly: cron begins each hour and each day anew."""
     seconds = count * _UNITS[unit]
-    if seconds and seconds < _HOUR and _HOUR % seconds == 0:
+    if seconds and seconds < _HOUR and _HOUR % seconds == 0 and seconds % 60 == 0:
         return f"*/{seconds // 60} * * * *"
     if seconds and seconds < _DAY and seconds % _HOUR == 0 and _DAY % seconds == 0:
         return f"0 */{seconds // _HOUR} * * *"

@@ -39,7 +39,7 @@ def test_a_schedule_is_a_cron_expression_a_length_of_time_or_off(given, expected
     assert schedules.cron("ingest", {"ingest": given}) == expected
 
 
-@pytest.mark.parametrize("given", ["7 * * *", "61 * * * *", "soon", "* * * * * *", "7min", "0min", "5h", "2d"])
+@pytest.mark.parametrize("given", ["7 * * *", "61 * * * *", "soon", "* * * * * *", "7min", "30s", "0min", "5h", "2d"])
 def test_what_is_no_schedule_is_refused_with_the_place_and_a_way_out(given):
     with pytest.raises(ScheduleError, match=r"\[schedules\] ingest") as caught:
         schedules.cron("ingest", {"ingest": given})
