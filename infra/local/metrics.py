@@ -15,9 +15,9 @@ from infra.local.status import GatewayState, reports
 from pipelines.errors import TableMissingError
 from pipelines.lake import Lake
 from pipelines.materialize import writers
-from serving.errors import MissingObjectError
+from serving.errors import LedgerError, MissingObjectError
 from serving.exposition import Family, Sample
-from serving.promotion import PromotionLedger
+from serving.promotion import Promotion, PromotionLedger
 from serving.store import Store
 
 _SECOND = 1_000_000
@@ -80,10 +80,10 @@ def _gates(store: Store) -> Iterator[Family]:
     results: Counter[tuple[str, str]] = Counter()
     latest: dict[str, tuple[int, bool]] = {}
     for entry in store.list("ledger/gates/"):
-        record = _json(store, entry.key)
+        record = _fields(store, entry.key, "usecase", "passed", "decided_at_us")
         if record is None:
             continue
-        usecase, passed, at = str(record["usecase"]), bool(record["passed"]), int(record["decided_at_us"])
+        usecase, passed, at = str(record[0]), bool(record[1]), int(record[2])
         results[usecase, "passed" if passed else "failed"] += 1
         latest[usecase] = max(latest.get(usecase, (0, False)), (at, passed))
     counts: list[Sample] = [({"usecase": u, "result": r}, count) for (u, r), count in sorted(results.items())]
@@ -100,25 +100,36 @@ def _retraining(store: Store, usecases: Sequence[str]) -> Iterator[Family]:
     wanted: list[Sample] = []
     for usecase in usecases:
         keys = sorted(entry.key for entry in store.list(f"ledger/retraining/{usecase}/"))
-        last = _json(store, keys[-1]) if keys else None
+        last = _fields(store, keys[-1], "decided_at_us", "retrain") if keys else None
         if last is None:
             continue
         label = {"usecase": usecase}
         made.append((label, len(keys)))
-        when.append((label, int(last["decided_at_us"]) / _SECOND))
-        wanted.append((label, int(bool(last["retrain"]))))
+        when.append((label, int(last[0]) / _SECOND))
+        wanted.append((label, int(bool(last[1]))))
     yield Family("tidemill_retraining_decisions", "gauge", "Decisions for or against a retraining.", made)
     yield Family("tidemill_retraining_last_timestamp_seconds", "gauge", "When it was decided last.", when)
     yield Family("tidemill_retraining_wanted", "gauge", "1 when the latest decision was to train anew.", wanted)
 
 
 def _releases(store: Store, usecases: Sequence[str]) -> Iterator[Family]:
-    found = [(usecase, last) for usecase in usecases if (last := PromotionLedger(store, usecase).last())]
+    found: list[tuple[str, Promotion]] = []
+    broken: list[Sample] = []
+    for usecase in usecases:
+        try:
+            last = PromotionLedger(store, usecase).last()
+        except LedgerError:
+            broken.append(({"usecase": usecase}, 1))
+            continue
+        if last:
+            found.append((usecase, last))
+            broken.append(({"usecase": usecase}, 0))
     serving: list[Sample] = [({"usecase": u, "version": last.serving_version}, last.number) for u, last in found]
     when: list[Sample] = [({"usecase": u}, last.observed_at_us / _SECOND) for u, last in found]
     refused: list[Sample] = [({"usecase": u}, int(last.outcome == "refused")) for u, last in found]
     yield Family("tidemill_release_number", "gauge", "Number of the release that serves, 0 for none.", serving)
     yield Family("tidemill_release_changed_timestamp_seconds", "gauge", "When a promotion was seen last.", when)
+    yield Family("tidemill_ledger_broken", "gauge", "1 while the ledger of promotions cannot be read.", broken)
     yield Family("tidemill_release_refused", "gauge", "1 while the version that is wanted is refused.", refused)
 
 
@@ -160,9 +171,9 @@ def _signatures(store: Store) -> Iterator[Family]:
     """When the newest statement of what is released runs out; gateways take no update after that."""
     samples: list[Sample] = []
     for role in _ROLES:
-        stated = _json(store, f"updates/metadata/{role}.json")
-        if stated is not None:
-            until = datetime.fromisoformat(str(stated["signed"]["expires"])).astimezone(UTC)
+        stated = _fields(store, f"updates/metadata/{role}.json", "signed")
+        if stated is not None and isinstance(stated[0], dict) and "expires" in stated[0]:
+            until = datetime.fromisoformat(str(stated[0]["expires"])).astimezone(UTC)
             samples.append(({"role": role}, until.timestamp()))
     yield Family("tidemill_signatures_expire_timestamp_seconds", "gauge", "When signatures run out.", samples)
 
@@ -171,10 +182,10 @@ def _newest(ranges: Mapping[str, tuple[int, int]]) -> list[int]:
     return [max(high for _, high in ranges.values())] if ranges else []
 
 
-def _json(store: Store, key: str) -> dict[str, Any] | None:
-    """A document; None where there is none, or none that can be read: the other numbers are told all the same."""
+def _fields(store: Store, key: str, *names: str) -> list[Any] | None:
+    """Fields of a document; None where it cannot be read: the other numbers are told all the same."""
     try:
         found = json.loads(store.get(key))
-    except (MissingObjectError, ValueError):
+        return [found[name] for name in names]
+    except (MissingObjectError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, dict) else None
