@@ -36,6 +36,7 @@ _ENTRIES: Mapping[str, Mapping[str, str]] = {
     "notifications": CHANNELS,
     "metrics": {"file": "file for a textfile collector that the DAG metrics writes"},
 }
+_SECRET = ("webhook", "slack", "smtp")
 _PREFIX = {"schedules": "SCHEDULE", "deadlines": "DEADLINE", "pools": "POOL", "notifications": "NOTIFY"}
 TABLES = (*_ENTRIES, "pods")
 
@@ -97,6 +98,25 @@ def gather(environ: Mapping[str, str], project: Mapping[str, Any]) -> Options:
     pods = project.get("pods", {})
     _refuse_unknown("pods", pods, TIMINGS)
     return Options(**found, pods=pods)
+
+
+def shown(environ: Mapping[str, str], project: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, value and source of everything somebody chose; addresses of channels are secrets, and covered.
+
+    Example:
+        >>> shown({"TIDEMILL_NOTIFY_SLACK": "https://hooks.example/T0/B1"}, {"schedules": {"ingest": "@daily"}})
+        [('schedules.ingest', '@daily', 'file'),
+         ('notifications.slack', '********', 'environment TIDEMILL_NOTIFY_SLACK')]
+    """
+    found = gather(environ, project)
+    lines = []
+    for table in _ENTRIES:
+        for name, value in getattr(found, table).items():
+            variable = _variable(table, name)
+            source = f"environment {variable}" if environ.get(variable) else "file"
+            secret = table == "notifications" and name in _SECRET
+            lines.append((f"{table}.{name}", "********" if secret else value, source))
+    return lines + [(f"pods.{dag}", ", ".join(map(str, chosen)), "file") for dag, chosen in found.pods.items()]
 
 
 def _table(table: str, stored: Any) -> dict[str, str]:

@@ -11,11 +11,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from dags.errors import ConnectionFieldError, MixedSourcesError, ScheduleError
-from dags.options import Options, gather
+from dags.options import Options, gather, shown
 from pipelines.settings import PROJECT_FILE
 
 DEFAULT_TRACKING = "http://127.0.0.1:5000"
@@ -170,11 +170,19 @@ def options(file: Path = PROJECT_FILE) -> Options:
     Raises:
         ScheduleError: The file cannot be read, or holds an entry that nobody knows.
     """
+    return gather(task_environment(), _project(file))
+
+
+def chosen(file: Path = PROJECT_FILE) -> list[tuple[str, str, str]]:
+    """Return the same as name, value and source, fit for display."""
+    return shown(task_environment(), _project(file))
+
+
+def _project(file: Path) -> dict[str, Any]:
     try:
-        project = tomllib.loads(file.read_text()) if file.exists() else {}
+        return tomllib.loads(file.read_text()) if file.exists() else {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScheduleError("the file cannot be read as TOML", where=str(file.absolute()), why=str(error)) from error
-    return gather(task_environment(), project)
 
 
 def work_folder() -> Path:

@@ -70,7 +70,10 @@ def doctor(run: Run) -> Outcome:
 @command("Show every setting and where it comes from.", example="tidemill config --store s3://plant/iot")
 def config(run: Run) -> Outcome:
     """List the settings; secrets are covered."""
-    shown = run.settings.shown
+    from dags import settings  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.settings import Shown  # noqa: PLC0415 - see above
+
+    shown = [*run.settings.shown, *(Shown(*choice) for choice in settings.chosen())]
     lines = table(("setting", "value", "source"), [(s.name, s.value, s.source) for s in shown])
     return Outcome({"settings": [dataclasses.asdict(setting) for setting in shown]}, lines)
 

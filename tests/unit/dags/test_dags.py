@@ -177,6 +177,14 @@ def test_a_month_of_a_backfill_is_a_run_for_each_of_its_days(bag):
     assert days == [f"2026-01-{day:02d}" for day in range(1, 32)]
 
 
+def test_metrics_are_written_only_where_a_file_is_named(bag, tmp_path, monkeypatch):
+    assert not bag.dags["metrics"].timetable.can_be_scheduled
+    monkeypatch.setenv("TIDEMILL_METRICS_FILE", str(tmp_path / "tidemill.prom"))
+    named = DagBag(str(DAGS / "metrics.py")).dags["metrics"]
+    assert named.timetable.expression == "*/5 * * * *"
+    assert flags(named.get_task("metrics").options) == [f"--write={tmp_path / 'tidemill.prom'}"]
+
+
 def test_only_what_has_a_past_can_be_backfilled(bag):
     allowed = {name: dag.allowed_run_types for name, dag in bag.dags.items()}
     assert [name for name, kinds in allowed.items() if kinds is None or "backfill" in kinds] == ["materialize"]

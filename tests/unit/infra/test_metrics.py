@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,33 @@ def test_the_file_for_a_collector_is_replaced_in_one_step_and_may_be_read(tmp_pa
     capsys.readouterr()
     assert cli.run(["metrics", "--store", str(store)]) == 0
     assert "# TYPE tidemill_gateways gauge" in capsys.readouterr().out
+
+
+def test_whoever_is_told_of_failures_is_told_of_a_test(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["notify"]) == 2
+    assert "nobody is told of failures" in capsys.readouterr().err
+    posted = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response_only(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.handle_request, daemon=True).start()
+        address = f"http://127.0.0.1:{http.server_port}/secret"
+        Path("tidemill.toml").write_text(f'[notifications]\nslack = "{address}"\n')
+        assert cli.run(["notify"]) == 0
+    assert "nothing has failed" in posted[0]["text"]
+    assert "told slack" in capsys.readouterr().out
+    assert cli.run(["notify"]) == 3  # nobody answers any more
+    assert "TM-506" in capsys.readouterr().err
+    assert cli.run(["config"]) == 0
+    shown = capsys.readouterr().out
+    assert "notifications.slack" in shown
+    assert address not in shown
 
 
 def exposed():
