@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import (
 )
 
 from dags import settings
-from dags.errors import CommandFailedError
+from dags.errors import CommandFailedError, DagError
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
 UNREACHABLE = 3
@@ -104,8 +104,11 @@ class CommandOperator(BaseOperator):
             AirflowException: It failed, and may succeed later.
             AirflowSkipException: It failed with a code that means "nothing to do" here.
         """
-        connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
-        environment = settings.command_environment(connections, settings.task_environment())
+        try:
+            connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
+            environment = settings.command_environment(connections, settings.task_environment())
+        except DagError as error:
+            raise AirflowFailException(f"{error.code} {error}") from error
         environment["AIRFLOW_CTX_RUN_URL"] = context["ti"].log_url
         arguments = [*map(str, self.words), *flags(self.options)]
         self.log.info("tidemill %s", " ".join(arguments))

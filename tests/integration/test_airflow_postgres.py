@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
+from dags.options import Options
 from infra.local import airflow_check, parts
 from infra.local.airflow_setup import DATABASE, POOLS, airflow_environment, prepare_secrets
 from infra.local.cli import run as tidemill
@@ -105,7 +106,7 @@ def test_telemetry_is_taken_in_and_a_past_day_is_made_again_by_a_backfill(stack,
     assert done.state == "success", [client.log(done, task) for task in done.tasks if task.state == "failed"]
     assert done.summary("materialize", "pumps")["rows"] > 0
     assert {name: client.pools()[name] for name, _ in POOLS.values()} == dict(POOLS.values())
-    assert airflow_check.airflow(stack.plan.root, airflow_check.options.Options()).state == "ok"
+    assert airflow_check.airflow(stack.plan.root, Options()).state == "ok"
 
     tables = lake_tables(lake)
     before = [files(table) for table in tables]

@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from dags import command
 from dags.command import CommandOperator
-from dags.errors import ConnectionFieldError
 
 CONTEXT = {"ti": SimpleNamespace(log_url="http://airflow/run/1")}
 
@@ -108,7 +107,9 @@ def test_the_command_sees_the_connection_and_the_run_but_no_secret_of_airflow(pr
 def test_a_connection_that_cannot_be_read_is_not_taken_for_none(program, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://a:b@/?endpoint_url=http://unquoted")
     program("print('{}')")
-    with pytest.raises(ConnectionFieldError, match=r"cannot be read \(AIRFLOW_CONN_AWS_DEFAULT\).*percent-encode"):
+    with pytest.raises(
+        AirflowFailException, match=r"TM-503 .*cannot be read \(AIRFLOW_CONN_AWS_DEFAULT\).*percent-encode"
+    ):
         CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT)
 
 

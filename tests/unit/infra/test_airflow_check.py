@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import airflow_check
+from dags.options import Options
 from infra.local.airflow_check import choices, examine, judge, own_airflow
 from infra.local.doctor import Finding
 
@@ -78,6 +78,6 @@ def test_an_airflow_of_somebodys_own_is_asked_only_where_pools_are_named(tmp_pat
 
 
 def test_the_timers_are_told():
-    sentence = choices(airflow_check.options.Options(schedules={"ingest": "off"})).sentence
+    sentence = choices(Options(schedules={"ingest": "off"})).sentence
     assert "ingest off" in sentence
     assert "release */2 * * * *" in sentence
