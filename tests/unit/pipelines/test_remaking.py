@@ -1,5 +1,6 @@
 """A backfill makes the panes and rows of its dates again, from what is stored, and touches nothing else."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,18 +17,38 @@ from tests.unit.pipelines.test_partitions import NOW, assert_same, late_readings
 DAY = "2025-11-24"
 
 
-def built(folder, *, materialized=True):
-    folder.mkdir()
-    plant = Plant(folder)
-    three_days(plant)
-    if materialized:
-        materialize(plant.lake, FAN_FEATURES)
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Three days of telemetry, before and after they were materialized; to be copied, or only read."""
+    raw, done = (tmp_path_factory.mktemp("plant") / name for name in ("raw", "done"))
+    raw.mkdir()
+    three_days(Plant(raw))
+    shutil.copytree(raw, done)
+    materialize(Plant(done).lake, FAN_FEATURES)
+    return raw, done
+
+
+def copied(folder, where):
+    plant = Plant(shutil.copytree(folder, where))
+    plant._written = 100  # new objects get new names
     return plant
 
 
 @pytest.fixture
-def plant(tmp_path):
-    return built(tmp_path / "plant")
+def plant(stored, tmp_path):
+    return copied(stored[1], tmp_path / "plant")
+
+
+@pytest.fixture
+def raw(stored, tmp_path):
+    """Not materialized yet."""
+    return copied(stored[0], tmp_path / "raw")
+
+
+@pytest.fixture
+def expected(stored):
+    """What is right, only to be read."""
+    return Plant(stored[1])
 
 
 def bytes_of(table, date):
@@ -49,8 +70,7 @@ def test_a_date_is_made_again_and_no_other(plant):
     assert all(old.isdisjoint(new) for old, new in zip(before, after, strict=True))
 
 
-def test_what_is_made_again_is_what_was_there(plant, tmp_path):
-    expected = built(tmp_path / "other")
+def test_what_is_made_again_is_what_was_there(plant, expected):
     remake(plant.lake, FAN_FEATURES, "2025-11-01", "2025-11-30")
     assert_same(plant.lake, expected.lake)
 
@@ -63,28 +83,26 @@ def test_doing_it_twice_writes_the_same_bytes(plant):
     assert all(first)
 
 
-def test_panes_that_were_spoilt_are_right_again(plant, tmp_path):
+def test_panes_that_were_spoilt_are_right_again(plant, expected):
     panes = plant.lake.panes(FAN_FEATURES)
     spoilt = panes.open().read()
     spoilt = spoilt.filter(pa.compute.equal(spoilt["date"], DAY)).slice(0, 3)
     panes.open().adopt(panes.folder.write(spoilt), [DAY])
     remake(plant.lake, FAN_FEATURES, DAY, DAY)
-    expected = built(tmp_path / "other")
     assert_same(plant.lake, expected.lake)
 
 
-def test_what_is_behind_is_still_done_by_the_next_run(plant, tmp_path):
+def test_what_is_behind_is_still_done_by_the_next_run(plant, raw):
     late_readings(plant, hour=30)
     plant.write(steady("fan-3", NOON_US - HOUR_US, 26))
     plant.ingest(NOW)
     remake(plant.lake, FAN_FEATURES, DAY, DAY)
     materialize(plant.lake, FAN_FEATURES)
-    expected = built(tmp_path / "other", materialized=False)
-    late_readings(expected, hour=30)
-    expected.write(steady("fan-3", NOON_US - HOUR_US, 26))
-    expected.ingest(NOW)
-    materialize(expected.lake, FAN_FEATURES)
-    assert_same(plant.lake, expected.lake)
+    late_readings(raw, hour=30)
+    raw.write(steady("fan-3", NOON_US - HOUR_US, 26))
+    raw.ingest(NOW)
+    materialize(raw.lake, FAN_FEATURES)
+    assert_same(plant.lake, raw.lake)
 
 
 def test_dates_without_telemetry_are_nothing_to_do(plant):
@@ -103,16 +121,14 @@ def test_two_runs_on_different_dates_do_not_get_in_each_others_way(plant):
     assert load_features(plant.lake, FAN_FEATURES).to_pandas().equals(before.to_pandas())
 
 
-def test_what_was_never_brought_up_to_date_is_refused(tmp_path):
+def test_what_was_never_brought_up_to_date_is_refused(raw, tmp_path):
     with pytest.raises(TableMissingError):
         remake(Plant(tmp_path).lake, FAN_FEATURES, DAY, DAY)
-    plant = built(tmp_path / "plant", materialized=False)
     with pytest.raises(PanesBehindError, match=r"tidemill materialize fans"):
-        remake(plant.lake, FAN_FEATURES, DAY, DAY)
+        remake(raw.lake, FAN_FEATURES, DAY, DAY)
 
 
-def test_panes_that_do_not_divide_a_day_are_refused(tmp_path):
-    plant = built(tmp_path / "plant", materialized=False)
+def test_panes_that_do_not_divide_a_day_are_refused(raw):
     odd = FeatureSet(FANS, 7 * HOUR, 7 * HOUR, grid(["speed"], ["mean"], [7 * HOUR]))
     with pytest.raises(PartitionError, match="divides 24 hours"):
-        remake(plant.lake, odd, DAY, DAY)
+        remake(raw.lake, odd, DAY, DAY)
