@@ -6,6 +6,7 @@ compares the keys of the run with its form and, where one is misspelt, fails wit
 
 import difflib
 from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context, Param
@@ -14,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from dags.errors import ParameterError
 
 MORE = "More"
+SHOWN = "pump_failure"
 ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master or '' }}"}
 """What the fields `engine` and `master` say, as options of the command."""
 
@@ -26,17 +28,6 @@ def fleet(names: Collection[str], description: str) -> Param:
         enum=[None, *names],
         title="Fleet",
         description=description,
-    )
-
-
-def one_fleet(names: Collection[str]) -> Param:
-    """Return the field that picks one fleet."""
-    return Param(
-        next(iter(names), ""),
-        type="string",
-        enum=list(names),
-        title="Fleet",
-        description="The fleet whose panes and feature rows are computed.",
     )
 
 
@@ -63,9 +54,9 @@ def master() -> Param:
 
 
 def usecase(names: Collection[str]) -> Param:
-    """Return the field that picks the use case to train."""
+    """Return the field that picks the use case to train; at first the one that the demo has telemetry for."""
     return Param(
-        next(iter(names), ""),
+        SHOWN if SHOWN in names else next(iter(names), ""),
         type="string",
         enum=list(names),
         title="Use case",
@@ -87,6 +78,46 @@ def any_usecase(names: Collection[str]) -> Param:
 def day(title: str, description: str) -> Param:
     """Return an optional date."""
     return Param(None, type=["null", "string"], format="date", title=title, description=description)
+
+
+def demand_order(since: str | None, until: str | None, now: datetime) -> None:
+    """Refuse days between which nothing can lie.
+
+    Raises:
+        ParameterError: The first is not before the second, lies in the future, or is missing.
+
+    Example:
+        >>> demand_order("2026-02-01", "2026-01-01", datetime(2026, 11, 1))
+        Traceback (most recent call last):
+        ...
+        dags.errors.ParameterError: 'since' is 2026-02-01 and 'until' is 2026-01-01: there is nothing between them.
+        Fix: give an earlier day as 'since', or a later one as 'until'
+    """
+    if not since:
+        raise ParameterError("'until' without 'since' names no days", fix="give both, or 'since' alone")
+    if until and since >= until:
+        raise ParameterError(
+            f"'since' is {since} and 'until' is {until}: there is nothing between them",
+            fix="give an earlier day as 'since', or a later one as 'until'",
+        )
+    if since > now.date().isoformat():
+        raise ParameterError(f"'since' is {since}, which is still to come", fix="give a day of the past, or none")
+
+
+def dates(context: Context, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the days a form asks for, as options of the command; a first day without a last one stands for itself.
+
+    Raises:
+        AirflowFailException: There is nothing between them, or a last day has no first one.
+    """
+    since, until = params["since"], params["until"]
+    if not since and not until:
+        return {}
+    try:
+        demand_order(since, until, datetime.now(UTC))
+    except ParameterError as error:
+        raise AirflowFailException(f"{error.code} {error} (run of {context['dag'].dag_id})") from error
+    return {"since": since, "until": until or (date.fromisoformat(since) + timedelta(days=1)).isoformat()}
 
 
 def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) -> None:

@@ -1,10 +1,9 @@
 """Look at what the models in use predicted, and ask for a new one where they have become worse."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task, task_group
+from airflow.sdk import DAG, get_current_context, task, task_group
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -36,13 +35,15 @@ with DAG(
     dag_display_name="Monitor predictions",
     description="Quality and drift of the models in use, and the decision to retrain",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("23 4 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=defaults.timer("monitor"),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("monitor"),
     params=FORM,
     tags={"tidemill", "stage:monitor"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("monitor"),
 ):
 
     @task

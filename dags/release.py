@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, task
+from airflow.sdk import DAG, Context, task
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -15,7 +15,8 @@ DOC = f"""
 rolls back or withdraws. A version whose gate record is missing, failed or of other bytes is refused, and tagged with
 the reason in MLflow. Where a use case wants approvals, it starts `approve`.
 
-**When** seconds after an alias was moved (asset `registry.champions`), and every ten minutes in case that was missed.
+**When** seconds after an alias was moved (asset `registry.champions`), and every two minutes (`[schedules]` changes
+that) for what was missed, for the next stage, and to renew signatures, which live three days.
 
 **In** [aliases in MLflow]({defaults.REGISTRY}), `ledger/gates/…`. **Out** signed `updates/…`, `ledger/promotions/…`.
 
@@ -53,15 +54,14 @@ with DAG(
     dag_display_name="Release champions",
     description="Published releases follow the alias champion in MLflow",
     doc_md=DOC,
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=timedelta(0)),
-        assets=assets.CHAMPIONS,
-    ),
+    schedule=defaults.timer("release", assets.CHAMPIONS),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("release"),
     tags={"tidemill", "stage:release"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("release"),
 ):
     release = CommandOperator(
         task_id="release",

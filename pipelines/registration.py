@@ -98,12 +98,14 @@ class Registered:
         run_id: Its run.
         url: Page of the version in MLflow.
         reused: Whether the version was there before.
+        report: Page of the report in MLflow.
     """
 
     version: str
     run_id: str
     url: str
     reused: bool
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)

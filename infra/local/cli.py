@@ -43,6 +43,10 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "down": Row("infra.local.commands_stack:down", "Stop what `tidemill up` started."),
         "status": Row("infra.local.commands_show:status", "Show what is stored, released and running."),
         "doctor": Row("infra.local.commands_show:doctor", "Check that everything Tidemill needs is there and works."),
+        "metrics": Row(
+            "infra.local.commands_metrics:metrics", "Show counts, freshness and release state for Prometheus."
+        ),
+        "notify": Row("infra.local.commands_metrics:notify", "Send a test message to whoever is told of failures."),
     },
     "Data": {
         "simulate": Row("infra.local.commands_data:simulate", "Write telemetry of a simulated fleet."),

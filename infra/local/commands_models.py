@@ -69,13 +69,14 @@ def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcom
 def train(run: Run, usecase: str, *, budget: float, share: tuple[int, int] | None, **options: Any) -> Outcome:
     """Train a use case, or take part in its search."""
     from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for it
-    from pipelines import training, usecases  # noqa: PLC0415 - see above
+    from pipelines import asking, training, usecases  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
     from pipelines.registry import Registry  # noqa: PLC0415 - see above
 
-    store = run.open_store()
     trigger, origin = training.origin(environment())
     parameters = training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options)
+    asking.refuse(usecases.load(usecase), parameters, run.now_us)
+    store = run.open_store()
     if share is not None:
         return _share(run, store, usecase, parameters, share)
     summary = training.train(

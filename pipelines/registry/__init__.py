@@ -29,7 +29,7 @@ from pipelines.registration import Registered, Registration, TrainingSet, Versio
 from pipelines.registry.connection import Connection
 from pipelines.registry.marks import CHALLENGER, CHAMPION, Marks
 from pipelines.registry.runs import Runs
-from pipelines.registry.versions import Versions
+from pipelines.registry.versions import Versions, report_page
 from pipelines.registry.wishes import Wishes
 from serving.approval import Desired, Wanted
 
@@ -146,7 +146,8 @@ class Registry:
                 self._marks.give(usecase, CHALLENGER, number)
             else:
                 self._marks.take(usecase, CHALLENGER, number)
-            return Registered(number, run_id, self.page(usecase, number), reused=reused)
+            report = f"{self.uri}/{report_page(home, run_id)}"
+            return Registered(number, run_id, self.page(usecase, number), reused, report)
 
     def page(self, usecase: str, version: str) -> str:
         """Return the address of a version's page."""

@@ -74,7 +74,7 @@ class Versions:
         usecase = registration.usecase
         if usecase not in self.models():
             self._client.create_registered_model(usecase, description=registration.title)
-        description = registration.describe(f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}")
+        description = registration.describe(report_page(home, run_id))
         gate = {"gate": "passed" if registration.passed else "failed"}  # digests are tags of the run: lists cut them
         found = next((version for version in self.of(usecase) if version.run_id == run_id), None)
         if found is None:
@@ -86,3 +86,13 @@ class Versions:
         for name, value in gate.items():
             self._client.set_model_version_tag(usecase, number, name, value)
         return number, True
+
+
+def report_page(home: str, run_id: str) -> str:
+    """Return where a run's report is shown, relative to MLflow's page.
+
+    Example:
+        >>> report_page("7", "4f2a")
+        '#/experiments/7/runs/4f2a/artifacts/report/index.html'
+    """
+    return f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}"

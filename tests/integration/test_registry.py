@@ -106,6 +106,7 @@ def test_a_version_that_passed_becomes_the_challenger_and_fits_the_screen(regist
     found = registry.register(registration(name))
     assert (found.version, found.reused) == ("1", False)
     assert found.url == f"{url}/#/models/{name}/versions/1"
+    assert found.report.endswith(f"/runs/{found.run_id}/artifacts/report/index.html")
     version = client.get_model_version_by_alias(name, "challenger")
     assert version.version == "1"
     assert version.tags == {"gate": "passed"}
