@@ -49,7 +49,7 @@ STANDARD = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
-TABLES = ("schedules", "deadlines", "pools", "notifications", "metrics", "pods")
+TABLES = ("schedules", "deadlines", "pools", "notifications", "webhook", "metrics", "pods")
 """Tables of the project file that speak to the DAGs; `dags.options` reads them."""
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|KEY_ID")
 

@@ -67,7 +67,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "approve": Row("infra.local.commands_release:approve", "Approve or decline the next stage of a release."),
         "fleet": Row(
             "infra.local.commands_fleet:fleet",
-            "Show what gateways run, how far rollouts are, and what needs attention.",
+            "Show what gateways run and what needs attention.",
         ),
         "ledger": Row("infra.local.commands_release:ledger", "Show and verify the ledger of promotions."),
         "monitor": Row("infra.local.commands_models:monitor", "Compare predictions with what came true."),

@@ -19,6 +19,7 @@ from serving.approval import GateRecord, write_gate
 from serving.promotion import PromotionLedger
 from serving.store import FolderStore
 from tests.fakes.releases import Releases
+from tests.fakes.seal import SecretSeal
 from tests.unit.infra.test_status import NOW_US, promotion, report
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,7 +67,7 @@ def test_gates_decisions_and_promotions_are_told_by_use_case(tmp_path):
     for day, retrain in (("2026-09-19", False), ("2026-09-20", True)):
         document = {"decided_at_us": NOW_US - DAY_US, "retrain": retrain, "reasons": []}
         store.put(f"ledger/retraining/pump_failure/{day}.json", json.dumps(document).encode())
-    ledger = PromotionLedger(store, "pump_failure")
+    ledger = PromotionLedger(store, "pump_failure", SecretSeal())
     ledger.append(None, promotion("released", "", "3", 1))
     found = told(store)
     assert (found["gate_results", "passed", "pump_failure"], found["gate_results", "failed", "pump_failure"]) == (1, 1)
