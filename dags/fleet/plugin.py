@@ -1,12 +1,20 @@
-"""What Airflow registers. Every process of Airflow imports this, so the application is loaded by its first request."""
+"""What Airflow registers.
+
+Every process of Airflow imports this, so the application is not loaded with it, but by its first request. The server of
+the API loads it by itself a few seconds after its start, in the background, since a first request would wait for it.
+"""
 
 import asyncio
+import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX = "/tidemill/fleet"
+WARM_AFTER_S = 5.0
+_SERVER = "airflow.api_fastapi.main"
 _Message = MutableMapping[str, Any]
 _Application = Callable[
     [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
@@ -40,6 +48,14 @@ def _load() -> _Application:
 
 class TidemillPlugin(AirflowPlugin):
     """Tidemill's part of Airflow's pages."""
+
+    @classmethod
+    def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
+        """Have the application loaded where it will be asked for."""
+        if _SERVER in sys.modules:
+            timer = threading.Timer(WARM_AFTER_S, _load)
+            timer.daemon = True
+            timer.start()
 
     name = "tidemill"
     fastapi_apps = [{"app": LazyApplication(), "url_prefix": PREFIX, "name": "Tidemill Fleet"}]  # noqa: RUF012 - Airflow's form
