@@ -16,7 +16,7 @@ from tests.fakes.mlflow_server import free_port
 PATIENCE_S = 180
 DAGS = Path(__file__).parents[2] / "dags"
 USERS = {"ada": "op", "vic": "viewer"}
-PASSWORD = "harbour"  # noqa: S105 - of a server that lives as long as its test
+PASSWORD = "harbour"
 
 
 @contextmanager
