@@ -15,6 +15,8 @@ Floor plan::
     forms          the fields of the trigger forms, and the task that refuses what no form has
     assets         names of the assets through which DAGs wake each other
     alias_watcher  the trigger that notices a moved alias in MLflow
+    fleet          the Fleet page in Airflow, and its buttons
+    tracking       a client of MLflow's HTTP interface, for the two
     settings       connections of Airflow handed to the command as standard variables
     errors         TM-5xx
 

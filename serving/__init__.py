@@ -21,6 +21,8 @@ Floor plan, from the ground up:
 ``trust``                               signed updates: client, keys, repository, publisher
 ``approval`` ``promotion`` ``release``  gate records, the promotion ledger, releases as placements see them
 ``decision`` ``reconcile``              from an alias in the registry to a signed release, and back
+``fleet`` ``muster`` ``roster``         what gateways report, counted, beside what is wanted and released: for pages
+``attention`` ``evidence``              what needs somebody, and what monitoring found
 ``gateway`` ``cloud``                   a room per placement, independent of each other
 ``endpoint`` ``hub``                    rooms kept for two more placements
 ======================================  ===============================================================================

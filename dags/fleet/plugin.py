@@ -66,6 +66,6 @@ class TidemillPlugin(AirflowPlugin):
             "destination": "nav",
             "url_route": "fleet",
             "nav_top_level": True,
-            "icon": f"{PREFIX}/icon.svg",
+            "icon": f"{PREFIX.removeprefix('/')}/icon.svg",
         }
     ]
