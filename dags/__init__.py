@@ -17,6 +17,8 @@ Floor plan::
     forms          the fields of the trigger forms, and what refuses values that no form has or that make no sense
     assets         names of the assets through which DAGs wake each other
     alias_watcher  the trigger that notices a moved alias in MLflow
+    fleet          the Fleet page in Airflow, and its buttons; MLflow's webhook
+    tracking       a client of MLflow's HTTP interface
     defaults       what all DAGs share: owner, timer, deadline, pool, urgency, who is told
     schedules      the table of when each DAG runs and by when it should be over
     notify         who is told when a run fails or is late: webhook, chat, mail

@@ -25,7 +25,8 @@ Floor plan, from the ground up:
 ``reports`` ``rollout`` ``status``      what gateways say they run, how far a release has come, what a run found
 ``decision`` ``step`` ``books``         what to do about an alias, doing it, and writing it down
 ``reconcile`` ``ports``                 all use cases one after the other; what that needs of registry and repository
-``fleet`` ``muster`` ``roster`` …       the document behind the Fleet page, read from the store alone
+``fleet`` ``muster`` ``roster``         what gateways report, counted, beside what is wanted and released: for pages
+``attention`` ``evidence``              what needs somebody, and what monitoring found
 ``gateway`` ``cloud``                   a room per placement, independent of each other
 ``endpoint`` ``hub``                    rooms kept for two more placements
 ======================================  ===============================================================================
