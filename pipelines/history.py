@@ -1,7 +1,7 @@
 """History as training reads it: feature rows and events of a period, each from one named version of its table."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -95,10 +95,15 @@ def load(
 
 
 def windows_of(
-    table: Snapshot, features: FeatureSet, *, after: Mapping[str, int], before: Mapping[str, int]
+    table: Snapshot,
+    features: FeatureSet,
+    *,
+    after: Mapping[str, int] | None = None,
+    before: Mapping[str, int] | None = None,
+    dates: Collection[str] | None = None,
 ) -> Windows:
-    """Read feature rows whose ``end`` lies after and before the given times, unlabelled, in any order."""
-    rows = table.read(["device", "end", *features.names], after=after, before=before)
+    """Read feature rows whose ``end`` lies after and before the given times, or on some dates; unlabelled, unsorted."""
+    rows = table.read(["device", "end", *features.names], after=after, before=before, dates=dates)
     values = np.column_stack([rows[name].to_numpy() for name in features.names])
     device = np.asarray(rows["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
     return Windows.unlabelled(device, rows["end"].to_numpy(), values)

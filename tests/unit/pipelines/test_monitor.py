@@ -168,7 +168,7 @@ def test_the_version_that_predicted_last_is_judged_and_earlier_ones_are_reported
     summary = monitor(store, lake, USECASE, NOW)
     assert (summary.version, summary.windows) == ("2", 1)
     reported = json.loads(store.get(summary.report))["versions"]
-    assert [(each["version"], each["windows"], len(each["feature_index"])) for each in reported] == [
+    assert [(each["version"], each["windows"], len(each["features"])) for each in reported] == [
         ("1", 3, 0),
         ("2", 1, len(USECASE.features.names)),
     ]

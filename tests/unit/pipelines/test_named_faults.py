@@ -15,7 +15,7 @@ import pytest
 
 from pipelines import intervals, searching
 from pipelines.candidate import build, span_of
-from pipelines.drift import MAJOR, stability_indices
+from pipelines.drift import MAJOR, shift, shifts
 from pipelines.gate import Comparison, judge, passed, reasons
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
@@ -243,15 +243,20 @@ def test_a_scaler_is_fitted_on_test_rows():
 
 
 def test_a_drift_monitor_that_cannot_run(tmp_path):
-    """Seen to fail with `reference={}` in what `pipelines.candidate.build` packs."""
+    """Seen to fail with `reference={}`, and without `baseline`, in what `pipelines.candidate.build` packs."""
     it = usual("failure")
     manifest = Predictor(it.candidate.bundle).bundle.manifest
     values = it.dataset.test.values
-    calm = stability_indices(manifest.features.names, manifest.reference, values)
+    calm = shifts(manifest.features.names, manifest.reference, values)
     assert list(calm) == list(manifest.features.names)
-    assert np.nanmax(list(calm.values())) < MAJOR
-    moved = stability_indices(manifest.features.names, manifest.reference, values + 5)
-    assert np.nanmin(list(moved.values())) > MAJOR
+    assert np.nanmax([each.index for each in calm.values()]) < MAJOR
+    moved = shifts(manifest.features.names, manifest.reference, values + 5)
+    assert np.nanmin([each.index for each in moved.values()]) > MAJOR
+    assert manifest.baseline is not None
+    scores = Predictor(it.candidate.bundle).predict(values).score
+    assert shift(manifest.baseline.scores, scores).index < MAJOR
+    assert shift(manifest.baseline.scores, 1 - scores).index > MAJOR
+    assert manifest.baseline.rows == len(it.dataset.train)
     store = open_store(str(tmp_path / "store"), create=True)
     predictions.publish(store)
     predictions.send(tmp_path, store, predictions.a_fortnight(np.random.default_rng(1), shift=8.0))
