@@ -122,11 +122,15 @@ def _rejected(store: Store, lake: Lake, fleet: Fleet, since: int, until: int) ->
 
 def matched(test: Windows, other: Windows) -> NDArray[np.float64] | None:
     """Return the values of other feature rows in the order of the test; None when a window is missing there."""
+    places = places_in(test, other)
+    return None if np.any(places < 0) else other.values[places]
+
+
+def places_in(test: Windows, other: Windows) -> NDArray[np.intp]:
+    """Return where each window of the test stands among other feature rows; -1 where it is missing there."""
     places = {key: place for place, key in enumerate(zip(other.device.tolist(), other.end.tolist(), strict=True))}
-    order = [places.get(key) for key in zip(test.device.tolist(), test.end.tolist(), strict=True)]
-    if None in order:
-        return None
-    return other.values[np.array(order, dtype=np.intp)]
+    order = (places.get(key, -1) for key in zip(test.device.tolist(), test.end.tolist(), strict=True))
+    return np.fromiter(order, dtype=np.intp, count=len(test))
 
 
 def panes_behind(

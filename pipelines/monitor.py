@@ -1,6 +1,7 @@
 """What came of the predictions: quality against what happened, drift against training, and whether to train anew.
 
     load prediction logs -> pick the version in use -> join outcomes known by now -> soundness and drift -> decide
+                                                                         -> the challenger in its shadow
 
 Every version that predicted lately is reported on (`pipelines.watched`); the decision is about the one that predicted
 last. What is broken, a sensor or a clock, is found first and kept out of drift (`pipelines.soundness`).
@@ -13,13 +14,14 @@ the run that made it may have been killed before it could wake the training.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from pipelines import monitorreport, outcomes
+from features.errors import TidemillError
+from pipelines import monitorreport, outcomes, shadowing
 from pipelines.decisions import decide_once, decision_key, retrained
 from pipelines.drift import Shift
 from pipelines.ingest import Progress, silent
@@ -29,6 +31,7 @@ from pipelines.outcomes import delay_hours
 from pipelines.predictionlog import Log, read_log
 from pipelines.predictions import load_predictions
 from pipelines.retraining import Decision, Evidence, RetrainingRules, decide, drifted
+from pipelines.shadowing import ShadowRegistry, ShadowSummary
 from pipelines.signals import SignalHistory, histories
 from pipelines.slicedrift import slice_drifts
 from pipelines.soundness import broken, findings
@@ -67,6 +70,7 @@ class MonitorSummary:
         worst_slice: The part of the fleet that moved most, in a sentence; empty if parts cannot be told.
         findings: What is not sound, in sentences: missing values, frozen sensors, clocks. Never part of drift.
         notes: What could not be told, and why.
+        shadow: How the challenger compares on the same windows (`pipelines.shadowing`).
         retrain: Whether to train anew.
         reasons: What speaks for it.
         brakes: What speaks against it.
@@ -99,6 +103,7 @@ class MonitorSummary:
     worst_slice: str
     findings: list[str]
     notes: list[str]
+    shadow: ShadowSummary
     retrain: bool
     reasons: list[str]
     brakes: list[str]
@@ -114,6 +119,7 @@ def monitor(
     now_us: int,
     progress: Progress = silent,
     *,
+    registry: ShadowRegistry | None = None,
     rules: RetrainingRules = RetrainingRules(),  # noqa: B008 - frozen
 ) -> MonitorSummary:
     """Look at what a use case predicted, and decide whether to train anew.
@@ -124,6 +130,7 @@ def monitor(
         usecase: What is foreseen.
         now_us: The clock, UTC microseconds. Given an earlier one, only what was known then is used.
         progress: Told what is going on.
+        registry: Knows the challenger; without one, or when it does not answer, there is no shadow.
         rules: The limits of the decision.
 
     Raises:
@@ -134,9 +141,9 @@ def monitor(
     present_us, events = present(lake, usecase, now_us), events_of(lake, usecase)
     log = read_log(lake, usecase.name, now_us)
     watched = watched_versions(store, log, usecase, events, present_us)
-    progress("join outcomes", 1, 3)
+    progress("join outcomes", 1, 4)
     joined = outcomes.join(lake, usecase.name, watched, usecase.label, now_us)
-    progress("measure", 2, 3)
+    progress("measure", 2, 4)
     last = watched[-1] if watched else None
     seen = _look(lake, usecase, watched, log, rules=rules, now_us=now_us)
     before = [at for at in retrained(store, usecase.name) if at <= now_us]
@@ -151,16 +158,23 @@ def monitor(
     key = decision_key(usecase.name, now_us)
     document = {**named, "decided_at_us": now_us, **_document(found, evidence, rules)}
     decision = decide_once(store, key, decide(evidence, usecase.gate, rules, now_us), document)
+    progress("shadow", 3, 4)
+    shadowed, why = _shadowed(store, lake, registry, usecase, last, now_us=now_us)
+    notes = [*seen.notes, *why]
     summary = MonitorSummary(
         loaded=loaded.new,
         unreadable=loaded.unreadable,
         joined=joined.new + joined.changed,
         decision=key,
+        notes=notes,
+        shadow=shadowed,
         **named,
         **found,
         **_decided(decision),
     )
-    report = monitorreport.report(store, seen, usecase.label, events, now_us=now_us, present_us=present_us)
+    report = monitorreport.report(
+        store, replace(seen, notes=notes), usecase.label, events, now_us=now_us, present_us=present_us
+    )
     monitorreport.write(store, summary.report, {**report, "summary": asdict(summary)})
     return summary
 
@@ -197,6 +211,18 @@ def _signals(lake: Lake, last: Watched | None, now_us: int, notes: list[str]) ->
     if not found:
         notes.append("signals cannot be told day by day: there are no panes of its features in this store")
     return found
+
+
+def _shadowed(
+    store: Store, lake: Lake, registry: ShadowRegistry | None, usecase: UseCase, last: Watched | None, *, now_us: int
+) -> tuple[ShadowSummary, list[str]]:
+    """Compare the challenger; whatever goes wrong there is told and takes nothing from what was decided before."""
+    if registry is None or last is None:
+        return ShadowSummary(), []
+    try:
+        return shadowing.run(store, lake, registry, usecase, last, now_us=now_us), []
+    except TidemillError as error:
+        return ShadowSummary(), [f"no challenger was compared: {' '.join(str(error).split())}"]
 
 
 def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Shift], before: list[int]) -> Evidence:
@@ -240,7 +266,6 @@ def _found(store: Store, usecase: UseCase, evidence: Evidence, seen: Seen, rules
         "score_distance": _told(evidence.score.distance),
         "worst_slice": worst.sentence if worst else "",
         "findings": [finding.sentence for finding in seen.findings],
-        "notes": list(seen.notes),
     }
 
 
