@@ -228,7 +228,7 @@ def _shadowed(
 def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Shift], before: list[int]) -> Evidence:
     if watched is None:
         return Evidence(0, 0, task_of(usecase.label), 0, "", {}, retrained_at=before)
-    judged, counted = watched.task.evidence(watched.windows.select(watched.joined), watched.span)
+    judged, counted = watched.task.evidence(watched.bare.select(watched.joined), watched.span)
     return Evidence(
         windows=len(watched.windows),
         devices=len(np.unique(watched.windows.device)),

@@ -166,14 +166,15 @@ def _as_of(watched: Watched, label: Label, events: Events, present_us: int) -> l
     for week in range(_WEEKS, 0, -1):
         moment = present_us - (week - 1) * WEEK_US
         there = watched.windows.end <= moment
-        windows = watched.windows.select(there)
-        windows = replace(windows, label=label.label(windows, names, events, moment))
+        told = label.label(watched.windows, names, events, moment)
+        joined = there & ~np.isnan(told)
+        windows = replace(watched.bare, label=told).select(joined)
         span = Span(label.known(events, moment), watched.span.horizon_us, watched.span.every_us)
-        joined, alert, score = windows.labelled, watched.alert[there], watched.score[there]
-        figures = watched.task.measure(windows.select(joined), score[joined], alert[joined], span).figures
-        share = float(joined.mean()) if len(joined) else None
+        figures = watched.task.measure(windows, watched.score[joined], watched.alert[joined], span).figures
+        count = int(there.sum())
+        share = len(windows) / count if count else None
         date = f"{datetime.fromtimestamp(moment / 1e6, UTC):%Y-%m-%d}"
-        found.append({"date": date, "windows": len(windows), "joined_share": share, "figures": figures})
+        found.append({"date": date, "windows": count, "joined_share": share, "figures": figures})
     return found
 
 

@@ -28,6 +28,7 @@ from serving.predictor import Predictor, Scores
 
 _EXAMPLES = 10
 _MOST_JUDGED = 100_000  # windows that intervals are made of: whole devices, drawn once
+_DRAWS = 80  # of devices: of both models, each with its areas under curves, half a minute at most
 _AT_ONCE = 65_536
 
 Interval = tuple[float, float]
@@ -154,11 +155,11 @@ def compare(
         PredictionError: It cannot answer.
     """
     version, bundle = challenger
-    windows, given = watched.windows.select(rows), _answers(Predictor(bundle), values)
+    windows, given = watched.bare.select(rows), _answers(Predictor(bundle), values)
     ours = Scores(watched.score[rows], watched.alert[rows])
     same = ours.alert == given.alert
     nothing = Events.of({"device": [], "time": [], "kind": [], "known_at": []})
-    drawn = by_devices(windows, nothing, lambda draw: {"same": float(same[draw.rows].mean())})
+    drawn = by_devices(windows, nothing, lambda draw: {"same": float(same[draw.rows].mean())}, most=_DRAWS)
     joined = windows.labelled
     judged, counted = watched.task.evidence(windows.select(joined), watched.span)
     sides, gain, gained = _judged(watched, windows, (ours, given), measure)
@@ -212,7 +213,7 @@ def _judged(
         return {**found, "gain": measure.gain(both[1].figures[measure.name], both[0].figures[measure.name])}
 
     both = figures(known, np.arange(len(known)), watched.span)
-    intervals = by_devices(sample, seen, drawn) if len(sample) else {}
+    intervals = by_devices(sample, seen, drawn, most=_DRAWS) if len(sample) else {}
     told: list[_Judged] = []
     for side, each in enumerate(both):
         own = {name[2:]: span for name, span in intervals.items() if name.startswith(f"{side}.")}

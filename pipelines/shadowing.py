@@ -138,7 +138,7 @@ def _seen_by(lake: Lake, bundle: Bundle, watched: Watched) -> tuple[NDArray[np.b
     """What the challenger sees of the windows that it has not learned from, and which those are."""
     rows, features = shadow.comparable(watched, bundle), bundle.manifest.features
     if watched.manifest is not None and features.digest == watched.manifest.features.digest:
-        return rows, watched.windows.values[rows]
+        return rows, watched.windows.values if rows.all() else watched.windows.values[rows]
     table, nothing = lake.features(features), np.empty((0, len(features.names)))
     if not rows.any() or not table.exists():
         return np.zeros_like(rows), nothing

@@ -74,12 +74,15 @@ class Watched:
         end = self.windows.end
         return np.asarray(end > end.max(initial=0) - WEEK_US, dtype=np.bool_)
 
+    @property
+    def bare(self) -> Windows:
+        """The windows without their features, which is what judging looks at: of a million they are half a gigabyte."""
+        return replace(self.windows, values=np.empty((len(self.windows), 0)))
+
     def metrics(self, rows: NDArray[np.bool_] | None = None) -> Metrics:
         """Its quality on the windows, or some of them, whose outcome is known."""
         joined = self.joined if rows is None else self.joined & rows
-        found: Metrics = self.task.measure(
-            self.windows.select(joined), self.score[joined], self.alert[joined], self.span
-        )
+        found: Metrics = self.task.measure(self.bare.select(joined), self.score[joined], self.alert[joined], self.span)
         return found
 
     def feature_shifts(self, rows: NDArray[np.bool_], broken: NDArray[np.bool_] | None = None) -> dict[str, Shift]:
@@ -139,13 +142,14 @@ def _watch(  # noqa: PLR0917 - what all versions share, and one of them
     usecase: UseCase, log: Log, rows: pa.Table, bundle: Bundle | None, events: Events, present_us: int
 ) -> Watched:
     newest = rows.slice(int(np.argmax(rows["predicted_at"].to_numpy())), 1).to_pylist()[0]
+    rows = rows.drop_columns(["instance", "version", "bundle"])
     rows = rows.sort_by([("device", "ascending"), ("window_end", "ascending"), ("predicted_at", "ascending")])
     device = np.asarray(rows["device"].to_numpy(), dtype=np.str_)
     end = rows["window_end"].to_numpy()
     again = np.concatenate([[False], (device[1:] == device[:-1]) & (end[1:] == end[:-1])])
     once = rows.filter(pa.array(~again))
     names = bundle.manifest.features.names if bundle else ()
-    values = log.features(once["id"].combine_chunks(), once["date"].unique().to_pylist(), len(names))
+    values = log.features(once, len(names))
     windows = Windows.unlabelled(device[~again], end[~again], values)
     label = usecase.label.label(windows, names, events, present_us)
     return Watched(
