@@ -13,6 +13,7 @@ from pipelines.past import Intent, Source
 from pipelines.predictions import load_predictions
 from pipelines.watched import present
 from serving.store import open_store
+from tests.fakes import watched
 from tests.fakes.predictions import DAY, HOUR, NOW, PUMPS, START, USECASE, a_fortnight, prediction, publish, send
 
 
@@ -106,6 +107,21 @@ def test_scores_are_compared_with_the_first_week_of_the_version(tmp_path, store,
     summary = monitor(store, lake, USECASE, NOW)
     assert (summary.score_index is not None) == told
     assert any("scores moved far" in reason for reason in summary.reasons) == told
+
+
+@pytest.mark.parametrize(("low", "far"), [(0.0, False), (0.8, True)])
+def test_scores_are_compared_with_those_of_training_from_the_first_day_on(tmp_path, store, lake, low, far):
+    digest, random = watched.publish(store, watched.remembering()), np.random.default_rng(8)
+    rows = [
+        prediction(pump, START + minute * 60_000_000, digest=digest, score=random.uniform(low, 1.0))
+        for pump in PUMPS
+        for minute in range(0, 24 * 60, 15)
+    ]
+    send(tmp_path, store, rows)
+    summary = monitor(store, lake, USECASE, NOW)
+    assert (summary.score_index > 0.25, summary.score_distance > 0.5) == (far, far)
+    assert any("scores moved far" in reason for reason in summary.reasons) == far
+    assert not any("first week" in note for note in summary.notes)
 
 
 def test_missing_features_come_back_as_missing(tmp_path, store, lake):

@@ -58,7 +58,8 @@ def lived(tmp_path, store, lake, *, alert=False, days=10):
         for end in range(START + HOUR, START + days * DAY, 6 * HOUR):
             features = random.uniform(0, 1, len(NAMES))
             features[0] = 9.0 if 0 < due.get(pump, 0) - end < DAY else 1.0
-            rows.append(prediction(pump, end, digest=digest, version="1", alert=alert, features=features))
+            said = {"alert": alert, "score": random.uniform(0.0, 0.3)}
+            rows.append(prediction(pump, end, digest=digest, version="1", features=features, **said))
     send(tmp_path, store, rows)
     hear_of(lake, FAILURES)
     return rows
@@ -99,7 +100,7 @@ def test_examples_are_those_furthest_apart_and_ten_at_most(compared):
     examples = compared[2]["examples"]
     assert len(examples) == 10
     apart = [abs(each["champion"] - each["challenger"]) for each in examples]
-    assert apart == sorted(apart, reverse=True)
+    assert apart == sorted(apart, reverse=True) != apart[::-1]
     assert all(each["challenger"] > 0.9 and not each["champion_alerts"] and each["outcome"] == 1.0 for each in examples)
 
 
