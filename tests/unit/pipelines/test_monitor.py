@@ -119,6 +119,8 @@ def test_scores_are_compared_with_those_of_training_from_the_first_day_on(tmp_pa
     ]
     send(tmp_path, store, rows)
     summary = monitor(store, lake, USECASE, NOW)
+    assert summary.score_index is not None
+    assert summary.score_distance is not None
     assert (summary.score_index > 0.25, summary.score_distance > 0.5) == (far, far)
     assert any("scores moved far" in reason for reason in summary.reasons) == far
     assert not any("first week" in note for note in summary.notes)
