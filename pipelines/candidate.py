@@ -88,7 +88,7 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
         output=output,
-        baseline=baseline(features.names, dataset.train.values, fitted.rehearsed),
+        baseline=baseline(features.names, dataset.train.values),
     )
     model = fitted.onnx(len(features.names))
     from_panes = score_graph(features, model) if usecase.pane_graph else None

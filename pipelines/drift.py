@@ -1,7 +1,7 @@
 """How far values have moved from what a model was trained on: effect sizes, never a p-value.
 
 With thousands of windows every test finds a significant difference; what matters is how large it is. Two sizes are
-told, both against the deciles of the training rows, which travel in the manifest of each bundle:
+told, both against deciles: of the training rows, which travel in the manifest of each bundle, and of the test's scores:
 
 * the *population stability index* compares the shares of values between the deciles. By custom below 0.1 is calm,
   above 0.25 is a major shift;

@@ -65,8 +65,8 @@ class MonitorSummary:
         offline: What it reached on the test it was judged on, by the same measures; empty if nobody knows.
         drifted: The features that moved far, most first.
         features: How many features were compared.
-        score_index: Stability index of its latest scores against those of training.
-        score_distance: Their distance, in scales of those of training.
+        score_index: Stability index of its latest scores against those of its test.
+        score_distance: Their distance, in scales of those of the test.
         worst_slice: The part of the fleet that moved most, in a sentence; empty if parts cannot be told.
         findings: What is not sound, in sentences: missing values, frozen sensors, clocks. Never part of drift.
         notes: What could not be told, and why.
@@ -149,7 +149,7 @@ def monitor(
     before = [at for at in retrained(store, usecase.name) if at <= now_us]
     evidence = _evidence(usecase, last, seen.shifts, before)
     date = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
-    found = _found(store, usecase, evidence, seen, rules)
+    found = _found(usecase, evidence, seen, rules)
     named: dict[str, Any] = {
         "usecase": usecase.name,
         "date": date,
@@ -173,7 +173,7 @@ def monitor(
         **_decided(decision),
     )
     report = monitorreport.report(
-        store, replace(seen, notes=notes), usecase.label, events, now_us=now_us, present_us=present_us
+        replace(seen, notes=notes), usecase.label, events, now_us=now_us, present_us=present_us
     )
     monitorreport.write(store, summary.report, {**report, "summary": asdict(summary)})
     return summary
@@ -194,8 +194,8 @@ def _look(
     parts, why = slice_drifts(lake, last, useless, rules)
     if why:
         notes.append(f"parts of the fleet cannot be compared: {why}")
-    if last.manifest.baseline is None:
-        notes.append("scores are compared with those of the first week: the bundle holds none of its training")
+    if last.tested_scores is None:
+        notes.append("scores are compared with those of the first week: no gate record keeps those of the test")
     return Seen(watched, parts, signals, told, last.feature_shifts(last.lately, useless), notes)
 
 
@@ -242,7 +242,7 @@ def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Sh
     )
 
 
-def _found(store: Store, usecase: UseCase, evidence: Evidence, seen: Seen, rules: RetrainingRules) -> dict[str, Any]:
+def _found(usecase: UseCase, evidence: Evidence, seen: Seen, rules: RetrainingRules) -> dict[str, Any]:
     """What is told of the version that predicted last, by names of `MonitorSummary`."""
     last = seen.watched[-1] if seen.watched else None
     worst = next((part for part in seen.slices if not part.small), None)
@@ -259,7 +259,7 @@ def _found(store: Store, usecase: UseCase, evidence: Evidence, seen: Seen, rules
         "counted": evidence.counted,
         "headline": last.task.headline(metrics) if last and evidence.judged else "",
         "figures": plain(dict(evidence.figures)),
-        "offline": plain(monitorreport.offline(store, last.digest, metrics)) if last and metrics else {},
+        "offline": plain(monitorreport.offline(last, metrics)) if last and metrics else {},
         "features": len(evidence.features),
         "drifted": drifted(evidence.features, rules),
         "score_index": _told(evidence.score.index),

@@ -30,13 +30,12 @@ from pipelines.soundness import Finding
 from pipelines.tasks import Metrics, Span
 from pipelines.unique import date_names
 from pipelines.watched import WEEK_US, Watched
-from serving.approval import read_gate
-from serving.errors import GateRecordError
 from serving.store import Store
 
 FORMAT = 2
 SOURCES = {
-    "features and scores": "the prediction log, against the deciles in the bundle",
+    "features": "the prediction log, against the deciles in the bundle",
+    "scores": "the prediction log, against the scores of the test in the gate record of the bundle",
     "slices": "the prediction log, against feature rows of the training's days",
     "signals and frozen": "panes; no reading was read again",
     "outcomes": "the table of events",
@@ -66,11 +65,11 @@ class Seen:
     notes: Sequence[str]
 
 
-def report(store: Store, seen: Seen, label: Label, events: Events, *, now_us: int, present_us: int) -> dict[str, Any]:
+def report(seen: Seen, label: Label, events: Events, *, now_us: int, present_us: int) -> dict[str, Any]:
     """Return the report, without its summary."""
     moved = [each.feature_shifts(each.lately) for each in seen.watched[:-1]] + [seen.shifts]
     versions = [
-        _version(store, each, shifts, label, as_of=_as_of(each, label, events, present_us))
+        _version(each, shifts, label, as_of=_as_of(each, label, events, present_us))
         for each, shifts in zip(seen.watched, moved, strict=False)
     ]
     return {
@@ -91,13 +90,9 @@ def write(store: Store, key: str, document: Mapping[str, Any]) -> None:
     store.put(key, json.dumps(plain(document), indent=1, allow_nan=False).encode())
 
 
-def offline(store: Store, digest: str, live: Metrics) -> dict[str, float]:
-    """Return what the gate measured of a bundle on its test, under the names of the live figures; empty if unknown."""
-    try:
-        record = read_gate(store, digest)
-    except GateRecordError:
-        return {}
-    kept = record.evidence.get("metrics") if record else None
+def offline(watched: Watched, live: Metrics) -> dict[str, float]:
+    """Return what the gate measured of a version on its test, under the names of the live figures; empty if unknown."""
+    kept = watched.tested.get("metrics")
     if not isinstance(kept, Mapping):
         return {}
     try:  # the record holds what the metrics are made of; the figures that follow are computed, not stored
@@ -138,11 +133,11 @@ def plain(value: Any) -> Any:
 
 
 def _version(
-    store: Store, watched: Watched, shifts: Mapping[str, Shift], label: Label, *, as_of: list[dict[str, Any]]
+    watched: Watched, shifts: Mapping[str, Shift], label: Label, *, as_of: list[dict[str, Any]]
 ) -> dict[str, Any]:
     days = np.asarray(date_names(watched.windows.end).to_pylist())
     live = watched.metrics()
-    tested = offline(store, watched.digest, live)
+    tested = offline(watched, live)
     return {
         "version": watched.version,
         "bundle": watched.digest,

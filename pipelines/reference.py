@@ -1,4 +1,4 @@
-"""What travels in a bundle for later comparison: deciles of features and scores, and golden rows.
+"""What travels in a bundle for later comparison: deciles of the training rows, and golden rows.
 
 Golden rows are what a machine must answer correctly before a model may serve on it. A random sample would leave out
 exactly what breaks between machines, so they are chosen: ordinary rows over the whole range of scores, rows with
@@ -43,17 +43,15 @@ def deciles(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list
     return result
 
 
-def baseline(names: Sequence[str], values: NDArray[np.float64], rehearsed: NDArray[np.float64]) -> Baseline:
-    """Return what else is known of the training rows: scores, and how much is missing.
+def baseline(names: Sequence[str], values: NDArray[np.float64]) -> Baseline:
+    """Return what else is known of the training rows: how many there are, and how much is missing.
 
     Args:
         names: Feature names.
         values: Training rows, shape ``(n, F)``.
-        rehearsed: Score of each by a model that had not seen its device, shape ``(n,)``.
     """
-    missing = {name: round(float(share), 6) for name, share in zip(names, np.isnan(values).mean(axis=0), strict=True)}
-    edges = np.quantile(rehearsed, np.linspace(0, 1, _EDGES)).astype(np.float32).astype(np.float64)
-    return Baseline(len(values), missing, np.maximum.accumulate(edges).tolist())
+    shares = np.isnan(values).mean(axis=0)
+    return Baseline(len(values), {name: round(float(share), 6) for name, share in zip(names, shares, strict=True)})
 
 
 def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int, tolerance: float = 1e-6) -> Golden:

@@ -7,7 +7,7 @@ fell silent has not become healthy, and the failures of what was not heard yet a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,15 +16,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.drift import NOWHERE, Shift, deciles, shift, shifts
+from pipelines.drift import DECILES, NOWHERE, Shift, deciles, shift, shifts
 from pipelines.labels import Events
 from pipelines.lake import Lake
 from pipelines.predictionlog import Log
 from pipelines.tasks import Metrics, Span, Task, task_of
 from pipelines.usecases import UseCase
 from pipelines.windows import Windows
+from serving.approval import read_gate
 from serving.bundle import Bundle, Manifest, unpack
-from serving.errors import BundleError, MissingObjectError
+from serving.errors import BundleError, GateRecordError, MissingObjectError
 from serving.store import Store
 
 WEEK_US = timedelta(days=7) // timedelta(microseconds=1)
@@ -45,6 +46,7 @@ class Watched:
         span: The failures, as far as they are known.
         task: How its answers are judged.
         bundle: Its bundle; None when that cannot be read.
+        tested: What the gate saw of it on its test; empty where there is no record.
     """
 
     version: str
@@ -57,11 +59,20 @@ class Watched:
     span: Span
     task: Task
     bundle: Bundle | None
+    tested: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest | None:
         """What its bundle says; None when that cannot be read."""
         return self.bundle.manifest if self.bundle else None
+
+    @property
+    def tested_scores(self) -> list[float] | None:
+        """Deciles of its scores on its test; None where nobody kept them."""
+        kept = self.tested.get("scores")
+        if not isinstance(kept, list) or len(kept) != DECILES + 1:
+            return None
+        return kept if all(isinstance(edge, int | float) for edge in kept) and kept == sorted(kept) else None
 
     @property
     def joined(self) -> NDArray[np.bool_]:
@@ -102,10 +113,10 @@ class Watched:
     def score_shift(self) -> Shift:
         """How far the scores of the latest week have moved.
 
-        From those of training; of a bundle without them, from those of its first week, if that is another one.
+        From those of its test; where nobody kept them, from those of its first week, if that is another one.
         """
-        if self.manifest is not None and self.manifest.baseline is not None:
-            return shift(self.manifest.baseline.scores, self.score[self.lately])
+        if self.tested_scores is not None:
+            return shift(self.tested_scores, self.score[self.lately])
         end = self.windows.end
         if not len(end) or end.max() - end.min() < 2 * WEEK_US:
             return NOWHERE
@@ -135,7 +146,10 @@ def watched_versions(store: Store, log: Log, usecase: UseCase, events: Events, p
         own = rows.filter(pc.equal(rows["bundle"], digest))
         groups.append((pc.max(own["predicted_at"]).as_py(), digest, own))
     ordered = sorted(groups, key=lambda group: group[:2])
-    return [_watch(usecase, log, own, _opened(store, digest), events, present_us) for _, digest, own in ordered]
+    found = (
+        (digest, _watch(usecase, log, own, _opened(store, digest), events, present_us)) for _, digest, own in ordered
+    )
+    return [replace(each, tested=_tested(store, digest)) for digest, each in found]
 
 
 def _watch(  # noqa: PLR0917 - what all versions share, and one of them
@@ -182,3 +196,12 @@ def _opened(store: Store, digest: str) -> Bundle | None:
         return unpack(store.get(f"updates/targets/bundles/{number}.{number}.tmb"), digest)
     except (MissingObjectError, BundleError):
         return None
+
+
+def _tested(store: Store, digest: str) -> Mapping[str, object]:
+    """Return what the gate record of a bundle keeps as evidence; nothing where there is none."""
+    try:
+        record = read_gate(store, digest)
+    except GateRecordError:
+        return {}
+    return record.evidence if record else {}

@@ -110,7 +110,7 @@ def test_scores_are_compared_with_the_first_week_of_the_version(tmp_path, store,
 
 
 @pytest.mark.parametrize(("low", "far"), [(0.0, False), (0.8, True)])
-def test_scores_are_compared_with_those_of_training_from_the_first_day_on(tmp_path, store, lake, low, far):
+def test_scores_are_compared_with_those_of_the_test_from_the_first_day_on(tmp_path, store, lake, low, far):
     digest, random = watched.publish(store, watched.remembering()), np.random.default_rng(8)
     rows = [
         prediction(pump, START + minute * 60_000_000, digest=digest, score=random.uniform(low, 1.0))

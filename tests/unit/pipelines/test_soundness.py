@@ -129,7 +129,7 @@ def test_old_predictions_made_long_ago_are_no_finding(tmp_path, store, digest):
     assert found(tmp_path, store, [*fortnight(digest), *old]).findings == []
 
 
-def test_a_fortnight_without_a_baseline_says_why_scores_are_compared_with_themselves(tmp_path, store):
+def test_a_fortnight_without_a_gate_record_says_why_scores_are_compared_with_themselves(tmp_path, store):
     from tests.fakes.predictions import publish as release  # noqa: PLC0415 - the name is taken
 
     release(store)

@@ -9,13 +9,12 @@ from serving.errors import BundleContentError
 from tests.fakes import bundles
 
 NAMES = ("flow", "heat")
-SCORES = [float(edge) / 10 for edge in range(11)]
-BASELINE = Baseline(400, {"flow": 0.25}, SCORES)
+BASELINE = Baseline(400, {"flow": 0.25})
 
 
 def test_a_baseline_travels_with_its_bundle():
     names = bundles.FEATURES.names
-    manifest = dataclasses.replace(bundles.manifest_of(), baseline=Baseline(400, dict.fromkeys(names, 0.25), SCORES))
+    manifest = dataclasses.replace(bundles.manifest_of(), baseline=Baseline(400, dict.fromkeys(names, 0.25)))
     weights = bundles.weights_of()
     opened = unpack(pack(manifest, bundles.logistic_model(weights, 0.0), bundles.golden_of(weights, 0.0)))
     assert opened.manifest == manifest
@@ -33,9 +32,6 @@ def test_a_bundle_from_before_has_none():
         ({"missing": {"flow": 1.5}}, "share"),
         ({"missing": {"speed": 0.5}}, "does not have"),
         ({"missing": [0.5]}, "not an object"),
-        ({"scores": SCORES[1:]}, "10 edges"),
-        ({"scores": SCORES[::-1]}, "decrease"),
-        ({"scores": [None] * 11}, "missing"),
         ({"more": 1}, "it is not rows"),
     ],
 )
