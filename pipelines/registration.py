@@ -157,6 +157,23 @@ class TrainingSet:
         return cls(usecase, version, source["features.digest"], int(source["since"]), int(source["until"]), tables)
 
 
+def with_section(description: str, name: str, text: str) -> str:
+    """Return a description with a section at its end, in place of the one of that name; an empty text removes it.
+
+    Example:
+        >>> once = with_section("Passed.", "shadow", "They agree.")
+        >>> with_section(once, "shadow", "They differ.").splitlines()
+        ['Passed.', '', '<!-- shadow -->', 'They differ.', '<!-- end of shadow -->']
+        >>> with_section(once, "shadow", "")
+        'Passed.'
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = description.partition(begin)
+    after = rest.partition(end)[2] if found and end in rest else ""
+    parts = [before.strip(), after.strip(), f"{begin}\n{text.strip()}\n{end}" if text.strip() else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
 class RegistryPort(Protocol):
     """The registry, as far as a training needs it: ``pipelines.registry.Registry``."""
 

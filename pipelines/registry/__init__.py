@@ -61,6 +61,12 @@ class Registry:
             found = self._marks.holder(usecase, CHAMPION)
             return str(found.version) if found else None
 
+    def challenger(self, usecase: str) -> str | None:
+        """Return the version with the alias ``challenger``; None when nobody has it."""
+        with self._connection.asked():
+            found = self._marks.holder(usecase, CHALLENGER)
+            return str(found.version) if found else None
+
     def wanted(self) -> list[Wanted]:
         """Return what releases ask for at first sight: every registered model with its champion."""
         with self._connection.asked():
@@ -117,6 +123,15 @@ class Registry:
         """Set tags of a version; an empty value removes the tag. A version that is gone is left out in silence."""
         with self._connection.asked():
             self._marks.write(usecase, version, tags)
+
+    def write_section(self, usecase: str, version: str, name: str, text: str) -> None:
+        """Put a section into the description of a version, in place of the one of that name; an empty one goes.
+
+        Raises:
+            VersionMissingError: There is no such version.
+        """
+        with self._connection.asked():
+            self._versions.write_section(usecase, version, name, text)
 
     def set_alias(self, usecase: str, alias: str, version: str) -> None:
         """Give an alias to a version.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipelines.errors import VersionMissingError
-from pipelines.registration import REPORT, Registration, TrainingSet, Version
+from pipelines.registration import REPORT, Registration, TrainingSet, Version, with_section
 from pipelines.registry.connection import Connection, pages
 from pipelines.registry.runs import Runs
 
@@ -59,6 +59,13 @@ class Versions:
             for source in self._runs.learned_from(version.run_id or "")
         ]
         return [each for each in told if each is not None]
+
+    def write_section(self, usecase: str, version: str, name: str, text: str) -> None:
+        """Replace a section of a description; nothing is written where nothing changes."""
+        before = self.get(usecase, version).description or ""
+        after = with_section(before, name, text)
+        if after != before:
+            self._client.update_model_version(usecase, version, after)
 
     def register(self, registration: Registration, home: str, run_id: str) -> tuple[str, bool]:
         """Make the version of a run, or bring the one that is there up to date.
