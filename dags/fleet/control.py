@@ -57,7 +57,7 @@ def hindrance(word: Word, found: Overview) -> str:
     return "" if found.spreading else "no rollout is under way"
 
 
-def consequence(word: Word, found: Overview, version: str = "") -> str:
+def consequence(word: Word, found: Overview) -> str:
     """What will happen, as a sentence or two."""
     release = found.release
     if release is None:
@@ -75,9 +75,10 @@ def consequence(word: Word, found: Overview, version: str = "") -> str:
                 "until the alias is moved away and back."
             )
         case _:
+            chosen = f"version {found.served[0]}" if len(found.served) == 1 else "the version you choose"
             return (
-                f"The alias {ALIAS} moves from version {found.told.text('wanted') or release.version} to version "
-                f"{version}, which is checked and released as any other, in stages where the use case has some."
+                f"The alias {ALIAS} moves from version {found.told.text('wanted') or release.version} to {chosen}, "
+                "which is checked and released as any other, in stages where the use case has some."
             )
 
 

@@ -82,7 +82,6 @@ def gateway(site: Site, found: Overview, seen: Seen, key: str, document: Mapping
 
 def form(site: Site, found: Overview, word: Word, problem: str = "", reason: str = "") -> str:
     """The question before a button does something."""
-    choices = {version: consequence(word, found, version) for version in found.served} if word == "rollback" else {}
     return _render(
         "form.html.j2",
         site,
@@ -92,8 +91,8 @@ def form(site: Site, found: Overview, word: Word, problem: str = "", reason: str
         problem=problem or hindrance(word, found),
         possible=not hindrance(word, found),
         reason=reason,
-        choices=choices,
-        consequence=consequence(word, found, next(iter(choices), "")),
+        choices=found.served if word == "rollback" else (),
+        consequence=consequence(word, found),
     )
 
 

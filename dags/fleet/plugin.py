@@ -1,13 +1,22 @@
-"""What Airflow registers. Every process of Airflow imports this, so an application is loaded by its first request."""
+"""What Airflow registers.
+
+Every process of Airflow imports this, so an application is not loaded with it, but by its first request. The server of
+the API loads the page by itself a few seconds after its start, in the background, since a first request would wait.
+"""
 
 import asyncio
 import importlib
+import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX, HOOKS = "/tidemill/fleet", "/tidemill/hooks"
+PAGE = "dags.fleet.app"
+WARM_AFTER_S = 5.0
+_SERVER = "airflow.api_fastapi.main"
 _Message = MutableMapping[str, Any]
 _Application = Callable[
     [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
@@ -45,9 +54,17 @@ def _load(module: str) -> _Application:
 class TidemillPlugin(AirflowPlugin):
     """Tidemill's part of Airflow's pages."""
 
+    @classmethod
+    def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
+        """Have the page loaded where it will be asked for."""
+        if _SERVER in sys.modules:
+            timer = threading.Timer(WARM_AFTER_S, _load, (PAGE,))
+            timer.daemon = True
+            timer.start()
+
     name = "tidemill"
     fastapi_apps = [  # noqa: RUF012 - Airflow's form
-        {"app": LazyApplication("dags.fleet.app"), "url_prefix": PREFIX, "name": "Tidemill Fleet"},
+        {"app": LazyApplication(PAGE), "url_prefix": PREFIX, "name": "Tidemill Fleet"},
         {"app": LazyApplication("dags.fleet.hook"), "url_prefix": HOOKS, "name": "Tidemill hooks"},
     ]
     external_views = [  # noqa: RUF012 - Airflow's form

@@ -1,12 +1,22 @@
 """Thousands of gateways that report, without their processes: the documents that gateways write, into a folder."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.release import Former, Release
+from serving.bundle import digest_of
+from serving.promotion import Action, Promotion, PromotionLedger
+from serving.release import Former, Release, bundle_path, release_path
+from serving.status import write_status
+from serving.store import open_store
+from serving.trust.keys import create_keys
+from serving.trust.publisher import Publisher
 
+USECASE = "pump_failure"
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
 SITES = ("north", "south", "harbour", "quarry")
 
 
@@ -31,7 +41,7 @@ def document(gateway: str, due: Release | Former | None, at_us: int, **more: Any
         "id": gateway,
         "at": _iso(at_us),
         "process": "running",
-        "usecase": "pump_failure",
+        "usecase": USECASE,
         "fleet": "pumps",
         "state": "serving" if due and due.bundle else "waiting",
         "reason": "",
@@ -64,8 +74,8 @@ def trouble(number: int, release: Release, at_us: int) -> tuple[dict[str, Any], 
     before = release.before
     reached = release.reaches(name(number))
     old = {"version": before.version, "number": before.number, "bundle": before.bundle} if before else {}
-    lost = "TM-243 the bundle does not answer its golden rows: row 3 differs by 0.2"
-    away = {"state": "unreachable", "reason": "TM-211 the store cannot be reached"}
+    lost = "TM-224 the model does not give the golden scores here: row 3 differs by 0.2"
+    away = {"state": "unreachable", "reason": "TM-251 the store of updates does not answer"}
     unlike: dict[int, tuple[dict[str, Any], int]] = {
         3: ({**old, "reason": lost} if reached else {}, 0),
         7: ({}, 3600 + number),
@@ -100,3 +110,127 @@ def write_reports(folder: Path, count: int, release: Release, now_us: int, fleet
 
 def _iso(time_us: int) -> str:
     return datetime.fromtimestamp(time_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+
+
+class Gathering:
+    """A store in which a rollout is under way over thousands of gateways.
+
+    Args:
+        root: For the store and the keys; made when missing.
+        now_us: The time.
+    """
+
+    def __init__(self, root: Path, now_us: int) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        create_keys(root / "keys")
+        self.folder = root / "store"
+        self.store = open_store(str(self.folder), create=True)
+        self.publisher = Publisher(self.store, root / "keys")
+        self.publisher.initialise(now_us)
+        first = _release(1, "1", b"one", now_us - 9 * DAY_US)
+        self.release = replace(
+            _release(2, "2", b"two", now_us - 3 * HOUR_US),
+            stage=2,
+            stages=3,
+            share=0.5,
+            stage_since_us=now_us - HOUR_US // 2,
+            before=first.former(),
+        )
+        files = {first.path: b"one", self.release.path: b"two", release_path(USECASE): self.release.to_bytes()}
+        self.publisher.publish(files, (), now_us)
+        self._note(first, "released", "", "ada")
+        refused = replace(self.release, number=1, version="3", gate=f"sha256:{'e' * 64}")
+        self._note(refused, "refused", "1", "ada", reason="the gate refused it: 0.9 false alarms a device and week")
+        self._note(self.release, "released", "1", "ada", approved_by="ben")
+        write_status(
+            self.store,
+            {
+                "usecase": USECASE,
+                "wanted": "2",
+                "action": "waiting",
+                "reason": "stage 2 goes on for 30 min",
+                "release": 2,
+                "gateways": "",
+                "question": None,
+            },
+        )
+
+    def _note(
+        self, release: Release, outcome: Action, before: str, by: str, *, approved_by: str = "", reason: str = ""
+    ) -> None:
+        ledger = PromotionLedger(self.store, USECASE, self.publisher.seal)
+        entry = Promotion(
+            USECASE,
+            release.released_at_us,
+            outcome,
+            release.number,
+            before,
+            release.version,
+            release.bundle,
+            release.gate,
+            reason,
+            stage=1,
+            promoted_by=by,
+            approved_by=approved_by,
+        )
+        assert ledger.append(ledger.last(), entry)
+
+    def monitor(self, now_us: int) -> None:
+        """What monitoring leaves, as it writes it."""
+        reasons, brakes = ["vibration_mean_6h moved far (0.31)"], ["trained 5 days ago, it rests for 14 days"]
+        self._put(
+            f"reports/monitoring/{USECASE}/2026-11-26.json",
+            {
+                "format": 1,
+                "made_at_us": now_us - 5 * HOUR_US,
+                "summary": {
+                    "version": "1",
+                    "windows": 18_234,
+                    "devices": 412,
+                    "joined_share": 0.61,
+                    "headline": "9 of 11 failures caught",
+                    "features": 24,
+                    "drifted": ["vibration_mean_6h"],
+                    "score_index": 0.08,
+                },
+                "versions": [{"version": "1", "feature_index": {"vibration_mean_6h": 0.31, "current_std_24h": 0.07}}],
+            },
+        )
+        decided = {"decided_at_us": now_us - 5 * HOUR_US, "retrain": False, "reasons": reasons, "brakes": brakes}
+        self._put(f"ledger/retraining/{USECASE}/2026-11-26.json", decided)
+        self._put(
+            f"reports/shadow/{USECASE}/3.json",
+            {
+                "format": 1,
+                "made_at_us": now_us - 4 * HOUR_US,
+                "champion": {"version": "1", "headline": "9 of 11 failures caught"},
+                "challenger": {"version": "3", "headline": "10 of 11 failures caught"},
+                "windows": 9_100,
+                "agreement": 0.973,
+                "judged": 11,
+                "counted": "failures",
+                "measure": "precision at recall 0.8",
+                "gain": 0.041,
+                "gain_interval": [-0.012, 0.094],
+                "examples": [{"device": "pump-017", "champion": 0.31, "challenger": 0.84}],
+            },
+        )
+
+    def _put(self, key: str, fields: dict[str, Any]) -> None:
+        self.store.put(key, json.dumps(fields).encode())
+
+
+def _release(number: int, version: str, data: bytes, at_us: int) -> Release:
+    digest = digest_of(data)
+    return Release(
+        USECASE,
+        number,
+        version,
+        digest,
+        bundle_path(digest),
+        at_us,
+        ("gateway", "cloud"),
+        gate=f"sha256:{version * 64}",
+        run=f"run{version}",
+        stage_since_us=at_us,
+    )
