@@ -24,6 +24,8 @@ class Outcome:
         reason: Why it is refused, withdrawn, aborted or waits; empty where there is nothing to say.
         gateways: How far it has come on gateways, as a sentence; empty where it is not released to any.
         question: What somebody has to approve; None for nothing.
+        spreading: Number and stage of the release, ``6-1``, while gateways or stages are still to come; empty when it
+            has come where it should.
     """
 
     usecase: str
@@ -33,6 +35,7 @@ class Outcome:
     reason: str = ""
     gateways: str = ""
     question: Question | None = None
+    spreading: str = ""
 
 
 class RegistryPort(Protocol):

@@ -248,7 +248,8 @@ class Step:
         if actual is not None and not actual.withdrawn and "gateway" in actual.placements:
             found = spread(self._reports, actual, self._now_us)
             told = found.sentence(actual) if self._reports else "no gateway reports"
-            outcome = replace(outcome, gateways=told)
+            spreading = f"{actual.number}-{actual.stage}" if found.counts["updating"] or not actual.complete else ""
+            outcome = replace(outcome, gateways=told, spreading=spreading)
         status: dict[str, object] = {
             "usecase": outcome.usecase,
             "wanted": self._wanted.version or "",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from serving.ports import Outcome as Step
     from serving.promotion import Promotion
 
+MOST = 20
+"""Questions and rollouts that are told at once: a task of Airflow hands on no longer lists. The others come later."""
 HEADER = ("nr", "seen", "outcome", "release", "stage", "from", "to", "promoted by", "approved by", "reason")
 
 
@@ -41,7 +43,11 @@ def release(run: Run, *, verify: bool, single_writer: bool) -> Outcome:
     steps = reconcile(registry, store, publisher, run.now_us, policy=_policy, verify=verify)
     lines = [_told(step) for step in steps] or ["no model is registered yet: tidemill train pump_failure"]
     refused = [step for step in steps if step.action == "refused"]
-    payload = {"outcomes": [_plain(step) for step in steps], "questions": [_question(s) for s in steps if s.question]}
+    payload = {
+        "outcomes": [_plain(step) for step in steps],
+        "questions": [_question(step) for step in steps if step.question][:MOST],
+        "spreading": [f"{step.usecase} {step.spreading}" for step in steps if step.spreading][:MOST],
+    }
     return Outcome(payload, lines, ok=not refused)
 
 
