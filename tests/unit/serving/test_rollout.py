@@ -226,6 +226,39 @@ def test_a_pause_holds_until_it_is_taken_back_and_both_are_told(world):
     assert told == [("paused", "ada", "ada: paused: crane test on Friday"), ("resumed", "", "")]
 
 
+def test_a_reason_without_a_word_is_told_once_with_what_is_done_next(world):
+    world.run()
+    later(world, 2)
+    report(world)
+    world.registry.control(FAN, "pause", "crane test", "ada")
+    world.run()
+    world.registry.control(FAN, "", "crane test is over", "ben")
+    assert world.act() == "advanced"
+    world.registry.control(FAN, "", "smells of smoke", "ada")
+    world.registry.set_champion(FAN, "1")
+    assert world.act() == "rolled_back"
+    (wanted,) = world.registry.wanted()
+    assert wanted.control.reason == ""
+    told = [(entry.outcome, entry.reason) for entry in world.ledger()[2:]]
+    assert told == [
+        ("paused", "ada: paused: crane test"),
+        ("resumed", "ben: crane test is over"),
+        ("advanced", ""),
+        ("rolled_back", "ada: smells of smoke"),
+    ]
+
+
+def test_the_reason_of_a_pause_is_none_for_going_on(world):
+    world.run()
+    later(world, 2)
+    report(world)
+    world.registry.control(FAN, "pause", "crane test", "ada")
+    world.run()
+    world.registry.control(FAN, "", "crane test", "ada")  # only the word was removed
+    world.run()
+    assert [entry.reason for entry in world.ledger() if entry.outcome == "resumed"] == [""]
+
+
 def test_a_word_nobody_knows_pauses_and_says_so(world):
     world.run()
     later(world, 2)
