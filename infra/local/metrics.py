@@ -15,9 +15,11 @@ from infra.local.status import GatewayState, reports
 from pipelines.errors import TableMissingError
 from pipelines.lake import Lake
 from pipelines.materialize import writers
-from serving.errors import LedgerError, MissingObjectError
+from serving.errors import LedgerError, MissingObjectError, ReleaseError
 from serving.exposition import Family, Sample
 from serving.promotion import Promotion, PromotionLedger
+from serving.published import read_releases
+from serving.status import read_status
 from serving.store import Store
 
 _SECOND = 1_000_000
@@ -37,6 +39,7 @@ def families(store: Store, usecases: Sequence[str], now_us: int) -> Iterator[Fam
     yield from _gates(store)
     yield from _retraining(store, usecases)
     yield from _releases(store, usecases)
+    yield from _rollouts(store, usecases)
     yield from _predictions(store, lake, usecases)
     yield from _gateways(reports(store, now_us))
     yield from _signatures(store)
@@ -130,7 +133,31 @@ def _releases(store: Store, usecases: Sequence[str]) -> Iterator[Family]:
     yield Family("tidemill_release_number", "gauge", "Number of the release that serves, 0 for none.", serving)
     yield Family("tidemill_release_changed_timestamp_seconds", "gauge", "When a promotion was seen last.", when)
     yield Family("tidemill_ledger_broken", "gauge", "1 while the ledger of promotions cannot be read.", broken)
+    aborted: list[Sample] = [({"usecase": u}, int(last.outcome == "aborted")) for u, last in found]
     yield Family("tidemill_release_refused", "gauge", "1 while the version that is wanted is refused.", refused)
+    yield Family("tidemill_release_aborted", "gauge", "1 while the version that is wanted was aborted.", aborted)
+
+
+def _rollouts(store: Store, usecases: Sequence[str]) -> Iterator[Family]:
+    """How far releases have come, and whether one waits for a person or for its gateways."""
+    try:
+        found = read_releases(store)
+    except ReleaseError:
+        found = {}
+    stage: list[Sample] = []
+    share: list[Sample] = []
+    for usecase, release in sorted(found.items()):
+        label = {"usecase": usecase, "version": release.version}
+        stage.append((label, release.stage))
+        share.append((label, 0.0 if release.withdrawn else release.share))
+    waits: list[Sample] = [
+        ({"usecase": usecase}, int(status.get("action") == "waiting"))
+        for usecase in usecases
+        if (status := read_status(store, usecase))
+    ]
+    yield Family("tidemill_rollout_stage", "gauge", "Stage of the release that spreads or serves.", stage)
+    yield Family("tidemill_rollout_share", "gauge", "Share of the gateways that may run it.", share)
+    yield Family("tidemill_rollout_waiting", "gauge", "1 while a release waits: for time, gateways or people.", waits)
 
 
 def _predictions(store: Store, lake: Lake, usecases: Sequence[str]) -> Iterator[Family]:

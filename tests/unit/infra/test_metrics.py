@@ -17,6 +17,7 @@ from infra.local.metrics import families
 from infra.local.pumps.plan import parse_start
 from serving.approval import GateRecord, write_gate
 from serving.promotion import PromotionLedger
+from serving.status import write_status
 from serving.store import FolderStore
 from tests.fakes.releases import Releases
 from tests.fakes.seal import SecretSeal
@@ -79,6 +80,20 @@ def test_gates_decisions_and_promotions_are_told_by_use_case(tmp_path):
     assert (found["release_number", "3", "pump_failure"], found["release_refused", "pump_failure"]) == (1, 1)
     store.put("ledger/promotions/pump_failure/00000002.json", b"{")
     assert told(store)["ledger_broken", "pump_failure"] == 1
+
+
+def test_rollouts_tell_how_far_they_are_and_that_they_wait(tmp_path):
+    store = FolderStore(tmp_path / "store")
+    store.root.mkdir()
+    releases = Releases(store, tmp_path / "keys")
+    releases.release("3", b"bundle", usecase="pump_failure")
+    write_status(store, {"usecase": "pump_failure", "action": "waiting", "reason": "stage 1 waits for an approval"})
+    found = told(store)
+    assert (found["rollout_stage", "3", "pump_failure"], found["rollout_share", "3", "pump_failure"]) == (1, 1.0)
+    assert found["rollout_waiting", "pump_failure"] == 1
+    ledger = PromotionLedger(store, "pump_failure", SecretSeal())
+    ledger.append(None, promotion("aborted", "3", "2", 2))
+    assert told(store)["release_aborted", "pump_failure"] == 1
 
 
 def test_gateways_are_counted_as_what_they_say(tmp_path):
