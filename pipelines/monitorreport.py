@@ -8,7 +8,8 @@ Specification, format 2. ``reports/monitoring/<use case>/<yyyy-mm-dd>.json``, wr
 
 Of each version: ``figures`` by measure, ``live`` beside ``offline`` (the test it was judged on, by its gate record),
 ``as_of`` (the same figures by what was known at the end of each week), ``features`` and ``score`` (how far they moved
-in the latest week: index, distance, values) and ``days``.
+in the latest week: index, distance, values), ``feature_index`` (the first of these alone, as format 1 had it) and
+``days``.
 """
 
 import json
@@ -148,6 +149,7 @@ def _version(
         "quality": quality(watched.windows.label, watched.alert),
         "figures": {name: {"live": value, "offline": tested.get(name)} for name, value in live.figures.items()},
         "as_of": as_of,
+        "feature_index": {name: shift.index for name, shift in shifts.items()},
         "features": {name: shift.to_json() for name, shift in shifts.items()},
         "score": watched.score_shift().to_json(),
         "days": [_day(watched, str(day), days == day) for day in np.unique(days)],

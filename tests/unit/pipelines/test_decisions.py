@@ -6,6 +6,7 @@ import pytest
 from pipelines.decisions import decision_key
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
+from serving import evidence
 from serving.store import open_store
 from tests.fakes.predictions import DAY, DIGEST, HOUR, NOW, START, USECASE, a_fortnight, publish, send
 
@@ -74,3 +75,13 @@ def test_a_decision_from_before_the_format_still_counts(tmp_path, store):
     store.put(decision_key("pump_failure", NOW - 2 * DAY), json.dumps(former).encode())
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
     assert monitor(store, Lake(store.uri), USECASE, NOW).brakes == ["trained anew 2 days ago, 7 days have to pass"]
+
+
+def test_the_fleet_page_finds_what_moved_and_what_was_decided(tmp_path, store):
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    summary = monitor(store, Lake(store.uri), USECASE, NOW)
+    shown, told = evidence.monitoring(store, "pump_failure"), evidence.retraining(store, "pump_failure")
+    assert shown is not None
+    assert told is not None
+    assert [name for name, _ in shown.moved] == summary.drifted[:5]
+    assert (shown.windows, shown.drifted, told.sentence) == (672, tuple(summary.drifted), summary.sentence)

@@ -9,6 +9,7 @@ from features.catalog import load
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
 from pipelines.rules import GateRules
+from serving import evidence
 from serving.bundle import unpack
 from serving.store import open_store
 from tests.fakes.challenged import ChallengedRegistry
@@ -193,3 +194,15 @@ def test_scores_are_those_of_the_predictor_that_would_serve(compared):
     example = compared[2]["examples"][0]
     assert example["challenger"] == pytest.approx(1 / (1 + np.exp(-4.0)), abs=1e-6)
     assert unpack(CHALLENGER).manifest.threshold == 0.5
+
+
+def test_the_fleet_page_finds_the_comparison(compared, tmp_path):
+    summary, found = compared[1:3]
+    store = open_store(str(tmp_path), create=True)
+    store.put(summary.shadow.report, json.dumps(found).encode())
+    shown = evidence.challenger(store, "pump_failure")
+    assert shown is not None
+    assert (shown.version, shown.champion, shown.windows, shown.judged) == ("2", "1", 240, 4)
+    assert (shown.gain, shown.gain_interval) == (1.0, (1.0, 1.0))
+    assert shown.headlines == ("4/4 failures caught", "0/4 failures caught")
+    assert len(shown.examples) == 5
