@@ -131,7 +131,8 @@ class Step:
             self._books.refuse(self._actual, release.bundle, gate, answer.declined)
             return replace(outcome, action="refused", reason=answer.declined, question=question)
         if answer.waiting:
-            if read_status(self._store, release.usecase).get("reason") != answer.waiting:
+            before = read_status(self._store, release.usecase)
+            if (before.get("wanted"), before.get("reason")) != (release.version, answer.waiting):
                 self._books.tag(release.version, {"release.status": "waiting", "release.refused": ""})
             return replace(outcome, action="waiting", reason=answer.waiting, question=question)
         if self._wanted.control.word == "abort":  # it was about another release
@@ -272,6 +273,9 @@ class Step:
             "question": asdict(outcome.question) if outcome.question else None,
         }
         before = read_status(self._store, outcome.usecase)
+        waited = str(before.get("wanted") or "") if before.get("action") == "waiting" else ""
+        if waited not in ("", self._wanted.version, actual.version if actual else ""):
+            self._books.tag(waited, {"release.status": ""})  # it waits no longer
         if outcome.gateways and actual is not None and _counted(before) != (actual.number, outcome.gateways):
             self._books.tag(actual.version, {"release.gateways": outcome.gateways})
         if before != {"format": FORMAT, **status}:

@@ -15,6 +15,7 @@ from serving.reports import Report, ReportReader, parse
 from serving.rollout import advise, spread, standing
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
+from tests.fakes.bundles import packed
 from tests.fakes.interrupted import Budget, PowerCut
 from tests.unit.serving.test_reconcile import FAN, FIRST, NOW, SECOND, World
 
@@ -90,6 +91,7 @@ def test_a_release_spreads_stage_by_stage_as_its_gateways_report(world):
     report(world)
     (outcome,) = world.run()
     assert (outcome.action, outcome.reason) == ("waiting", "stage 1 goes on for 1 h 0 min")
+    assert outcome.spreading == "2-1"
     assert world.registry.tags(FAN, "2")["release.gateways"] == f"{len(first)} of {len(first)} healthy, stage 1 of 3"
     later(world)
     report(world)
@@ -101,7 +103,8 @@ def test_a_release_spreads_stage_by_stage_as_its_gateways_report(world):
     release = world.released()
     assert (release.number, release.stage, release.share, release.before) == (2, 3, 1.0, None)
     report(world)
-    assert world.act() == "unchanged"
+    (outcome,) = world.run()
+    assert (outcome.action, outcome.spreading) == ("unchanged", "")
     assert world.registry.tags(FAN, "2")["release.gateways"] == "40 of 40 healthy, stage 3 of 3"
     assert [(entry.outcome, entry.number, entry.stage) for entry in world.ledger()] == [
         ("released", 1, 1),
@@ -328,6 +331,16 @@ def test_each_stage_waits_for_its_approval(world):
     answer(world, 2, "eve")
     assert world.act() == "advanced"
     assert [entry.approved_by for entry in world.ledger()] == ["", "ben", "eve"]
+
+
+def test_another_version_waits_in_place_of_the_one_that_waited(world):
+    world.policy = replace(STAGED, approval="first")
+    world.run()
+    world.registry.set_champion(FAN, world.train(packed(bias=1.0)))
+    (outcome,) = world.run()
+    assert (outcome.action, outcome.version) == ("waiting", "3")
+    assert world.registry.tags(FAN, "3")["release.status"] == "waiting"
+    assert "release.status" not in world.registry.tags(FAN, "2")
 
 
 def test_a_declined_first_stage_is_refused_where_the_engineer_looks(world):
