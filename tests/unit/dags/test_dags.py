@@ -91,7 +91,13 @@ def test_tasks_follow_each_other_as_told(bag):
             "search": ["train"],
             "train": [],
         },
-        "release": {"release": ["questions"], "questions": ["ask"], "ask": []},
+        "release": {
+            "release": ["later", "questions"],
+            "questions": ["ask"],
+            "ask": [],
+            "later": ["look_again"],
+            "look_again": [],
+        },
         "approve": {
             "check_parameters": ["ask"],
             "ask": ["answered"],
@@ -117,6 +123,7 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
         "train.train",
         "release.release",
         "release.ask",
+        "release.look_again",
         "approve.keep",
         "monitor.monitor",
         "upkeep.upkeep",
