@@ -67,6 +67,11 @@ class Message:
     url: str
 
     @property
+    def key(self) -> str:
+        """What makes two messages the same."""
+        return f"{self.kind}/{self.dag}/{self.task}/{self.code}"
+
+    @property
     def title(self) -> str:
         """One line.
 
@@ -170,34 +175,42 @@ def send(message: Message, chosen: Mapping[str, str]) -> list[str]:
 
 
 def repeated(message: Message, memory: Path, now_s: float, quiet_s: float) -> bool:
-    """Whether the same was told a short while ago; if not, remember that it is told now.
+    """Whether the same was told a short while ago.
 
     The memory is a file in the work folder: lost, or not shared between machines, it only lets a message through.
     """
-    key = f"{message.kind}/{message.dag}/{message.task}/{message.code}"
-    try:
-        seen = {name: float(at) for name, at in json.loads(memory.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        seen = {}
-    if now_s - seen.get(key, -quiet_s) < quiet_s:
-        return True
-    latest = sorted({**seen, key: now_s}.items(), key=lambda entry: -entry[1])[:MOST_REMEMBERED]
+    return now_s - _remembered(memory).get(message.key, -quiet_s) < quiet_s
+
+
+def remember(message: Message, memory: Path, now_s: float) -> None:
+    """Keep that a message was told; what could not be sent is not kept, so that the next failure is told."""
+    latest = sorted({**_remembered(memory), message.key: now_s}.items(), key=lambda entry: -entry[1])
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(dict(latest)))
+        memory.write_text(json.dumps(dict(latest[:MOST_REMEMBERED])))
     except OSError as error:
         log.warning("what was told cannot be remembered: %s", error)
-    return False
+
+
+def _remembered(memory: Path) -> dict[str, float]:
+    """When what was told, by ``Message.key``."""
+    try:
+        return {name: float(at) for name, at in json.loads(memory.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def _tell(message: Message) -> None:
     chosen = settings.options().notifications
     if not configured(chosen):
         return
-    if repeated(message, settings.work_folder() / MEMORY, time.time(), quiet_s(chosen)):
+    memory, now_s = settings.work_folder() / MEMORY, time.time()
+    if repeated(message, memory, now_s, quiet_s(chosen)):
         log.info("told before, a short while ago: %s", message.title)
         return
-    log.info("told %s: %s", ", ".join(send(message, chosen)), message.title)
+    told = send(message, chosen)
+    remember(message, memory, now_s)
+    log.info("told %s: %s", ", ".join(told), message.title)
 
 
 def quiet_s(chosen: Mapping[str, str]) -> float:
