@@ -1,7 +1,7 @@
 """What people may choose about the DAGs: tables of ``tidemill.toml``, and variables that stand for their entries.
 
     [schedules] and [deadlines]   see dags.schedules              TIDEMILL_SCHEDULE_INGEST, TIDEMILL_DEADLINE_INGEST
-    [pools]                       see dags.pools                  TIDEMILL_POOL_TRAIN
+    [pools]                       see POOLS below                 TIDEMILL_POOL_TRAIN
     [notifications]               see dags.notify                 TIDEMILL_NOTIFY_SLACK
     [metrics]                     file = "/var/lib/node/t.prom"   TIDEMILL_METRICS_FILE
     [webhook]                     see dags.fleet.hook             TIDEMILL_WEBHOOK_SECRET_FILE
@@ -17,6 +17,7 @@ from typing import Any
 
 from dags.errors import ScheduleError
 from dags.schedules import TIMINGS
+from serving.settings import KEYS
 
 POOLS: Mapping[str, str] = {
     "ingest": "pool of ingests and features, so that nothing else holds them up",
@@ -51,6 +52,8 @@ VARIABLES: Mapping[str, str] = {
     _variable(table, name): meaning for table, entries in _ENTRIES.items() for name, meaning in entries.items()
 }
 """Every variable and what it means."""
+NEIGHBOURS = frozenset(KEYS) | frozenset(VARIABLES)
+"""Variables of gateways, servers and DAGs, which often share the environment with the command: no misspellings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,15 +18,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TextIO
 
 MINUTE_US = 60_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_us() -> int:
     """The wall clock as UTC microseconds: the one clock that entry points hand to the rest."""
     return time.time_ns() // 1000
+
+
+def iso(time_us: int) -> str | None:
+    """A time for people and programs; None for never (0), or no time that a calendar has.
+
+    Example:
+        >>> iso(1_764_000_000_000_000), iso(0)
+        ('2025-11-24T16:00:00Z', None)
+    """
+    if not time_us:
+        return None
+    try:
+        return (_EPOCH + timedelta(seconds=time_us // 1_000_000)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return None
 
 
 class Journal:

@@ -15,7 +15,7 @@ from serving.store import Entry, Remote, Store
 
 FOLDER = "reports/"
 OTHERS = ("ingest", "monitoring", "shadow")
-"""Folders beside those of the fleets that hold reports of other kinds."""
+"""Folders beside those of the fleets that hold reports of other kinds, which grow for years and are not listed."""
 _AT_A_TIME = 32  # of a service; a disk is read by this thread alone
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,7 +84,8 @@ class ReportReader:
 
     def read(self) -> list[Report]:
         """Return all reports, by fleet and gateway. One that cannot be read has the state ``unreadable``."""
-        listed = [entry for entry in self._store.list(FOLDER) if _is_report(entry.key)]
+        folders = [folder for folder in self._store.level(FOLDER).folders if folder.split("/")[1] not in OTHERS]
+        listed = [entry for folder in folders for entry in self._store.list(folder) if _is_report(entry.key)]
         changed = [entry for entry in listed if self._known.get(entry.key, ("", None))[0] != entry.etag]
         self._known = {entry.key: self._known[entry.key] for entry in listed if entry.key in self._known}
         for entry, report in self._fetched(changed):
@@ -147,7 +148,7 @@ def parse(fleet: str, fields: Mapping[str, object]) -> Report:
 
 def _is_report(key: str) -> bool:
     parts = key.split("/")
-    return len(parts) == 3 and parts[1] not in OTHERS and parts[2].endswith(".json")  # noqa: PLR2004 - see FOLDER
+    return len(parts) == 3 and parts[2].endswith(".json")  # noqa: PLR2004 - see FOLDER
 
 
 def _mapping(value: object) -> Mapping[str, object]:

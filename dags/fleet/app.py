@@ -20,6 +20,7 @@ from dags.fleet.waking import wake
 from features.errors import TidemillError
 from serving.errors import MissingObjectError
 from serving.fleet import Fleet, Overview
+from serving.journal import iso
 from serving.muster import Seen
 from serving.roster import Query, pick
 
@@ -82,7 +83,7 @@ def gateways_json(request: Request, user: access.User, source: Found, usecase: s
     _, fleet = _look(request, user, source, patience_s=60)
     found = _of(fleet, usecase)
     listed = [exports.gateway(each) for each in pick(found.seen, _query(request))]
-    return _json({"format": exports.FORMAT, "at": exports.iso(found.counted_us), "gateways": listed})
+    return _json({"format": exports.FORMAT, "at": iso(found.counted_us), "gateways": listed})
 
 
 @application.get("/{usecase}/gateways.csv")

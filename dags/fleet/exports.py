@@ -7,30 +7,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from serving.fleet import Overview
+from serving.journal import iso
 from serving.muster import Seen
 
 FORMAT = 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def iso(time_us: int) -> str | None:
-    """A time for programs and people; None for never (0), or no time that a calendar has.
-
-    Example:
-        >>> iso(1_764_000_000_000_000), iso(0)
-        ('2025-11-24T16:00:00Z', None)
-    """
-    if not time_us:
-        return None
-    try:
-        return (_EPOCH + timedelta(seconds=time_us // 1_000_000)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        return None
 
 
 def overview(found: Overview) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
-from dags.fleet.exports import iso
 from serving.attention import age, code_in
 from serving.fleet import Fleet, Overview
+from serving.journal import iso
 from serving.muster import STATES, Seen
 from serving.roster import SORTS, TROUBLES, Query, page
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dags import settings
-from dags.options import VARIABLES
+from dags.options import NEIGHBOURS
 from dags.tracking import service_environment
 from pipelines import settings as project
 from serving.fleet import FleetView
-from serving.settings import KEYS
 from serving.store import open_store
 
 ANEW_S = 30.0
@@ -60,8 +59,7 @@ class Sources:
 
 
 def _open(environment: Mapping[str, str]) -> FleetView:
-    # Gateways, servers and DAGs share the environment with Airflow at times: their variables are no misspellings.
-    chosen = project.load(environment, project.PROJECT_FILE, {}, frozenset(KEYS) | frozenset(VARIABLES))
+    chosen = project.load(environment, project.PROJECT_FILE, {}, NEIGHBOURS)
     store = open_store(
         chosen.store,
         endpoint=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL"),

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping
 
-from dags.options import VARIABLES
+from dags.options import NEIGHBOURS
 from pipelines.settings import PROJECT_FILE, Settings, load
-from serving.settings import KEYS
 
 
 def settings(store: str | None = None, tracking: str | None = None) -> Settings:
@@ -15,8 +14,7 @@ def settings(store: str | None = None, tracking: str | None = None) -> Settings:
         SettingsError: Names nobody knows, all at once.
     """
     flags = {"store": store, "tracking": tracking}
-    # Gateway, server and DAGs often share the environment: their variables are no misspellings.
-    return load(environment(), PROJECT_FILE, flags, frozenset(KEYS) | frozenset(VARIABLES))
+    return load(environment(), PROJECT_FILE, flags, NEIGHBOURS)
 
 
 def environment() -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from serving.gateway.state import StateFolder
 from serving.gateway.telemetry import Telemetry
 from serving.gateway.trial import Limits
 from serving.gateway.updates import Updates
-from serving.journal import Journal, now_us
+from serving.journal import Journal, iso, now_us
 from serving.record import Spool
 from serving.release import Release
 from serving.store import Store
@@ -205,8 +205,8 @@ class Agent:
             "id": self._name,
             "program": self._program,
             "healthy": healthy,
-            "at": status.iso(now),
-            "started_at": status.iso(self._started_us),
+            "at": iso(now),
+            "started_at": iso(self._started_us),
             "memory_mib": status.memory_mib(),
             "updates": status.updates_of(self._updates),
             "spool": status.spool_of(self._spool),

@@ -6,30 +6,17 @@ what answers in memory at this moment, never what was sent to it; what is wanted
 
 import resource
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from serving.exposition import Family, Sample
 from serving.gateway.installation import Installation
 from serving.gateway.updates import Updates
+from serving.journal import iso
 from serving.record import Spool
 from serving.release import Release
 
 FORMAT = 1
 _MIB = 1024 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def iso(time_us: int) -> str | None:
-    """A time for people; None for never (0).
-
-    Example:
-        >>> iso(1_764_000_000_000_000), iso(0)
-        ('2025-11-24T16:00:00Z', None)
-    """
-    if not time_us:
-        return None
-    return (_EPOCH + timedelta(seconds=time_us // 1_000_000)).isoformat().replace("+00:00", "Z")
 
 
 def memory_mib() -> float:
