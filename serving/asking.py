@@ -17,10 +17,12 @@ class Answer:
     Attributes:
         waiting: What is waited for, as a sentence.
         declined: Why it was declined, as a sentence.
+        asks: Whether somebody is to be asked. Whoever said no may still change their mind, but is not asked again.
     """
 
     waiting: str = ""
     declined: str = ""
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,21 @@ class Approvals:
     def _judged(self, question: Question, consent: Consent | None) -> Answer:
         stage = f"stage {question.stage} of {len(self.policy.stages)} of release {question.number}"
         if consent is None:
-            return Answer(f"{stage} waits for an approval")
+            return Answer(f"{stage} waits for an approval", asks=True)
         if not consent.approved:
             return Answer(declined=f"{consent.by}: declined {stage}: {consent.reason or 'no reason was given'}")
         if self.policy.two_people and consent.by.casefold() == self.promoted_by.casefold():
-            return Answer(f"{stage} was approved by {consent.by}, who also promoted it: another person must approve")
+            told = f"{stage} was approved by {consent.by}, who also promoted it: another person must approve"
+            return Answer(told, asks=True)
         return Answer()
 
-    def approver(self, release: Release) -> str:
-        """Who let the stage of a published release begin; empty where nobody was asked."""
+    def consent(self, release: Release) -> Consent | None:
+        """Who let the stage of a published release begin, and why; None where nobody was asked."""
         if release.withdrawn or release.aborts or not self.policy.asks(release.stage):
-            return ""
+            return None
         question = Question(release.usecase, release.number, release.stage, release.bundle)
         try:
-            consent = read(self.store, question, self.seal)
+            found = read(self.store, question, self.seal)
         except ConsentError:
-            return ""
-        return consent.by if consent is not None and consent.approved else ""
+            return None
+        return found if found is not None and found.approved else None

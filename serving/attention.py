@@ -96,11 +96,12 @@ def age(us: int) -> str:
 def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
     reason, version = str(status.get("reason") or ""), str(status.get("wanted") or "")
     if status.get("question"):
-        yield Attention("approval", reason, "answer it in Airflow, DAG approve, or by `tidemill approve`")
+        asked = "answer it in Airflow, DAG approve, or by `tidemill approve`"
+        yield Attention("approval", reason, asked if status.get("asks", True) else "change it by `tidemill approve`")
     elif status.get("action") == "refused":
         step = "mend what the reason names, or set the alias champion on another version"
         yield Attention("refused", f"version {version} is refused: {reason}", step, code=code_in(reason))
-    elif reason.startswith("paused") or ": paused" in reason:
+    elif reason.startswith("paused"):
         yield Attention("paused", f"the rollout is {reason}", "resume it, or abort it")
 
 

@@ -14,6 +14,8 @@ from serving.promotion import Promotion, PromotionLedger, usecases
 from serving.release import FOLDER, Release
 from serving.store import Store
 
+_PUBLISHED = ("released", "rolled_back", "advanced", "aborted", "withdrawn")
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -69,7 +71,7 @@ def _compare(entries: list[Promotion], release: Release) -> None:
             fix="restore ledger/promotions from a backup of the store",
         )
     told = [entry for entry in entries if (entry.number, entry.stage) == (release.number, release.stage)]
-    if any(entry.to_version != release.version for entry in told if entry.outcome in ("released", "rolled_back")):
+    if any(entry.to_version != release.version for entry in told if entry.outcome in _PUBLISHED):
         raise LedgerError(
             "the ledger tells of another version than is published",
             where=where,

@@ -24,6 +24,7 @@ class Outcome:
         reason: Why it is refused, withdrawn, aborted or waits; empty where there is nothing to say.
         gateways: How far it has come on gateways, as a sentence; empty where it is not released to any.
         question: What somebody has to approve; None for nothing.
+        asks: Whether somebody is to be asked that; a no, for one, can be changed without another question.
         spreading: Number and stage of the release, ``6-1``, while gateways or stages are still to come; empty when it
             has come where it should.
     """
@@ -36,6 +37,7 @@ class Outcome:
     gateways: str = ""
     question: Question | None = None
     spreading: str = ""
+    asks: bool = False
 
 
 class RegistryPort(Protocol):

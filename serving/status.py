@@ -3,10 +3,11 @@
 Specification. Key ``status/releases/<usecase>.json``, written when it changes::
 
     {"format": 1, "usecase": "pump_failure", "wanted": "4", "action": "waiting", "reason": "…", "release": 7,
-     "gateways": "37 of 40 healthy, stage 2 of 3", "question": {"usecase": …, "number": 8, "stage": 1, "bundle": "…"}}
+     "gateways": "37 of 40 healthy, stage 2 of 3", "question": {"usecase": …, "number": 8, "stage": 1, "bundle": "…"},
+     "asks": true}
 
 ``action`` and ``reason`` are empty where the wanted version serves and nothing is waited for; ``question`` is what
-somebody has to approve, or null.
+somebody has to approve, or null, and ``asks`` whether somebody is being asked.
 """
 
 import json

@@ -67,7 +67,7 @@ class Step:
         Args:
             verify: Whether to look into the bundle of a version that serves already.
         """
-        finished = self._books.settle(self._actual, self._approvals.approver(self._actual)) if self._actual else None
+        finished = self._books.settle(self._actual, self._approvals.consent(self._actual)) if self._actual else None
         self._forget_old_abort()
         if self._serves() and not verify and not self._in_doubt():
             outcome = self._go_on(Outcome(self._wanted.usecase, finished or "unchanged", self._wanted.version or ""))
@@ -134,7 +134,7 @@ class Step:
             before = read_status(self._store, release.usecase)
             if (before.get("wanted"), before.get("reason")) != (release.version, answer.waiting):
                 self._books.tag(release.version, {"release.status": "waiting", "release.refused": ""})
-            return replace(outcome, action="waiting", reason=answer.waiting, question=question)
+            return replace(outcome, action="waiting", reason=answer.waiting, question=question, asks=answer.asks)
         if self._wanted.control.word == "abort":  # it was about another release
             self._registry.clear_control(self._wanted.usecase)
         done = self._publish(release, desired.bundle or b"") or "released"
@@ -184,12 +184,14 @@ class Step:
         question = Question(actual.usecase, actual.number, stage, actual.bundle)
         answer = self._approvals.asked(question)
         if answer.waiting or answer.declined:
-            return replace(outcome, action="waiting", reason=answer.waiting or answer.declined, question=question)
-        last = stage == len(self._policy.stages) or stage == actual.stages
+            told = answer.waiting or answer.declined
+            return replace(outcome, action="waiting", reason=told, question=question, asks=answer.asks)
+        # A use case may have fewer stages by now than when the release began.
+        last = stage >= min(len(self._policy.stages), actual.stages)
         release = replace(
             actual,
             stage=stage,
-            share=1.0 if last else self._policy.stages[stage - 1],
+            share=1.0 if last else max(actual.share, self._policy.stages[stage - 1]),
             stages=stage if last else actual.stages,
             stage_since_us=self._now_us,
             before=None if last else actual.before,
@@ -198,10 +200,11 @@ class Step:
         return replace(outcome, action=self._publish(release, None) or "advanced")
 
     def _abort(self, actual: Release, outcome: Outcome, reason: str) -> Outcome:
-        """Release what served before as a new, higher release; the next look clears the wish to abort."""
-        former = actual.before
-        kept = {name: getattr(former, name) for name in former.__dataclass_fields__} if former is not None else {}
-        back = replace(self._empty(), **{**kept, "number": actual.number + 1, "released_at_us": self._now_us})
+        """Release what served before as a new, higher release."""
+        back, former = self._empty(), actual.before
+        if former is not None:
+            kept = {name: getattr(former, name) for name in former.__dataclass_fields__}
+            back = replace(back, **{**kept, "number": back.number, "released_at_us": back.released_at_us})
         self._publish(replace(back, aborts=reason, stage_since_us=self._now_us), None)
         if self._wanted.control.word == "abort":
             self._registry.clear_control(self._wanted.usecase)
@@ -216,7 +219,7 @@ class Step:
         stale = {old.path, old.before.path if old.before else ""} - needed - {""} if old else set()
         self._publisher.publish(files, stale, self._now_us)
         self._actual = release
-        return self._books.settle(release, self._approvals.approver(release))
+        return self._books.settle(release, self._approvals.consent(release))
 
     def _empty(self) -> Release:
         """A withdrawn release with the next number: the number grows even when the published files were set back."""
@@ -271,6 +274,7 @@ class Step:
             "release": actual.number if actual else 0,
             "gateways": outcome.gateways,
             "question": asdict(outcome.question) if outcome.question else None,
+            "asks": outcome.asks,
         }
         before = read_status(self._store, outcome.usecase)
         waited = str(before.get("wanted") or "") if before.get("action") == "waiting" else ""

@@ -45,7 +45,7 @@ def release(run: Run, *, verify: bool, single_writer: bool) -> Outcome:
     refused = [step for step in steps if step.action == "refused"]
     payload = {
         "outcomes": [_plain(step) for step in steps],
-        "questions": [_question(step) for step in steps if step.question][:MOST],
+        "questions": [_question(step) for step in steps if step.asks][:MOST],
         "spreading": [f"{step.usecase} {step.spreading}" for step in steps if step.spreading][:MOST],
     }
     return Outcome(payload, lines, ok=not refused)

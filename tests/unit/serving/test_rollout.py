@@ -164,6 +164,47 @@ def test_without_a_single_report_of_the_stage_it_does_not_go_on(world):
     assert (outcome.action, outcome.reason) == ("waiting", "no gateway of stage 1 reports")
 
 
+def test_an_abort_is_told_although_the_published_files_were_set_back(world):
+    world.run()
+    before = {key: data for key, data in world.store.objects.items() if key.startswith("updates/")}
+    for version in ("1", "2"):
+        world.registry.set_champion(FAN, version)
+        world.run()
+    for key in [key for key in world.store.objects if key.startswith("updates/")]:
+        world.store.delete(key)
+    for key, data in before.items():
+        world.store.put(key, data)
+    report(world)
+    world.registry.control(FAN, "abort", "smoke")
+    (outcome,) = world.run()
+    assert outcome.action == "aborted"
+    assert world.ledger()[-1].outcome == "aborted"
+    assert world.released().number == world.ledger()[-1].number == 5
+
+
+def test_a_use_case_that_has_fewer_stages_by_now_ends_with_the_next(world):
+    world.policy = replace(STAGED, stages=(0.2, 0.6, 0.8, 1.0))
+    world.run()
+    later(world)
+    report(world)
+    world.run()
+    assert world.released().stage == 2
+    world.policy = Rollout(stages=(0.1, 1.0), soak=timedelta(0))
+    report(world)
+    assert world.act() == "advanced"
+    release = world.released()
+    assert (release.share, release.complete) == (1.0, True)
+
+
+def test_a_share_never_shrinks_within_a_release(world):
+    world.run()
+    world.policy = replace(STAGED, stages=(0.01, 0.05, 1.0))
+    later(world)
+    report(world)
+    assert world.act() == "advanced"
+    assert world.released().share == 0.2
+
+
 def test_too_many_that_fall_back_abort_and_all_run_the_version_before(world):
     world.run()
     failing = tuple(in_stage(world)[:1])
@@ -328,9 +369,14 @@ def test_each_stage_waits_for_its_approval(world):
     answer(world, 2, "ben", approved=False)
     (outcome,) = world.run()
     assert (outcome.action, outcome.reason) == ("waiting", "ben: declined stage 2 of 3 of release 2: looked at it")
+    assert (outcome.question is not None, outcome.asks) == (True, False)
     answer(world, 2, "eve")
     assert world.act() == "advanced"
-    assert [entry.approved_by for entry in world.ledger()] == ["", "ben", "eve"]
+    assert [(entry.approved_by, entry.reason) for entry in world.ledger()] == [
+        ("", ""),
+        ("ben", "looked at it"),
+        ("eve", "looked at it"),
+    ]
 
 
 def test_another_version_waits_in_place_of_the_one_that_waited(world):
