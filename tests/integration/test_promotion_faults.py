@@ -12,5 +12,5 @@ SLOW = "registry from a backup"  # MLflow has to start twice for it
 
 def test_whatever_goes_wrong_nothing_is_released_that_was_not_gated():
     came, became = promotions.run(20, seed=7, without=[SLOW])
-    assert {*came, SLOW} == set(promotions.FAULTS)
+    assert set(came) == set(promotions.FAULTS) - {SLOW}
     assert became["released"] > 10

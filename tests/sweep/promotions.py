@@ -340,11 +340,8 @@ def run(count: int, seed: int, without: Collection[str] = ()) -> tuple[Counter[s
         order: list[str] = []
         for number in range(count):
             if not order:
-                order = (
-                    chance.sample(names, len(names))
-                    if count >= len(names)
-                    else chance.sample(list(FAULTS), len(FAULTS))
-                )
+                drawn = names if count >= len(names) else list(shares)
+                order = chance.sample(drawn, len(drawn))
             name = order.pop()
             world.policy = AT_ONCE
             try:
