@@ -27,15 +27,16 @@ FORM = {
     "number": Param(0, type="integer", minimum=0, title="Release", description="Number the release has or will have."),
     "stage": Param(0, type="integer", minimum=0, title="Stage", description="Stage that waits, from 1."),
     "gateways": Param("", type="string", title="Gateways", description="How far it has come.", section=forms.MORE),
-    "reason": Param("", type="string", title="Why", description="What is waited for.", section=forms.MORE),
+    # Not "reason": the field in which people answer has that name, and would begin with what this one says.
+    "waits": Param("", type="string", title="Why", description="What is waited for.", section=forms.MORE),
 }
 PAGE = f"{defaults.REGISTRY}/{{{{ params.usecase }}}}/versions/{{{{ params.version }}}}"
 BODY = f"""
 [Version {{{{ params.version }}}} of {{{{ params.usecase }}}} in MLflow]({PAGE}) has its report and its gate.
 
-{{{{ params.reason }}}}. {{% if params.gateways %}}So far: {{{{ params.gateways }}}}.{{% endif %}}
+It waits: {{{{ params.waits }}}}. {{% if params.gateways %}}Gateways now: {{{{ params.gateways }}}}.{{% endif %}}
 
-Your name and your reason go into the promotion ledger.
+Your name and your reason go into the promotion ledger. Where it takes two people, you must not be the one who promoted.
 """
 
 

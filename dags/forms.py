@@ -5,6 +5,7 @@ compares the keys of the run with its form and, where one is misspelt, fails wit
 """
 
 import difflib
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,7 +14,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dags.errors import ParameterError
 
+_LOG = logging.getLogger(__name__)
 MORE = "More"
+EVERY = {"null": "(every one)"}
+"""What a list shows for the empty value, for which Airflow's form would say null."""
 ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master or '' }}"}
 """What the fields `engine` and `master` say, as options of the command."""
 
@@ -24,6 +28,7 @@ def fleet(names: Collection[str], description: str) -> Param:
         None,
         type=["null", "string"],
         enum=[None, *names],
+        values_display=EVERY,
         title="Fleet",
         description=description,
     )
@@ -79,6 +84,7 @@ def any_usecase(names: Collection[str]) -> Param:
         None,
         type=["null", "string"],
         enum=[None, *names],
+        values_display=EVERY,
         title="Use case",
         description="The use case to look at. Empty: all of them.",
     )
@@ -115,6 +121,28 @@ def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) 
     )
 
 
+def refuse_reversed(since: str | None, until: str | None, dag_id: str) -> None:
+    """Refuse a period that ends before it begins.
+
+    Raises:
+        AirflowFailException: It does; trying again would not help.
+
+    Example:
+        >>> refuse_reversed("2026-01-05", None, "train")
+        >>> refuse_reversed("2026-02-03", "2026-01-20", "train")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        airflow.sdk.exceptions.AirflowFailException: TM-501 'From' (2026-02-03) must come before 'To' (2026-01-20) ...
+    """
+    if since and until and since >= until:
+        error = ParameterError(
+            f"'From' ({since}) must come before 'To' ({until})",
+            where=f"run of {dag_id}",
+            fix="trigger it again with an earlier first day, or a later last one",
+        )
+        raise _told(error) from error
+
+
 def check(context: Context, form: Mapping[str, Param]) -> dict[str, Any]:
     """Return the values of a run, after its keys were compared with the form.
 
@@ -125,5 +153,12 @@ def check(context: Context, form: Mapping[str, Param]) -> dict[str, Any]:
     try:
         refuse_unknown(given, form, context["dag"].dag_id)
     except ParameterError as error:
-        raise AirflowFailException(f"{error.code} {error}") from error
+        raise _told(error) from error
     return {name: context["params"][name] for name in form}
+
+
+def _told(error: ParameterError) -> AirflowFailException:
+    """Say it in lines of the log, of which the page shows all; of an exception it shows the beginning."""
+    for part in (error.what, f"fix: {error.fix}"):
+        _LOG.error("%s", part)
+    return AirflowFailException(f"{error.code} {error}")

@@ -29,7 +29,14 @@ change to it, and every ten minutes in case something was missed.
 """
 
 
-ASKED = ("usecase", "version", "number", "stage", "gateways", "reason")
+ASKED = {
+    "usecase": "usecase",
+    "version": "version",
+    "number": "number",
+    "stage": "stage",
+    "gateways": "gateways",
+    "waits": "reason",
+}
 """What a question says, by the names of the form of `approve`."""
 LOOKS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(minutes=1))
 """When to look again at what spreads, each counted from the look before; then every ten minutes is enough."""
@@ -45,15 +52,18 @@ def refuse_parameters(context: Context) -> None:
 def asked(waiting: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run of `approve` for a question; the same question gives the same run, so it is asked once.
 
+    What is waited for is a part of the question: where the one who promoted has approved, another person is asked.
+
     Example:
         >>> waiting = {"usecase": "pump_failure", "version": "4", "number": 8, "stage": 1, "bundle": "sha256:ab12",
         ...            "gateways": "", "reason": "stage 1 of 3 of release 8 waits for an approval"}
         >>> asked(waiting)["trigger_run_id"]
-        'pump_failure.8-1.ab12'
+        'pump_failure.8-1.ab12.ee7c69'
     """
+    waits = hashlib.sha256(str(waiting.get("reason", "")).encode()).hexdigest()[:6]
     digest = str(waiting["bundle"]).removeprefix("sha256:")[:16]
-    name = run_name(f"{waiting['usecase']}.{waiting['number']}-{waiting['stage']}.{digest}")
-    return {"trigger_run_id": name, "conf": {field: waiting.get(field, "") for field in ASKED}}
+    name = run_name(f"{waiting['usecase']}.{waiting['number']}-{waiting['stage']}.{digest}.{waits}")
+    return {"trigger_run_id": name, "conf": {field: waiting.get(said, "") for field, said in ASKED.items()}}
 
 
 def next_look(spreading: Sequence[str], run_id: str, now: datetime) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ estimator `automatic`, or a budget, tasks `search` try families and settings sid
 
 **In** `lake/<fleet>/…`. **Out** a version with alias `challenger`, its report, `ledger/gates/…`.
 
-**See** [models in MLflow]({defaults.REGISTRY}); the task `train` has a button to its run.
+**See** [models in MLflow]({defaults.REGISTRY}); the task `train` has a button to its version, under *Details*.
 
 **If it fails** read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
@@ -30,6 +30,7 @@ FORM = {
         None,
         type=["null", "string"],
         enum=[None, usecases.AUTOMATIC, *usecases.ESTIMATORS],
+        values_display={"null": "(as the use case says)"},
         title="Estimator",
         description="Empty: what the use case names. automatic: a search over those that can learn it decides.",
     ),
@@ -69,7 +70,9 @@ def wanted(context: Context) -> list[dict[str, str]]:
 
     Airflow merges the events of several use cases into one run, so there may be more than one.
     """
-    chosen = str(forms.check(context, FORM)["usecase"])
+    given = forms.check(context, FORM)
+    forms.refuse_reversed(given["since"], given["until"], context["dag"].dag_id)
+    chosen = str(given["usecase"])
     events = context["triggering_asset_events"]
     asked = {assets.usecase_of(source.name) for source in events if isinstance(source, Asset)}
     return [{"name": name, "fleet": usecases.load(name).fleet} for name in sorted(asked) or [chosen]]

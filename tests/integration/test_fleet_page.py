@@ -224,5 +224,3 @@ def test_nothing_of_another_host_is_asked_for(site, visit):
     page.get_by_text("of 10,000 gateways").wait_for(timeout=60_000)
     assert asked
     assert all(url.startswith(site.airflow) for url in asked)
-
-
