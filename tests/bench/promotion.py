@@ -1,11 +1,11 @@
-"""``make bench-promotion``: what a look for something to do costs, with one model and with 200, and how long a click takes.
+"""``make bench-promotion``: what a look for something to do costs, and how long it takes from an alias to an answer.
 
 Protocol. A real MLflow server on this machine (SQLite, one worker) and a store in a folder; each model has one version
 with a bundle, a gate record and the alias champion, and is released. A *reconcile with nothing to do* is
 ``serving.reconcile`` from an opened registry on: wall seconds, of which MLflow takes a part; CPU seconds are those of
 our process alone. The *watcher* is Airflow's trigger ``dags.alias_watcher`` in a process of its own that looks every
-five seconds: its CPU share over a minute, without the time to import. *Gateways* are reports of 10,000 in the store. The last rows are of the whole stack
-(``tests.bench.clicks``).
+five seconds: its CPU share over a minute, without the time to import. *Gateways* are reports of 10,000 in the store.
+The last rows are of the whole stack (``tests.bench.clicks``).
 """
 
 import asyncio

@@ -4,11 +4,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
+
+from tests.e2e.house import House, Office
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
@@ -55,20 +58,35 @@ class Album:
             small.quantize(96, dither=Image.Dither.NONE).save(README_PICTURES / f"{readme}.png", optimize=True)
 
 
-def open_window(browser: Browser, width: int = 1280, height: int = 860) -> Page:
-    """Open a window of somebody who was never here."""
-    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    return page
+@dataclass(frozen=True)
+class Town:
+    """Where people work: the house, Airflow over it, and windows of a browser.
 
+    Attributes:
+        house: MLflow, the cloud server and gateways.
+        office: Airflow.
+        browser: Opens windows.
+    """
 
-def log_in(page: Page, airflow: str, name: str, password: str) -> None:
-    """Log in to Airflow."""
-    page.goto(f"{airflow}/auth/login")
-    page.get_by_role("textbox", name=re.compile("username", re.IGNORECASE)).fill(name)
-    page.locator("input[name=password]").fill(password)
-    page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
-    page.wait_for_url(f"{airflow}/")
+    house: House
+    office: Office
+    browser: Browser
+
+    def window(self, width: int = 1280, height: int = 860) -> Page:
+        """Open a window of somebody who was never here."""
+        page = self.browser.new_context(viewport={"width": width, "height": height}).new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        return page
+
+    def desk(self) -> Page:
+        """Open a window and log in to Airflow."""
+        page = self.window()
+        page.goto(f"{self.office.url}/auth/login")
+        page.get_by_role("textbox", name=re.compile("username", re.IGNORECASE)).fill("admin")
+        page.locator("input[name=password]").fill(self.office.password)
+        page.get_by_role("button", name=re.compile("sign in|log in", re.IGNORECASE)).click()
+        page.wait_for_url(f"{self.office.url}/")
+        return page
 
 
 def choose(form: Locator, field: str, text: str) -> None:
@@ -87,18 +105,20 @@ def open_version(page: Page, mlflow: str, usecase: str, version: str) -> None:
         assistant.click()
 
 
-def set_champion(page: Page, before_save: Callable[[], None] = lambda: None) -> None:
+def set_champion(page: Page, *before_save: Callable[[], None]) -> None:
     """Add the alias to the version whose page is open, by clicks.
 
     Args:
-        before_save: Called before the last click.
+        page: The page.
+        before_save: Called one after the other before the last click.
     """
     page.get_by_title(re.compile("^(Add|Edit) aliases$")).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox").press_sequentially("champion")
     dialog.get_by_role("combobox").press("Enter")
     dialog.get_by_role("heading").click()  # closes the list, which lies over the button
-    before_save()
+    for call in before_save:
+        call()
     dialog.get_by_role("button", name="Save aliases").click()
     dialog.wait_for(state="hidden")
 

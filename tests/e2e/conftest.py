@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from infra.local.stack import Stack
-from tests.e2e.browsing import CHROMIUM, log_in, open_window
+from tests.e2e.browsing import CHROMIUM, Town
 from tests.e2e.house import FLEET, USECASE, House, Office
 
 PACKAGES = ("dags", "features", "infra", "pipelines", "serving")
@@ -65,21 +65,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open windows, each of somebody who was never here; they close with the test."""
+def town(house: House, office: Office, browser: Browser) -> Iterator[Town]:
+    """House and office, and windows that close with the test."""
     before = list(browser.contexts)
-    yield lambda **size: open_window(browser, **size)
+    yield Town(house, office, browser)
     for context in browser.contexts:
         if context not in before:
             context.close()
-
-
-@pytest.fixture
-def desk(window: Callable[..., Page], office: Office) -> Page:
-    """A window of somebody who has logged in to Airflow."""
-    page = window()
-    log_in(page, office.url, "admin", office.password)
-    return page
 
 
 def copy_sources(folder: Path) -> Path:

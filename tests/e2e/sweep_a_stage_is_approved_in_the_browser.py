@@ -40,11 +40,12 @@ def third(house, trained):
     return made["version"]
 
 
-def test_a_yes_lets_a_release_go_and_a_no_or_a_silence_stops_it(house, office, trained, third, declare, window, desk):
+def test_a_yes_lets_a_release_go_and_a_no_or_a_silence_stops_it(town, trained, third, declare):
+    house, office, desk = town.house, town.office, town.desk()
     registry, first = Registry(house.stack.mlflow_url), trained["version"]
     registry.set_alias(USECASE, "champion", first)
     eventually(lambda: set(house.serving(USECASE).values()) == {first})
-    album, mlflow = Album("4-approval"), window(height=1100)
+    album, mlflow = Album("4-approval"), town.window(height=1100)
 
     declare("hours=1")
     promote(house, mlflow, third)
@@ -52,7 +53,9 @@ def test_a_yes_lets_a_release_go_and_a_no_or_a_silence_stops_it(house, office, t
     mlflow.reload()
     mlflow.get_by_text("waiting").first.wait_for()
     album.take(mlflow, "waiting")
-    answer(office, desk, album, third, "Approve", YES)
+    question = asked(desk, office.url, third)
+    album.take(desk, "required-actions")
+    answer(desk, album, question, "Approve", YES)
     eventually(lambda: third in house.serving(USECASE).values(), within_s=120)
     desk.goto(f"{office.url}/plugin/fleet")
     desk.frame_locator("iframe").get_by_text("stage 2").or_(
@@ -69,7 +72,7 @@ def test_a_yes_lets_a_release_go_and_a_no_or_a_silence_stops_it(house, office, t
 
     registry.write_tags(USECASE, first, {"approved_by": "ada"})
     registry.set_alias(USECASE, "champion", first)
-    answer(office, desk, album, first, "Reject", NO)
+    answer(desk, album, asked(desk, office.url, first), "Reject", NO)
     eventually(lambda: registry.tags(USECASE, first).get("release.status") == "refused")
     assert registry.tags(USECASE, first)["release.refused"].startswith("admin: declined stage 1 of 2 of release ")
     assert registry.tags(USECASE, first)["release.refused"].endswith(NO)
@@ -102,11 +105,22 @@ def promote(house, page, version):
     set_champion(page)
 
 
-def answer(office, page, album, version, button, reason):
-    """Answer the question about a version as a person does who was told to look at Airflow."""
+def asked(page, airflow, version):
+    """Wait for the question about a version, as a person does who was told to look at Airflow."""
     question = page.get_by_role("link", name=f"version {version} to stage 1")
-    eventually(lambda: _asked(page, f"{office.url}/required_actions", question))
-    album.take(page, "required-actions")
+
+    def looked():
+        page.goto(f"{airflow}/required_actions")  # the list does not look for what is new while it is empty
+        page.get_by_text("Required Action").first.wait_for()
+        page.wait_for_timeout(500)
+        return question.count()
+
+    eventually(looked)
+    return question
+
+
+def answer(page, album, question, button, reason):
+    """Answer a question, with a reason."""
     question.click()
     field = page.locator("input[name=element_reason]")
     field.wait_for()
@@ -115,11 +129,3 @@ def answer(office, page, album, version, button, reason):
     album.take(page, button.lower())
     page.get_by_role("button", name=button).click()
     expect(page.get_by_role("button", name=button)).to_be_disabled()
-
-
-def _asked(page, address, question):
-    """The list does not look for what is new while it is empty."""
-    page.goto(address)
-    page.get_by_text("Required Action").first.wait_for()
-    page.wait_for_timeout(500)
-    return question.count()

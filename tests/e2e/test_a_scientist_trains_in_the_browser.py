@@ -5,16 +5,15 @@ import re
 import pytest
 
 from pipelines.registry import Registry
-from tests.e2e.browsing import RUN_MS, Album, choose, log_in, needs_chromium
+from tests.e2e.browsing import RUN_MS, Album, choose, needs_chromium
 from tests.e2e.house import USECASE
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 NOTE = "a first look from the form"
 
 
-def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(house, office, window):
-    album, page = Album("1-training"), window()
-    log_in(page, office.url, "admin", office.password)
+def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(town):
+    album, page = Album("1-training"), town.desk()
     page.get_by_role("link", name="Dags", exact=True).click()
     page.get_by_role("link", name="Train a use case").click()
     page.get_by_role("button", name="Dag Docs").click()
@@ -30,7 +29,7 @@ def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(
     page.get_by_text("'From' (2026-02-03) must come before 'To' (2026-01-20)").first.wait_for()
     album.take(page, "refused")
 
-    page.goto(f"{office.url}/dags/train")
+    page.goto(f"{town.office.url}/dags/train")
     form = fill(page, estimator="linear", note=NOTE)
     album.take(page, "filled-in")
     submit(page, form)
@@ -46,7 +45,7 @@ def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="MLflow", exact=True).first.click()
     mlflow = opened.value
-    follow(house, album, mlflow)
+    follow(town.house, album, mlflow)
 
 
 def follow(house, album, page):

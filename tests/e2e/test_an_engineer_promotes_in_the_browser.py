@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from functools import partial
 
 import httpx
 import pytest
@@ -41,15 +42,14 @@ def healthy(tags):
     return tags.get("release.status") == "released" and tags.get("release.gateways") == "2 of 2 healthy"
 
 
-def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(
-    house, office, serving, second, window, desk, record_property
-):
-    album, mlflow, rounds = Album("2-promotion"), window(height=1100), []
+def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving, second, record_property):
+    house, desk = town.house, town.desk()
+    album, mlflow, rounds = Album("2-promotion"), town.window(height=1100), []
 
     for version in (second, serving, second):
         open_version(mlflow, house.stack.mlflow_url, USECASE, version)
         with Arrival(house, USECASE, version) as arrival:
-            set_champion(mlflow, lambda: (album.take(mlflow, f"alias-{version}"), arrival.begin()))
+            set_champion(mlflow, partial(album.take, mlflow, f"alias-{version}"), arrival.begin)
         rounds.append(arrival.seconds)
         tags = eventually(lambda: healthy(seen := reloaded(mlflow)) and seen)
         album.take(mlflow, f"released-{version}", readme="mlflow")
@@ -73,7 +73,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(
     open_version(mlflow, house.stack.mlflow_url, USECASE, serving)
     tags = eventually(lambda: healthy(seen := reloaded(mlflow)) and seen)
     assert tags["approved_by"] == "admin"
-    desk.goto(f"{office.url}/tidemill/fleet/{USECASE}")
+    desk.goto(f"{town.office.url}/tidemill/fleet/{USECASE}")
     desk.get_by_role("cell", name="rolled back").first.wait_for()
     album.take(desk, "fleet-after", whole=True)
 
@@ -89,28 +89,30 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(
     assert ledger[-1].promoted_by == "admin"
 
 
-def test_a_version_that_the_gate_refused_says_why_where_it_was_clicked(house, office, serving, window, desk):
+def test_a_version_that_the_gate_refused_says_why_where_it_was_clicked(town, serving):
+    house, desk = town.house, town.desk()
     few = ("--since", "2026-01-29", "--estimator", "linear", "--note", "too short")
     made = house.tidemill("train", USECASE, *few, code=1)
     assert made["gate"] == "failed"
-    album, mlflow = Album("3-refusal"), window()
+    album, mlflow = Album("3-refusal"), town.window()
 
     reason = click_and_read(house, album, mlflow, made["version"])
 
     assert "the gate refused it: train: failures to learn from: 2 (at least 5)" in reason
-    desk.goto(f"{office.url}/tidemill/fleet/{USECASE}")
+    desk.goto(f"{town.office.url}/tidemill/fleet/{USECASE}")
     desk.locator("#attention").get_by_text("failures to learn from").first.wait_for()
     album.take(desk, "fleet", whole=True)
     assert set(house.serving(USECASE).values()) == {serving}
     promote(house, serving)
 
 
-def test_a_version_registered_by_hand_is_refused_and_says_so(house, office, serving, window):
+def test_a_version_registered_by_hand_is_refused_and_says_so(town, serving):
+    house = town.house
     with httpx.Client(base_url=f"{house.stack.mlflow_url}/api/2.0/mlflow") as client:
         run = client.post("/runs/create", json={"experiment_id": "0"}).json()["run"]["info"]
         version = {"name": USECASE, "source": f"{run['artifact_uri']}/model", "run_id": run["run_id"]}
         made = client.post("/model-versions/create", json=version).json()["model_version"]["version"]
-    album, mlflow = Album("3-by-hand"), window()
+    album, mlflow = Album("3-by-hand"), town.window()
 
     reason = click_and_read(house, album, mlflow, made)
 
