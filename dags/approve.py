@@ -82,13 +82,15 @@ with DAG(
     dag_display_name="Approve a stage",
     description="A person says whether a release may go on",
     doc_md=DOC,
-    schedule=None,
+    schedule=defaults.timer("approve"),
     catchup=False,
     max_active_runs=16,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("approve"),
     params=FORM,
     tags={"tidemill", "stage:release"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("approve"),
 ):
 
     @task

@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import (
 )
 
 from dags import settings
-from dags.errors import CommandFailedError
+from dags.errors import CommandFailedError, DagError
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
 UNREACHABLE = 3
@@ -35,14 +35,37 @@ LONGEST_LIST = 20
 MOST_NAMES = 64
 
 
-class RunLink(BaseOperatorLink):
-    """A button on the task that opens what the command made: the run or the version in MLflow."""
+class VersionLink(BaseOperatorLink):
+    """A button on the task that opens the version it registered in MLflow."""
 
-    name = "MLflow"
+    name = "Model version"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the address the command named, or nothing."""
-        return getattr(operator, "url", "")
+        return str(getattr(operator, "result", {}).get("url") or "")
+
+
+class RunLink(BaseOperatorLink):
+    """A button on the task that opens its run in MLflow."""
+
+    name = "MLflow run"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Return the address, or nothing where the command made no run."""
+        made = getattr(operator, "result", {})
+        base, _, page = str(made.get("url") or "").partition("#/")
+        return f"{base}#/runs/{made['run_id']}" if page and made.get("run_id") else ""
+
+
+class ReportLink(BaseOperatorLink):
+    """A button on the task that opens the report of the training."""
+
+    name = "Report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Return the address the command named; a path in the store is no page, so there is no button for it."""
+        named = str(getattr(operator, "result", {}).get("report") or "")
+        return named if named.startswith(("http://", "https://")) else ""
 
 
 class CommandOperator(BaseOperator):
@@ -55,7 +78,7 @@ class CommandOperator(BaseOperator):
     """
 
     template_fields = ("words", "options", "skip_on")
-    operator_extra_links: ClassVar = (RunLink(),)
+    operator_extra_links: ClassVar = (RunLink(), VersionLink(), ReportLink())
     ui_color = "#dcebf2"
 
     def __init__(
@@ -70,7 +93,7 @@ class CommandOperator(BaseOperator):
         self.words = list(words)
         self.options = dict(options or {})
         self.skip_on = list(skip_on)
-        self.url = ""
+        self.result: dict[str, Any] = {}
         self._child: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -81,15 +104,18 @@ class CommandOperator(BaseOperator):
             AirflowException: It failed, and may succeed later.
             AirflowSkipException: It failed with a code that means "nothing to do" here.
         """
-        connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
-        environment = settings.command_environment(connections, settings.task_environment())
+        try:
+            connections = {service.connection: _connection(service.connection) for service in settings.SERVICES}
+            environment = settings.command_environment(connections, settings.task_environment())
+        except DagError as error:
+            raise AirflowFailException(f"{error.code} {error}") from error
         environment["AIRFLOW_CTX_RUN_URL"] = context["ti"].log_url
         arguments = [*map(str, self.words), *flags(self.options)]
         self.log.info("tidemill %s", " ".join(arguments))
         result, code = self._run([str(PROGRAM), *arguments, "--json"], environment)
         if "error" in result or (code and not result):
             _fail(result.get("error") or {}, code, arguments, self.skip_on)
-        self.url = str(result.get("url") or "")
+        self.result = result
         brief = summary(result)
         self.log.info("%s", json.dumps(brief, indent=2))
         return brief

@@ -54,6 +54,28 @@ class CommandFailedError(DagError):
     code: ClassVar[str] = "TM-504"
 
 
+class ScheduleError(DagError):
+    """A schedule, a deadline or another choice of the DAGs in tidemill.toml or the environment cannot be used.
+
+    The DAG it is meant for is not loaded, and shows the message as its import error, because the default in its place
+    would run at times that nobody chose. `tidemill doctor` says all of them at once.
+    """
+
+    code: ClassVar[str] = "TM-505"
+    exit_code: ClassVar[int] = 2
+
+
+class NotificationError(DagError):
+    """A notification of a failure could not be sent.
+
+    The task that failed is not affected: its log says so in a warning. Check the address, and for mail the server,
+    with `tidemill notify`.
+    """
+
+    code: ClassVar[str] = "TM-506"
+    exit_code: ClassVar[int] = 3
+
+
 class ControlError(DagError):
     """A button of the Fleet page could not write into MLflow what it stands for.
 

@@ -7,17 +7,20 @@ compares the keys of the run with its form and, where one is misspelt, fails wit
 import difflib
 import logging
 from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags.errors import ParameterError
+from features.errors import TidemillError
 
 _LOG = logging.getLogger(__name__)
 MORE = "More"
 EVERY = {"null": "(every one)"}
 """What a list shows for the empty value, for which Airflow's form would say null."""
+SHOWN = "pump_failure"
 ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master or '' }}"}
 """What the fields `engine` and `master` say, as options of the command."""
 
@@ -31,17 +34,6 @@ def fleet(names: Collection[str], description: str) -> Param:
         values_display=EVERY,
         title="Fleet",
         description=description,
-    )
-
-
-def one_fleet(names: Collection[str]) -> Param:
-    """Return the field that picks one fleet."""
-    return Param(
-        next(iter(names), ""),
-        type="string",
-        enum=list(names),
-        title="Fleet",
-        description="The fleet whose panes and feature rows are computed.",
     )
 
 
@@ -68,9 +60,9 @@ def master() -> Param:
 
 
 def usecase(names: Collection[str]) -> Param:
-    """Return the field that picks the use case to train."""
+    """Return the field that picks the use case to train; at first the one that the demo has telemetry for."""
     return Param(
-        next(iter(names), ""),
+        SHOWN if SHOWN in names else next(iter(names), ""),
         type="string",
         enum=list(names),
         title="Use case",
@@ -95,6 +87,46 @@ def day(title: str, description: str) -> Param:
     return Param(None, type=["null", "string"], format="date", title=title, description=description)
 
 
+def demand_order(since: str | None, until: str | None, now: datetime) -> None:
+    """Refuse days between which nothing can lie.
+
+    Raises:
+        ParameterError: The first is not before the second, lies in the future, or is missing.
+
+    Example:
+        >>> demand_order("2026-02-01", "2026-01-01", datetime(2026, 11, 1))
+        Traceback (most recent call last):
+        ...
+        dags.errors.ParameterError: 'since' is 2026-02-01 and 'until' is 2026-01-01: there is nothing between them.
+        Fix: give an earlier day as 'since', or a later one as 'until'
+    """
+    if not since:
+        raise ParameterError("'until' without 'since' names no days", fix="give both, or 'since' alone")
+    if until and since >= until:
+        raise ParameterError(
+            f"'since' is {since} and 'until' is {until}: there is nothing between them",
+            fix="give an earlier day as 'since', or a later one as 'until'",
+        )
+    if since > now.date().isoformat():
+        raise ParameterError(f"'since' is {since}, which is still to come", fix="give a day of the past, or none")
+
+
+def dates(context: Context, params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the days a form asks for, as options of the command; a first day without a last one stands for itself.
+
+    Raises:
+        AirflowFailException: There is nothing between them, or a last day has no first one.
+    """
+    since, until = params["since"], params["until"]
+    if not since and not until:
+        return {}
+    try:
+        demand_order(since, until, datetime.now(UTC))
+    except ParameterError as error:
+        raise AirflowFailException(f"{error.code} {error} (run of {context['dag'].dag_id})") from error
+    return {"since": since, "until": until or (date.fromisoformat(since) + timedelta(days=1)).isoformat()}
+
+
 def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) -> None:
     """Refuse keys that no field of the form has.
 
@@ -110,37 +142,15 @@ def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) 
     unknown = sorted(set(given) - set(known))
     if not unknown:
         return
-    told = []
+    parts = []
     for name in unknown:
         near = difflib.get_close_matches(name, list(known), n=1)
-        told.append(f"{name!r} is no parameter" + (f", did you mean {near[0]!r}?" if near else ""))
+        parts.append(f"{name!r} is no parameter" + (f", did you mean {near[0]!r}?" if near else ""))
     raise ParameterError(
-        "; ".join(told),
+        "; ".join(parts),
         where=f"run of {dag_id}",
         fix=f"trigger it again with {', '.join(sorted(known)) or 'no parameters'}",
     )
-
-
-def refuse_reversed(since: str | None, until: str | None, dag_id: str) -> None:
-    """Refuse a period that ends before it begins.
-
-    Raises:
-        AirflowFailException: It does; trying again would not help.
-
-    Example:
-        >>> refuse_reversed("2026-01-05", None, "train")
-        >>> refuse_reversed("2026-02-03", "2026-01-20", "train")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        airflow.sdk.exceptions.AirflowFailException: TM-501 'From' (2026-02-03) must come before 'To' (2026-01-20) ...
-    """
-    if since and until and since >= until:
-        error = ParameterError(
-            f"'From' ({since}) must come before 'To' ({until})",
-            where=f"run of {dag_id}",
-            fix="trigger it again with an earlier first day, or a later last one",
-        )
-        raise _told(error) from error
 
 
 def check(context: Context, form: Mapping[str, Param]) -> dict[str, Any]:
@@ -153,11 +163,11 @@ def check(context: Context, form: Mapping[str, Param]) -> dict[str, Any]:
     try:
         refuse_unknown(given, form, context["dag"].dag_id)
     except ParameterError as error:
-        raise _told(error) from error
+        raise told(error) from error
     return {name: context["params"][name] for name in form}
 
 
-def _told(error: ParameterError) -> AirflowFailException:
+def told(error: TidemillError) -> AirflowFailException:
     """Say it in lines of the log, of which the page shows all; of an exception it shows the beginning."""
     for part in (error.what, f"fix: {error.fix}"):
         _LOG.error("%s", part)

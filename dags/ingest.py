@@ -1,9 +1,8 @@
 """Take in what devices and hubs have written since the last run, and bring the features up to date."""
 
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Context, CronTriggerTimetable, get_current_context, task, task_group
+from airflow.sdk import DAG, Context, get_current_context, task, task_group
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -13,7 +12,8 @@ DOC = """
 **What** takes in new raw objects of a fleet: checks every reading, quarantines what is broken, recomputes the panes
 and feature rows that late readings touch.
 
-**When** hourly, at minute 7; or trigger it for one fleet.
+**When** hourly, at minute 7 (`[schedules]` changes that); or trigger it for one fleet. After an outage one run takes in
+all of it. To compute a past month again, backfill `materialize`.
 
 **In** `raw/<fleet>/…` in object storage. **Out** `lake/<fleet>/…`, `quarantine/<fleet>/…`, a data report in
 `reports/ingest/<fleet>/…`, asset `telemetry.<fleet>`. Stale readings and an unusual volume are warnings in the log.
@@ -41,14 +41,15 @@ with DAG(
     dag_display_name="Ingest telemetry",
     description="New telemetry from object storage into checked tables and features",
     doc_md=DOC,
-    # Not at once: a stack that starts at ten past would otherwise begin with the run of minute seven.
-    schedule=CronTriggerTimetable("7 * * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=defaults.timer("ingest"),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("ingest"),
     params=FORM,
     tags={"tidemill", "stage:ingest"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("ingest", **defaults.pool("ingest")),
 ):
 
     @task

@@ -1,25 +1,27 @@
 """Look at what the models in use predicted, and ask for a new one where they have become worse."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task, task_group
+from airflow.sdk import DAG, get_current_context, task, task_group
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
 from pipelines import usecases
 
 DOC = """
-**What** joins predictions with the failures known by now, measures how much inputs and scores have moved from
-training, and decides whether to train anew. Each decision explains itself.
+**What** joins predictions with the failures known by now, tells broken sensors and clocks apart from drift, measures
+how much inputs and scores have moved from training, and decides whether to train anew. Each decision explains itself. A
+challenger is compared with the version in use on the same windows; its version in MLflow says how it does.
 
 **When** daily, at 04:23 UTC; or trigger it for one use case.
 
 **In** `predictions/<use case>/…`, `lake/<fleet>/events`. **Out** `lake/<use case>/predictions`,
-`reports/monitoring/<use case>/…`, `ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
+`lake/<use case>/outcomes`, `reports/monitoring/<use case>/…`, `reports/shadow/<use case>/…`,
+`ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
 
-**If it fails** run it again: predictions are loaded once, and a decision of a day is made once.
+**If it fails** run it again: predictions are loaded once, and a decision of a day is made once. Without MLflow it
+decides all the same and says that no challenger was compared.
 """
 FORM = {"usecase": forms.any_usecase(usecases.names())}
 
@@ -36,13 +38,15 @@ with DAG(
     dag_display_name="Monitor predictions",
     description="Quality and drift of the models in use, and the decision to retrain",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("23 4 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=defaults.timer("monitor"),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("monitor"),
     params=FORM,
     tags={"tidemill", "stage:monitor"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("monitor"),
 ):
 
     @task

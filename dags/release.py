@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, get_current_context, task, timezone
+from airflow.sdk import DAG, Context, get_current_context, task, timezone
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -19,7 +19,7 @@ rolls back or withdraws. A version whose gate record is missing, failed or of ot
 the reason in MLflow. Where a use case wants approvals, it starts `approve`.
 
 **When** seconds after an alias was moved (asset `registry.champions`), a few times soon after a release, while gateways
-change to it, and every ten minutes in case something was missed.
+change to it, and every two minutes (`[schedules]` changes that) for what was missed and to renew signatures.
 
 **In** [aliases in MLflow]({defaults.REGISTRY}), `ledger/gates/…`. **Out** signed `updates/…`, `ledger/promotions/…`.
 
@@ -39,9 +39,9 @@ ASKED = {
 }
 """What a question says, by the names of the form of `approve`."""
 LOOKS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(minutes=1))
-"""When to look again at what spreads, each counted from the look before; then every ten minutes is enough."""
+"""When to look again at what spreads, each counted from the look before; then the timer is enough."""
 SOON: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=5)}
-"""Soon, and not often: a run that waits for its next attempt keeps the run of a newer alias waiting."""
+"""Soon, and not often: the next run tries again anyway."""
 
 
 def refuse_parameters(context: Context) -> None:
@@ -109,23 +109,22 @@ with DAG(
     dag_display_name="Release champions",
     description="Published releases follow the alias champion in MLflow",
     doc_md=DOC,
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=timedelta(0)),
-        assets=assets.CHAMPIONS,
-    ),
+    schedule=defaults.timer("release", assets.CHAMPIONS),
     catchup=False,
-    max_active_runs=1,
+    # One release at a time, but not one run: Airflow counts the end of runs that it was asked for (`look_again`) half a
+    # minute late, and while it thinks that there are too many, a moved alias waits.
+    max_active_runs=4,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("release"),
     tags={"tidemill", "stage:release"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("release"),
 ):
     release = CommandOperator(
         task_id="release",
         words=["release"],
         pre_execute=refuse_parameters,
-        # Before whatever else waits for a slot: an hourly ingest of eight fleets would keep it waiting for all of them.
-        priority_weight=100,
-        weight_rule="absolute",
+        max_active_tis_per_dag=1,
         **SOON,
     )
 

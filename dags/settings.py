@@ -1,4 +1,4 @@
-"""Where credentials come from under Airflow: the one module of the DAGs that reads the environment.
+"""The environment of the DAGs: the one module that reads it, and what it hands on to the command.
 
 Operators keep keys in Airflow connections, data scientists in ``AWS_*`` variables. Both work: when the connection
 ``aws_default`` or ``mlflow_default`` exists, it is handed to the command as standard variables; when it does not, the
@@ -7,13 +7,16 @@ Connections are looked up inside a running task only, never while a DAG file is 
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from dags.errors import ConnectionFieldError, MixedSourcesError
+from dags.errors import ConnectionFieldError, MixedSourcesError, ScheduleError
+from dags.options import Options, gather, shown
+from pipelines.settings import PROJECT_FILE
 
 DEFAULT_TRACKING = "http://127.0.0.1:5000"
 
@@ -70,8 +73,8 @@ _AWS_EXTRA = {
     "endpoint_url": "AWS_ENDPOINT_URL_S3",
     "region_name": "AWS_DEFAULT_REGION",
 }
-# Airflow's own configuration holds secrets the command has no use for: the key of its API, its database.
-_OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW_", "TIDEMILL_WEBHOOK_")
+# Airflow's own configuration holds secrets the command has no use for: the key of its API, its database, mail servers.
+_OF_AIRFLOW = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW_", "TIDEMILL_NOTIFY_", "TIDEMILL_WEBHOOK_")
 
 
 def command_environment(connections: Mapping[str, Connection | None], environ: Mapping[str, str]) -> dict[str, str]:
@@ -161,25 +164,57 @@ def task_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def options(file: Path = PROJECT_FILE) -> Options:
+    """Return what people chose about the DAGs, in the environment and in the file where Airflow was started.
+
+    Raises:
+        ScheduleError: The file cannot be read, or holds an entry that nobody knows.
+    """
+    return gather(task_environment(), _project(file))
+
+
+def chosen(file: Path = PROJECT_FILE) -> list[tuple[str, str, str]]:
+    """Return the same as name, value and source, fit for display."""
+    return shown(task_environment(), _project(file))
+
+
+def _project(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text()) if file.exists() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ScheduleError("the file cannot be read as TOML", where=str(file.absolute()), why=str(error)) from error
+
+
+def work_folder() -> Path:
+    """Return the scratch folder of this machine, as the command has it."""
+    return Path(os.environ.get("TIDEMILL_WORK") or "build/work")
+
+
+def run_page(dag: str, run: str) -> str:
+    """Return the page of a run in Airflow."""
+    base = os.environ.get("AIRFLOW__API__BASE_URL", "http://localhost:8080").rstrip("/")
+    return f"{base}/dags/{quote(dag, safe='')}/runs/{quote(run, safe='')}"
+
+
 def tracking_uri(environ: Mapping[str, str]) -> str:
     """Return the address of the MLflow server that an environment names."""
     return environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING
 
 
-def webhook_secret(environ: Mapping[str, str]) -> bytes | None:
+def webhook_secret() -> bytes | None:
     """Return what MLflow signs its webhooks with; None where they are off.
 
     Raises:
         ConnectionFieldError: The file cannot be read, or is empty.
     """
-    path = environ.get("TIDEMILL_WEBHOOK_SECRET_FILE")
+    path = options().webhook.get("secret_file")
     if not path:
         return None
     try:
         secret = Path(path).read_bytes().strip()
     except OSError as error:
         raise ConnectionFieldError(
-            "the secret of webhooks cannot be read", where="TIDEMILL_WEBHOOK_SECRET_FILE", why=str(error)
+            "the secret of webhooks cannot be read", where="[webhook] secret_file", why=str(error)
         ) from error
     if not secret:
         raise ConnectionFieldError("the secret of webhooks is empty", where=path, fix="put the secret into the file")

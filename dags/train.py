@@ -1,27 +1,33 @@
 """Train a use case: a candidate is fitted, exported, judged by the gate and registered as a challenger."""
 
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetAny, Context, Param, TriggerRule, get_current_context, task
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
-from pipelines import usecases
+from pipelines import asking, usecases
+from pipelines.errors import RequestError
+from pipelines.request import Parameters
 
 DOC = f"""
 **What** fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
 MLflow with a report. Nothing is deployed: to ship, set the alias `champion` on the version in MLflow. With the
 estimator `automatic`, or a budget, tasks `search` try families and settings side by side before.
 
-**When** triggered by hand, or by monitoring through an asset `retrain.<use case>`.
+**When** triggered by hand, or by monitoring through an asset `retrain.<use case>`; by the clock, for every use case, if
+`[schedules]` says so.
 
-**In** `lake/<fleet>/…`. **Out** a version with alias `challenger`, its report, `ledger/gates/…`.
-
-**See** [models in MLflow]({defaults.REGISTRY}); the task `train` has a button to its version, under *Details*.
+**In** `lake/<fleet>/…`. **Out** a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report,
+`ledger/gates/…`. The task `train` has buttons to run, version and report,
+under *Details*.
 
 **If it fails** read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
+TOO_LITTLE = ("TM-305", "TM-320")
 FORM = {
     "usecase": forms.usecase(usecases.names()),
     "since": forms.day("From", "First day of telemetry to learn from (UTC). Empty: all there is."),
@@ -42,6 +48,13 @@ FORM = {
         title="Search budget in seconds",
         description="How long to search for better settings, all tasks together. Empty: no search, automatic: 60 s.",
     ),
+    "note": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        title="Note",
+        description="Why this training; shown on the run in MLflow.",
+    ),
     "seed": Param(
         0, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
     ),
@@ -54,28 +67,43 @@ FORM = {
         description="How many tasks share the budget of the search; each takes a slot of its pool.",
         section=forms.MORE,
     ),
-    "note": Param(
-        None,
-        type=["null", "string"],
-        maxLength=500,
-        title="Note",
-        description="Why this training; shown on the run in MLflow.",
-        section=forms.MORE,
-    ),
 }
 
 
 def wanted(context: Context) -> list[dict[str, str]]:
     """Return the use cases of a run with their fleets: those whose retraining was asked for, else that of the form.
 
-    Airflow merges the events of several use cases into one run, so there may be more than one.
+    Airflow merges the events of several use cases into one run, so there may be more than one. A run by the clock has
+    nobody who chose one, so it is for all.
+
+    Raises:
+        AirflowFailException: The form was filled in wrongly, or asks for what cannot be; nothing was read for it.
     """
-    given = forms.check(context, FORM)
-    forms.refuse_reversed(given["since"], given["until"], context["dag"].dag_id)
-    chosen = str(given["usecase"])
+    params = forms.check(context, FORM)
     events = context["triggering_asset_events"]
     asked = {assets.usecase_of(source.name) for source in events if isinstance(source, Asset)}
-    return [{"name": name, "fleet": usecases.load(name).fleet} for name in sorted(asked) or [chosen]]
+    if not asked:
+        asked = set(usecases.names()) if by_clock(context) else {str(params["usecase"])}
+    chosen = [usecases.load(name) for name in sorted(asked)]
+    try:
+        for usecase in chosen:
+            asking.refuse(usecase, _parameters(params), time.time_ns() // 1000)
+    except RequestError as error:
+        raise forms.told(error) from error
+    return [{"name": usecase.name, "fleet": usecase.fleet} for usecase in chosen]
+
+
+def by_clock(context: Context) -> bool:
+    """Whether the timer alone started a run."""
+    return context["dag_run"].run_type == "scheduled" and not context["triggering_asset_events"]
+
+
+def _parameters(params: Mapping[str, Any]) -> Parameters:
+    return Parameters(_moment(params["since"]), _moment(params["until"]), params["estimator"])
+
+
+def _moment(day: str | None) -> int | None:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000 if day else None
 
 
 def options(params: Mapping[str, Any], run_id: str) -> dict[str, str]:
@@ -108,13 +136,15 @@ with DAG(
     dag_display_name="Train a use case",
     description="A candidate: fitted, exported, judged by the gate, registered as challenger",
     doc_md=DOC,
-    schedule=AssetAny(*map(assets.retrain, usecases.names())),
+    schedule=defaults.timer("train", AssetAny(*map(assets.retrain, usecases.names()))),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("train"),
     params=FORM,
     tags={"tidemill", "stage:train"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("train"),
 ):
 
     @task
@@ -136,11 +166,24 @@ with DAG(
         return [{"words": ["train", usecase["name"]], "options": given} for usecase in chosen]
 
     chosen = check_parameters()
+    # A run by the clock is for every use case: of some, nothing is stored, or too little yet.
+    UNLESS_CHOSEN = {
+        "skip_on": [f"{{{{ '{code}' if dag_run.run_type == 'scheduled' else '' }}}}" for code in TOO_LITTLE]
+    }
+
     materialize = CommandOperator.partial(
-        task_id="materialize", map_index_template="{{ task.words[1] }}", **defaults.RETRY
+        task_id="materialize",
+        map_index_template="{{ task.words[1] }}",
+        **defaults.pool("ingest"),
+        **UNLESS_CHOSEN,
+        **defaults.RETRY,
     ).expand(words=chosen.map(lambda usecase: ["materialize", usecase["fleet"]]))
     search = CommandOperator.partial(
-        task_id="search", map_index_template="{{ task.words[1] }} {{ task.options['share'] }}", **defaults.RETRY
+        task_id="search",
+        map_index_template="{{ task.words[1] }} {{ task.options['share'] }}",
+        **UNLESS_CHOSEN,
+        **defaults.pool("train"),
+        **defaults.RETRY,
     ).expand_kwargs(divide(chosen))
     train = CommandOperator.partial(
         task_id="train",
@@ -148,5 +191,9 @@ with DAG(
         map_index_template="{{ task.words[1] }}",
         # Without a search there are no such tasks, and the training goes on all the same.
         trigger_rule=TriggerRule.NONE_FAILED,
+        **UNLESS_CHOSEN,
+        **defaults.pool("train"),
+        # The same again ends in the same version; once, because what was killed for its memory will be again.
+        **(defaults.RETRY | {"retries": 1}),
     ).expand_kwargs(trainings(chosen))
     materialize >> search >> train

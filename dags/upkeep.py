@@ -1,8 +1,9 @@
 """Look after the tables of the lake: few files, short logs, no files that nobody needs."""
 
-from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
+from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from dags import defaults, forms
 from dags.command import CommandOperator
@@ -10,9 +11,9 @@ from features import catalog
 
 DOC = """
 **What** merges small files date by date, writes checkpoints, and removes files and log entries that no version of the
-last 30 days and no registered training needs.
+last 30 days and no registered training needs. Verifies the ledger of promotions and the bundles of serving versions.
 
-**When** daily, at 02:41 UTC; or trigger it for one fleet.
+**When** daily, at 02:41 UTC (`[schedules]` changes that); or trigger it for one fleet.
 
 **In** and **out** `lake/<fleet>/…`. Raw objects, the ledger and the quarantine are never touched.
 
@@ -27,13 +28,15 @@ with DAG(
     dag_display_name="Look after tables",
     description="Small files merged, logs summed up, files removed that no version needs",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("41 2 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=defaults.timer("upkeep"),
     catchup=False,
     max_active_runs=1,
+    allowed_run_types=defaults.NO_BACKFILL,
+    deadline=defaults.deadline("upkeep"),
     params=FORM,
     tags={"tidemill", "stage:upkeep"},
     owner_links=defaults.OWNER_LINKS,
-    default_args=defaults.task_defaults(),
+    default_args=defaults.task_defaults("upkeep"),
 ):
 
     @task
@@ -45,3 +48,12 @@ with DAG(
     CommandOperator.partial(task_id="upkeep", map_index_template="{{ task.words[2] }}", **defaults.RETRY).expand(
         words=check_parameters()
     )
+
+    @task
+    def sound(found: Any) -> None:
+        """Fail where the ledger of promotions was changed: somebody has to look."""
+        if bad := [f"{each['usecase']}: {each['problem']}" for each in found["usecases"] if each["problem"]]:
+            raise AirflowFailException("; ".join(bad))
+
+    sound(CommandOperator(task_id="ledger", words=["ledger", "verify"], **defaults.RETRY).output)
+    CommandOperator(task_id="verify", words=["release", "--verify"], **defaults.RETRY)

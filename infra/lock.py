@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 UV = ROOT / ".venv" / "bin" / "uv"
 COMPILE = ["pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--python-version", "3.11"]
-_BESIDE = {"spark", "torch", "tensorflow"}  # installed by those who want them, on top of everything else
+_BESIDE = {"kubernetes", "spark", "torch", "tensorflow"}  # installed by those who want them, on top of everything else
 OPTIONS = ["--no-header", "--no-annotate", "--upgrade", "--universal"]
 
 

@@ -50,7 +50,10 @@ Rooms, from the door inwards:
     training request history                        the whole training, what it is asked for, what it reads
     recording trialpicture registry registration    what it leaves in the registry
     rows environment rebuild                        a training set again, the same to the last byte
-    predictions watched drift monitor retraining    what came of it, and whether to train again
+    predictions predictionlog watched outcomes      what was predicted, and what came of it
+    drift slicedrift signals soundness              how far inputs and scores have moved, and what is merely broken
+    monitor monitorreport retraining decisions      whether to train again, and why
+    shadow shadowing automatic                      a challenger on the champion's windows, and what may follow
 
 Why so:
     * The store is the truth. Status: accepted. What happened is in the raw objects and the ledger; tables and features

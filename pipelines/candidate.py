@@ -17,7 +17,7 @@ from pipelines.estimators import source_of
 from pipelines.fitting import Fitted, Recipe, fit
 from pipelines.graph import score_graph
 from pipelines.labels import Anomaly, Forecast, RemainingLife
-from pipelines.reference import deciles, golden_rows
+from pipelines.reference import baseline, deciles, golden_rows
 from pipelines.tasks import Span, task_of
 from pipelines.usecases import ESTIMATORS, UseCase
 from serving.bundle import Bundle, Manifest, pack, unpack
@@ -88,6 +88,7 @@ def build(usecase: UseCase, dataset: Dataset, estimator: str, parameters: Mappin
         reference=deciles(features.names, dataset.train.values),
         label=usecase.label.name,
         output=output,
+        baseline=baseline(features.names, dataset.train.values),
     )
     model = fitted.onnx(len(features.names))
     from_panes = score_graph(features, model) if usecase.pane_graph else None

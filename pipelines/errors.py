@@ -271,3 +271,13 @@ class ImportOptionError(PipelineError):
 
     code: ClassVar[str] = "TM-362"
     exit_code: ClassVar[int] = 2
+
+
+class RequestError(PipelineError):
+    """A training was asked for that cannot be: its dates lie the wrong way round, or its estimator cannot learn this.
+
+    It is refused before anything is read, wherever it was asked for: in the form, over Airflow's API or by command.
+    """
+
+    code: ClassVar[str] = "TM-329"
+    exit_code: ClassVar[int] = 2

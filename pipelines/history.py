@@ -1,7 +1,7 @@
 """History as training reads it: feature rows and events of a period, each from one named version of its table."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -95,10 +95,15 @@ def load(
 
 
 def windows_of(
-    table: Snapshot, features: FeatureSet, *, after: Mapping[str, int], before: Mapping[str, int]
+    table: Snapshot,
+    features: FeatureSet,
+    *,
+    after: Mapping[str, int] | None = None,
+    before: Mapping[str, int] | None = None,
+    dates: Collection[str] | None = None,
 ) -> Windows:
-    """Read feature rows whose ``end`` lies after and before the given times, unlabelled, in any order."""
-    rows = table.read(["device", "end", *features.names], after=after, before=before)
+    """Read feature rows whose ``end`` lies after and before the given times, or on some dates; unlabelled, unsorted."""
+    rows = table.read(["device", "end", *features.names], after=after, before=before, dates=dates)
     values = np.column_stack([rows[name].to_numpy() for name in features.names])
     device = np.asarray(rows["device"].to_numpy(zero_copy_only=False), dtype=np.str_)
     return Windows.unlabelled(device, rows["end"].to_numpy(), values)
@@ -117,11 +122,15 @@ def _rejected(store: Store, lake: Lake, fleet: Fleet, since: int, until: int) ->
 
 def matched(test: Windows, other: Windows) -> NDArray[np.float64] | None:
     """Return the values of other feature rows in the order of the test; None when a window is missing there."""
+    places = places_in(test, other)
+    return None if np.any(places < 0) else other.values[places]
+
+
+def places_in(test: Windows, other: Windows) -> NDArray[np.intp]:
+    """Return where each window of the test stands among other feature rows; -1 where it is missing there."""
     places = {key: place for place, key in enumerate(zip(other.device.tolist(), other.end.tolist(), strict=True))}
-    order = [places.get(key) for key in zip(test.device.tolist(), test.end.tolist(), strict=True)]
-    if None in order:
-        return None
-    return other.values[np.array(order, dtype=np.intp)]
+    order = (places.get(key, -1) for key in zip(test.device.tolist(), test.end.tolist(), strict=True))
+    return np.fromiter(order, dtype=np.intp, count=len(test))
 
 
 def panes_behind(

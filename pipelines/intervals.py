@@ -63,7 +63,7 @@ class Draw:
 
 
 def by_devices(
-    windows: Windows, events: Events, figures: Callable[[Draw], dict[str, float]], *, seed: int = 0
+    windows: Windows, events: Events, figures: Callable[[Draw], dict[str, float]], *, seed: int = 0, most: int = _DRAWS
 ) -> dict[str, tuple[float, float]]:
     """Return the interval of each figure when devices are drawn anew with replacement (Efron 1979, clustered).
 
@@ -74,7 +74,8 @@ def by_devices(
         windows: The windows that were judged.
         events: The events behind their labels.
         figures: Gives the figures of a draw.
-        seed: Of the draws; there are at most 200, fewer of more than 100,000 windows.
+        seed: Of the draws.
+        most: How many draws there are at most; fewer of more than 100,000 windows.
 
     Returns:
         Low and high by figure, the 2.5 and the 97.5 per cent quantile; nothing with fewer than two devices, NaN for
@@ -87,7 +88,7 @@ def by_devices(
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.searchsorted(codes[order], np.arange(1, len(names))))
     own = {place: np.flatnonzero(events.device == name) for place, name in enumerate(names) if name in events.device}
-    draws = min(_DRAWS, max(_FEWEST_DRAWS, _WINDOWS_IN_ALL // len(windows)))
+    draws = min(most, max(_FEWEST_DRAWS, _WINDOWS_IN_ALL // len(windows)))
     drawn = []
     for _ in range(draws):
         chosen = random.integers(len(names), size=len(names)).tolist()

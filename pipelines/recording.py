@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipelines import report, verdict
 from pipelines.chosen import Searched
 from pipelines.dataset import Dataset
+from pipelines.drift import deciles
 from pipelines.examine import Examination
 from pipelines.lake import Lake, Snapshot
 from pipelines.registration import BUNDLE, REPORT, TABLES, DatasetUse, Registration, TrialRun
@@ -31,10 +32,11 @@ _MOST_PARAMS = 20
 
 
 def gate_record(examination: Examination, now_us: int) -> GateRecord:
-    """Return what the gate decided, with its evidence."""
+    """Return what the gate decided, with its evidence: monitoring compares with its metrics and scores."""
     evidence = {
         "rules": [report.plain(result) for result in examination.results],
         "metrics": report.plain(examination.metrics),
+        "scores": deciles(examination.score).tolist(),
         "champion": examination.champion.version if examination.champion else "",
     }
     digest = examination.candidate.bundle.digest

@@ -15,6 +15,7 @@ from pipelines.estimators import Wooded
 from pipelines.estimators.estimator import split_points
 from pipelines.export import Tree
 from pipelines.fitting import Fitted
+from serving.baseline import Baseline
 from serving.bundle import Golden
 
 ORDINARY, GAPPY, AT_SPLITS, AT_LEAVES = 24, 16, 15, 22  # with the edges and the empty row: 80 at most
@@ -40,6 +41,17 @@ def deciles(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list
         edges = np.quantile(known, np.linspace(0, 1, _EDGES)) if len(known) else np.full(_EDGES, np.nan)
         result[name] = np.maximum.accumulate(edges).tolist()
     return result
+
+
+def baseline(names: Sequence[str], values: NDArray[np.float64]) -> Baseline:
+    """Return what else is known of the training rows: how many there are, and how much is missing.
+
+    Args:
+        names: Feature names.
+        values: Training rows, shape ``(n, F)``.
+    """
+    shares = np.isnan(values).mean(axis=0)
+    return Baseline(len(values), {name: round(float(share), 6) for name, share in zip(names, shares, strict=True)})
 
 
 def golden_rows(fitted: Fitted, values: NDArray[np.float64], seed: int, tolerance: float = 1e-6) -> Golden:

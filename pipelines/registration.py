@@ -98,12 +98,14 @@ class Registered:
         run_id: Its run.
         url: Page of the version in MLflow.
         reused: Whether the version was there before.
+        report: Page of the report in MLflow.
     """
 
     version: str
     run_id: str
     url: str
     reused: bool
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,23 @@ class TrainingSet:
             return None
         tables = {name: int(source[f"{name}.version"]) for name in TABLES if f"{name}.version" in source}
         return cls(usecase, version, source["features.digest"], int(source["since"]), int(source["until"]), tables)
+
+
+def with_section(description: str, name: str, text: str) -> str:
+    """Return a description with a section at its end, in place of the one of that name; an empty text removes it.
+
+    Example:
+        >>> once = with_section("Passed.", "shadow", "They agree.")
+        >>> with_section(once, "shadow", "They differ.").splitlines()
+        ['Passed.', '', '<!-- shadow -->', 'They differ.', '<!-- end of shadow -->']
+        >>> with_section(once, "shadow", "")
+        'Passed.'
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = description.partition(begin)
+    after = rest.partition(end)[2] if found and end in rest else ""
+    parts = [before.strip(), after.strip(), f"{begin}\n{text.strip()}\n{end}" if text.strip() else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 class RegistryPort(Protocol):

@@ -1,15 +1,16 @@
 """Whether to train anew: a pure function from what monitoring saw to a decision that explains itself.
 
 Reasons speak for it, brakes against it; it takes a reason and no brake. A reason is a large effect: the labels show
-that the model misses its own gate, or a large part of its inputs has moved. Where labels show that it still reaches the
-gate, moved inputs alone are no reason. Brakes are too small a sample, a recent retraining, and too many in a month.
+that the model misses its own gate, or a large part of its inputs or its scores have moved. Where labels show that it
+still reaches the gate, moved inputs alone are no reason. Brakes are too small a sample, a recent retraining, and too
+many in a month. Broken sensors and wrong clocks are neither: a new model would learn them (`pipelines.soundness`).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipelines.drift import MAJOR
+from pipelines.drift import MAJOR, NOWHERE, WORTH_MENTIONING, Shift
 from pipelines.rules import GateRules
 from pipelines.tasks import Task
 
@@ -24,7 +25,9 @@ class RetrainingRules:
         min_windows: Windows below which nothing is decided.
         min_devices: Devices below which nothing is decided.
         min_judged: Failures, or what else the task counts, from which on the labels count as evidence.
-        max_stability_index: Of a feature or of the scores; more is a major shift.
+        max_stability_index: Of a feature or of the scores; more is a major shift,
+        min_distance: if it also moved by this share of its scale,
+        min_values: and this many values say so.
         max_drifted: Share of the features that may have shifted.
         cool_down_days: Days after a retraining in which there is none.
         most_in_30_days: Retrainings in thirty days.
@@ -34,9 +37,22 @@ class RetrainingRules:
     min_devices: int = 5
     min_judged: int = 3
     max_stability_index: float = MAJOR
+    min_distance: float = WORTH_MENTIONING
+    min_values: int = 200
     max_drifted: float = 0.3
     cool_down_days: int = 7
     most_in_30_days: int = 3
+
+    def far(self, shift: Shift) -> bool:
+        """Whether something moved far.
+
+        Example:
+            >>> rules = RetrainingRules()
+            >>> rules.far(Shift(0.9, 0.5, 1000)), rules.far(Shift(0.9, 0.01, 1000)), rules.far(Shift(0.9, 0.5, 20))
+            (True, False, False)
+        """
+        mentioned = math.isnan(shift.distance) or shift.distance >= self.min_distance
+        return shift.index > self.max_stability_index and mentioned and shift.values >= self.min_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +66,8 @@ class Evidence:
         judged: How much came true that it can be judged by, as the task counts.
         counted: What was counted.
         figures: What it reached, by measure; NaN where nothing can be told.
-        feature_index: Stability index by feature; NaN where it cannot be told.
-        score_index: Stability index of its scores; NaN where it cannot be told.
+        features: How far each feature has moved.
+        score: How far its scores have moved.
         retrained_at: When retraining was decided before, UTC microseconds.
     """
 
@@ -61,8 +77,8 @@ class Evidence:
     judged: int
     counted: str
     figures: Mapping[str, float]
-    feature_index: dict[str, float]
-    score_index: float
+    features: Mapping[str, Shift] = field(default_factory=dict)
+    score: Shift = NOWHERE
     retrained_at: Sequence[int] = ()
 
 
@@ -127,19 +143,30 @@ def _missed_gate(evidence: Evidence, gate: GateRules, rules: RetrainingRules) ->
 
 
 def _moved(evidence: Evidence, rules: RetrainingRules) -> list[str]:
-    shifted = drifted(evidence.feature_index, rules)
+    shifted = drifted(evidence.features, rules)
     found = []
-    if len(shifted) > rules.max_drifted * max(len(evidence.feature_index), 1):
-        largest = f"{shifted[0]} {evidence.feature_index[shifted[0]]:.2f}"
-        found.append(f"{len(shifted)} of {len(evidence.feature_index)} features moved far (most: {largest})")
-    if evidence.score_index > rules.max_stability_index:
-        found.append(f"scores moved far ({evidence.score_index:.2f})")
+    if len(shifted) > rules.max_drifted * max(len(evidence.features), 1):
+        most = f"{shifted[0]} {_told(evidence.features[shifted[0]])}"
+        found.append(f"{len(shifted)} of {len(evidence.features)} features moved far (most: {most})")
+    if rules.far(evidence.score):
+        found.append(f"scores moved far ({_told(evidence.score)})")
     return found
 
 
-def drifted(index: dict[str, float], rules: RetrainingRules) -> list[str]:
-    """Return the features that shifted, most first."""
-    return sorted((name for name, value in index.items() if value > rules.max_stability_index), key=lambda n: -index[n])
+def drifted(features: Mapping[str, Shift], rules: RetrainingRules) -> list[str]:
+    """Return the features that moved far, most first."""
+    return sorted((name for name, shift in features.items() if rules.far(shift)), key=lambda n: -features[n].index)
+
+
+def _told(shift: Shift) -> str:
+    """Both sizes with what they rest on.
+
+    Example:
+        >>> _told(Shift(0.9, 0.52, 1200))
+        'index 0.90, 0.52 of its scale, 1,200 values'
+    """
+    distance = "" if math.isnan(shift.distance) else f"{shift.distance:.2f} of its scale, "
+    return f"index {shift.index:.2f}, {distance}{shift.values:,} values"
 
 
 def _brakes(evidence: Evidence, rules: RetrainingRules, now_us: int) -> list[str]:

@@ -118,3 +118,39 @@ class Alerting:
     cost: Cost | None = None
     false_alarms_per_device_week: float | None = None
     at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """When a challenger may become champion without anybody: never, unless a use case says so; then all of this holds.
+
+    Attributes:
+        automatic: Whether it may at all. The gate has to have passed it in any case.
+        min_windows: Windows in the shadow of the champion.
+        min_judged: Failures, or what else the task counts, whose outcome is known.
+        min_gain: By how much it has to be better there, by the measure that candidates are compared by.
+        surely_above: What the gain has to be above with its whole interval of 95 %.
+        min_agreement: Share of the windows on which both decide the same: a model that behaves wholly otherwise is for
+            people to look at, however good it seems.
+        cool_down_days: Days between two automatic promotions.
+    """
+
+    automatic: bool = False
+    min_windows: int = 2_000
+    min_judged: int = 10
+    min_gain: float = 0.05
+    surely_above: float = 0.0
+    min_agreement: float = 0.9
+    cool_down_days: int = 14
+
+    @property
+    def sentence(self) -> str:
+        """The bounds in words.
+
+        Example:
+            >>> Promotion(automatic=True).sentence
+            'at least 2000 windows, 10 judged, gain 0.05 and surely above 0, agreement 0.9, once in 14 days'
+        """
+        gain = f"gain {self.min_gain:g} and surely above {self.surely_above:g}"
+        counts = f"at least {self.min_windows} windows, {self.min_judged} judged"
+        return f"{counts}, {gain}, agreement {self.min_agreement:g}, once in {self.cool_down_days} days"

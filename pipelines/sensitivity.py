@@ -76,7 +76,7 @@ def lean(task: Task, predictor: Predictor, train: Windows, test: Windows, span: 
         return []
     result = []
     for signal in features.fleet.signals:
-        columns = [i for i, feature in enumerate(features.features) if _reads(feature, signal.name)]
+        columns = [i for i, feature in enumerate(features.features) if reads(feature, signal.name)]
         if not columns:
             continue
         shuffled = [reached(sample, _shuffled(sample, columns, random)).figures[first.name] for _ in range(_SHUFFLES)]
@@ -106,7 +106,8 @@ def _unit(features: FeatureSet, signal: Signal) -> str:
     return "sd" if features.regimes and signal.name in features.regimes.signals else signal.unit
 
 
-def _reads(feature: AnyFeature, signal: str) -> bool:
+def reads(feature: AnyFeature, signal: str) -> bool:
+    """Whether a feature is made of a signal."""
     source = plain(feature)
     return isinstance(source, Feature) and source.signal == signal
 

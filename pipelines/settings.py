@@ -49,6 +49,8 @@ STANDARD = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
+TABLES = ("schedules", "deadlines", "pools", "notifications", "webhook", "metrics", "pods")
+"""Tables of the project file that speak to the DAGs; `dags.options` reads them."""
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|KEY_ID")
 
 
@@ -174,11 +176,12 @@ def _read_project(path: Path) -> tuple[dict[str, str], list[str]]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, [f"{path} cannot be read as TOML: {error}"]
     names = [known.name for known in KNOWN]
+    content = {name: value for name, value in content.items() if not (name in TABLES and isinstance(value, dict))}
     problems = []
     for name, value in content.items():
         where = f"{path}:{_line_of(name, text)}"
         if name not in names:
-            problems.append(f"{name} in {where} is unknown{_suggestion(name, names)}")
+            problems.append(f"{name} in {where} is unknown{_suggestion(name, [*names, *TABLES])}")
         elif not isinstance(value, str) or not value:
             problems.append(f"{name} in {where} must be a text, it is {value!r}")
     return {name: str(value) for name, value in content.items()}, problems

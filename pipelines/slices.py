@@ -10,7 +10,7 @@ true value               where a quantity is foreseen: what it really was, in th
 A part with few windows, or with too little to judge with, is marked: its figures are chance.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from features.regime import Regimes
 from pipelines.dataset import Dataset
 from pipelines.sensitivity import level_column
 from pipelines.tasks import Metrics, Span, Task, evidence_of
+from pipelines.windows import Windows
 
 LEAST_WINDOWS = 50
 _LEAST_EVIDENCE = 3
@@ -67,7 +68,10 @@ def slices(
         Parts by group; a group that would have one part only is left out.
     """
     found = []
-    for group, names in _groups(task, dataset, features):
+    groups = [*divided(features, dataset.names, dataset.train, dataset.test)]
+    if task.learns == "quantity":
+        groups.append(("true value", _bands(dataset.test.label)))
+    for group, names in groups:
         parts = [name for name in dict.fromkeys(sorted(names.tolist())) if name]
         if len(parts) < 2:  # noqa: PLR2004 - nothing to compare
             continue
@@ -82,23 +86,33 @@ def slices(
     return found
 
 
-def _groups(task: Task, dataset: Dataset, features: FeatureSet) -> Iterator[tuple[str, NDArray[np.str_]]]:
-    """Each group with the part of each window: a number that sorts and a name; empty for none."""
-    yield from _kinds(dataset)
-    regimes = _regimes(dataset, features)
+def divided(
+    features: FeatureSet, names: Sequence[str], train: Windows, test: Windows
+) -> Iterator[tuple[str, NDArray[np.str_]]]:
+    """Divide windows into parts, by what is known of them without their labels.
+
+    Args:
+        features: Gives the regimes.
+        names: Feature names.
+        train: Windows that count for the first one of a device, and for nothing else.
+        test: Windows that are divided.
+
+    Yields:
+        Each group with the part of each window: a number that sorts, a space and a name; empty for none.
+    """
+    yield from _kinds(names, test)
+    regimes = _regimes(test, features)
     if regimes is not None:
         yield "operating condition", regimes
-    yield "age of the device", _ages(dataset)
-    if task.learns == "quantity":
-        yield "true value", _bands(dataset.test.label)
+    yield "age of the device", _ages(train, test)
 
 
-def _kinds(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.str_]]]:
+def _kinds(names: Sequence[str], test: Windows) -> Iterator[tuple[str, NDArray[np.str_]]]:
     """Features that stand still in each device of the test and take few values over all of them."""
-    _, place = np.unique(dataset.test.device, return_inverse=True)
+    _, place = np.unique(test.device, return_inverse=True)
     devices = int(place.max()) + 1 if len(place) else 0
-    for column, name in enumerate(dataset.names):
-        values = dataset.test.values[:, column]
+    for column, name in enumerate(names):
+        values = test.values[:, column]
         kinds = np.unique(values[~np.isnan(values)])
         if not 1 < len(kinds) <= min(_MOST_KINDS, devices // 2) or np.isnan(values).any():
             continue
@@ -109,7 +123,7 @@ def _kinds(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.str_]]]:
             yield name, np.array([f"{np.searchsorted(kinds, value):02d} {value:g}" for value in values])
 
 
-def _regimes(dataset: Dataset, features: FeatureSet) -> NDArray[np.str_] | None:
+def _regimes(test: Windows, features: FeatureSet) -> NDArray[np.str_] | None:
     """The regime of each window, by the level of its settings; None where none were learned or levels are not known."""
     regimes = features.regimes
     if not isinstance(regimes, Regimes):
@@ -117,7 +131,7 @@ def _regimes(dataset: Dataset, features: FeatureSet) -> NDArray[np.str_] | None:
     columns = [level_column(features, setting) for setting in regimes.settings]
     if any(column is None for column in columns) or set(regimes.settings) & set(regimes.signals):
         return None
-    found = regimes.assign(dataset.test.values[:, [column for column in columns if column is not None]])
+    found = regimes.assign(test.values[:, [column for column in columns if column is not None]])
     places = np.array(regimes.offset) + np.array(regimes.scale) * np.array(regimes.centres)
     told = [
         f"{number:02d} " + ", ".join(f"{name} {value:.3g}" for name, value in zip(regimes.settings, row, strict=True))
@@ -126,12 +140,12 @@ def _regimes(dataset: Dataset, features: FeatureSet) -> NDArray[np.str_] | None:
     return np.array(["" if regime < 0 else told[regime] for regime in found.tolist()])
 
 
-def _ages(dataset: Dataset) -> NDArray[np.str_]:
-    devices = np.concatenate([dataset.train.device, dataset.test.device])
+def _ages(train: Windows, test: Windows) -> NDArray[np.str_]:
+    devices = np.concatenate([train.device, test.device])
     names, place = np.unique(devices, return_inverse=True)
     first = np.full(len(names), np.iinfo(np.int64).max)
-    np.minimum.at(first, place, np.concatenate([dataset.train.end, dataset.test.end]))
-    age = dataset.test.end - first[place[len(dataset.train) :]]
+    np.minimum.at(first, place, np.concatenate([train.end, test.end]))
+    age = test.end - first[place[len(train) :]]
     step, unit = (_DAY_US, "d") if age.max(initial=0) > 3 * _DAY_US else (_HOUR_US, "h")
     return _thirds(age / step, unit)
 

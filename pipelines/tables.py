@@ -121,6 +121,18 @@ def predictions(usecase: str) -> Layout:
     return Layout(f"{usecase}/predictions", _schema(columns), statistics, f"tidemill monitor {usecase}")
 
 
+def outcomes(usecase: str) -> Layout:
+    """What came of predictions: date (of the window's end), id, device, window_end, label, known_at, joined_at.
+
+    The label is in the unit of the use case's label, ``known_at`` when anybody could know it, ``joined_at`` when it was
+    written here. Of several rows of an id the latest holds, see `pipelines.outcomes`.
+    """
+    columns = [("date", _TEXT), ("id", _TEXT), ("device", _TEXT), ("window_end", _NUMBER)]
+    columns += [("label", _REAL), ("known_at", _NUMBER), ("joined_at", _NUMBER)]
+    statistics = ("device", "window_end", "joined_at")
+    return Layout(f"{usecase}/outcomes", _schema(columns), statistics, f"tidemill monitor {usecase}")
+
+
 def short(digest: str) -> str:
     """The first twelve digits of a digest, enough to tell the feature sets of a fleet apart in paths.
 

@@ -59,6 +59,7 @@ class TrainingSummary:
         url: Page of the version in MLflow.
         seconds: How long each stage took.
         search: The best trial and the runner-up in words; empty where nothing was searched.
+        report: Page of the report in MLflow.
     """
 
     usecase: str
@@ -76,6 +77,7 @@ class TrainingSummary:
     url: str
     seconds: dict[str, float] = field(default_factory=dict)
     search: str = ""
+    report: str = ""
 
 
 def origin(environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -222,4 +224,5 @@ def _summary(
         url=registered.url,
         seconds=seconds,
         search=found.sentence(),
+        report=registered.report,
     )

@@ -7,8 +7,8 @@ fell silent has not become healthy, and the failures of what was not heard yet a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.drift import DECILES, stability_index, stability_indices
+from pipelines.drift import DECILES, NOWHERE, Shift, deciles, shift, shifts
 from pipelines.labels import Events
 from pipelines.lake import Lake
+from pipelines.predictionlog import Log
 from pipelines.tasks import Metrics, Span, Task, task_of
 from pipelines.usecases import UseCase
 from pipelines.windows import Windows
-from serving.bundle import Manifest, unpack
-from serving.errors import BundleError, MissingObjectError
+from serving.approval import read_gate
+from serving.bundle import Bundle, Manifest, unpack
+from serving.errors import BundleError, GateRecordError, MissingObjectError
 from serving.store import Store
 
-PERIOD = timedelta(days=28)
 WEEK_US = timedelta(days=7) // timedelta(microseconds=1)
-_COLUMNS = ("device", "window_end", "predicted_at", "version", "bundle", "score", "alert", "features")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +37,90 @@ class Watched:
 
     Attributes:
         version: The version.
-        bundle: Digest of its bundle.
+        digest: Digest of its bundle.
         windows: Windows with their features and labels; no feature columns where they cannot be told apart.
         score: Score of each, shape ``(n,)``.
         alert: Whether each raised an alert, shape ``(n,)``.
+        ids: Of all its predictions, those of windows that were predicted twice as well.
+        place: To which window each of them belongs, shape ``(len(ids),)``.
         span: The failures, as far as they are known.
         task: How its answers are judged.
-        manifest: Of its bundle; None when that cannot be read.
+        bundle: Its bundle; None when that cannot be read.
+        tested: What the gate saw of it on its test; empty where there is no record.
     """
 
     version: str
-    bundle: str
+    digest: str
     windows: Windows
     score: NDArray[np.float64]
     alert: NDArray[np.bool_]
+    ids: pa.Array
+    place: NDArray[np.intp]
     span: Span
     task: Task
-    manifest: Manifest | None
+    bundle: Bundle | None
+    tested: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What its bundle says; None when that cannot be read."""
+        return self.bundle.manifest if self.bundle else None
+
+    @property
+    def tested_scores(self) -> list[float] | None:
+        """Deciles of its scores on its test; None where nobody kept them."""
+        kept = self.tested.get("scores")
+        if not isinstance(kept, list) or len(kept) != DECILES + 1:
+            return None
+        return kept if all(isinstance(edge, int | float) for edge in kept) and kept == sorted(kept) else None
 
     @property
     def joined(self) -> NDArray[np.bool_]:
         """Which windows have a known outcome."""
         return self.windows.labelled
 
-    def metrics(self) -> Metrics:
-        """Its quality on the windows whose outcome is known."""
-        joined = self.joined
-        found: Metrics = self.task.measure(
-            self.windows.select(joined), self.score[joined], self.alert[joined], self.span
-        )
+    @property
+    def lately(self) -> NDArray[np.bool_]:
+        """Which windows ended in the latest week."""
+        end = self.windows.end
+        return np.asarray(end > end.max(initial=0) - WEEK_US, dtype=np.bool_)
+
+    @property
+    def bare(self) -> Windows:
+        """The windows without their features, which is what judging looks at: of a million they are half a gigabyte."""
+        return replace(self.windows, values=np.empty((len(self.windows), 0)))
+
+    def metrics(self, rows: NDArray[np.bool_] | None = None) -> Metrics:
+        """Its quality on the windows, or some of them, whose outcome is known."""
+        joined = self.joined if rows is None else self.joined & rows
+        found: Metrics = self.task.measure(self.bare.select(joined), self.score[joined], self.alert[joined], self.span)
         return found
 
-    def feature_index(self, rows: NDArray[np.bool_] | None = None) -> dict[str, float]:
-        """Stability index by feature, of some of the rows; empty without the bundle."""
+    def feature_shifts(self, rows: NDArray[np.bool_], broken: NDArray[np.bool_] | None = None) -> dict[str, Shift]:
+        """How far each feature has moved in some of the rows; nothing without the bundle.
+
+        Args:
+            rows: Which windows, shape ``(n,)``.
+            broken: Values that say nothing because their sensor is broken, shape ``(windows of rows, F)``.
+        """
         if self.manifest is None:
             return {}
-        values = self.windows.values if rows is None else self.windows.values[rows]
-        return stability_indices(self.manifest.features.names, self.manifest.reference, values)
+        values = self.windows.values[rows]
+        if broken is not None:
+            values[broken] = math.nan
+        return shifts(self.manifest.features.names, self.manifest.reference, values)
 
-    def score_index(self) -> float:
-        """Stability index of the scores of its latest week against its first; NaN before there are two weeks."""
+    def score_shift(self) -> Shift:
+        """How far the scores of the latest week have moved.
+
+        From those of its test; where nobody kept them, from those of its first week, if that is another one.
+        """
+        if self.tested_scores is not None:
+            return shift(self.tested_scores, self.score[self.lately])
         end = self.windows.end
         if not len(end) or end.max() - end.min() < 2 * WEEK_US:
-            return math.nan
-        first = self.score[end <= end.min() + WEEK_US]
-        edges = np.quantile(first, np.linspace(0, 1, DECILES + 1))
-        return stability_index(edges, self.score[end > end.max() - WEEK_US])
+            return NOWHERE
+        return shift(deciles(self.score[end <= end.min() + WEEK_US]), self.score[self.lately])
 
 
 def present(lake: Lake, usecase: UseCase, now_us: int) -> int:
@@ -94,48 +132,55 @@ def present(lake: Lake, usecase: UseCase, now_us: int) -> int:
     return min(now_us, int(pc.max(table.open().read(["time"], dates=dates[-1:])["time"]).as_py()))
 
 
-def watched_versions(store: Store, lake: Lake, usecase: UseCase, present_us: int) -> list[Watched]:
-    """Return what each version predicted in the latest four weeks, the one that predicted last at the end."""
-    snapshot = lake.predictions(usecase.name).open()
-    dates = snapshot.dates()
-    if not dates:
-        return []
-    first = f"{datetime.fromisoformat(dates[-1]) - PERIOD:%Y-%m-%d}"
-    rows = snapshot.read(_COLUMNS, dates=[date for date in dates if date > first])
+def events_of(lake: Lake, usecase: UseCase) -> Events:
+    """Return everything that happened to the fleet."""
     table = lake.events(usecase.fleet)
-    events = Events.of(_columns(table.open().read() if table.exists() else None))
+    return Events.of(_columns(table.open().read() if table.exists() else None))
+
+
+def watched_versions(store: Store, log: Log, usecase: UseCase, events: Events, present_us: int) -> list[Watched]:
+    """Return what each version predicted, the one that predicted last at the end."""
+    rows = log.rows
     groups = []
-    for bundle in rows["bundle"].unique().to_pylist():
-        own = rows.filter(pc.equal(rows["bundle"], bundle))
-        groups.append((pc.max(own["predicted_at"]).as_py(), bundle, own))
+    for digest in rows["bundle"].unique().to_pylist():
+        own = rows.filter(pc.equal(rows["bundle"], digest))
+        groups.append((pc.max(own["predicted_at"]).as_py(), digest, own))
     ordered = sorted(groups, key=lambda group: group[:2])
-    return [_watch(usecase, own, _manifest(store, bundle), events, present_us) for _, bundle, own in ordered]
+    found = (
+        (digest, _watch(usecase, log, own, _opened(store, digest), events, present_us)) for _, digest, own in ordered
+    )
+    return [replace(each, tested=_tested(store, digest)) for digest, each in found]
 
 
-def _watch(usecase: UseCase, rows: pa.Table, manifest: Manifest | None, events: Events, present_us: int) -> Watched:
+def _watch(  # noqa: PLR0917 - what all versions share, and one of them
+    usecase: UseCase, log: Log, rows: pa.Table, bundle: Bundle | None, events: Events, present_us: int
+) -> Watched:
     newest = rows.slice(int(np.argmax(rows["predicted_at"].to_numpy())), 1).to_pylist()[0]
+    rows = rows.drop_columns(["instance", "version", "bundle"])
     rows = rows.sort_by([("device", "ascending"), ("window_end", "ascending"), ("predicted_at", "ascending")])
-    device = np.asarray(rows["device"].to_pylist(), dtype=np.str_)
+    device = np.asarray(rows["device"].to_numpy(), dtype=np.str_)
     end = rows["window_end"].to_numpy()
     again = np.concatenate([[False], (device[1:] == device[:-1]) & (end[1:] == end[:-1])])
-    rows, device, end = rows.filter(pa.array(~again)), device[~again], end[~again]
-    width = len(manifest.features.names) if manifest else 0
-    values = _values(rows["features"], width)
-    windows = Windows.unlabelled(device, end, values)
-    label = usecase.label.label(windows, manifest.features.names if manifest else (), events, present_us)
+    once = rows.filter(pa.array(~again))
+    names = bundle.manifest.features.names if bundle else ()
+    values = log.features(once, len(names))
+    windows = Windows.unlabelled(device[~again], end[~again], values)
+    label = usecase.label.label(windows, names, events, present_us)
     return Watched(
-        newest["version"],
-        newest["bundle"],
-        replace(windows, label=label),
-        rows["score"].to_numpy(),
-        np.asarray(rows["alert"].to_pylist(), dtype=np.bool_),
-        Span(
+        version=newest["version"],
+        digest=newest["bundle"],
+        windows=replace(windows, label=label),
+        score=once["score"].to_numpy(),
+        alert=np.asarray(once["alert"].to_numpy(), dtype=np.bool_),
+        ids=rows["id"].combine_chunks(),
+        place=np.cumsum(~again) - 1,
+        span=Span(
             usecase.label.known(events, present_us),
             usecase.label.horizon // timedelta(microseconds=1),
             usecase.features.every_us,
         ),
-        task_of(usecase.label),
-        manifest,
+        task=task_of(usecase.label),
+        bundle=bundle,
     )
 
 
@@ -144,15 +189,19 @@ def _columns(events: pa.Table | None) -> Mapping[str, Any]:
     return {name: [] if events is None else events[name].to_pylist() for name in names}
 
 
-def _values(features: pa.ChunkedArray, width: int) -> NDArray[np.float64]:
-    flat = pc.list_flatten(features).fill_null(math.nan).to_numpy()
-    return flat.reshape(len(features), width) if width else np.empty((len(features), 0))
-
-
-def _manifest(store: Store, bundle: str) -> Manifest | None:
-    """Return the manifest of a released bundle, found by its content; None when it is gone or was never released."""
-    number = bundle.removeprefix("sha256:")
+def _opened(store: Store, digest: str) -> Bundle | None:
+    """Return a released bundle, found by its content; None when it is gone or was never released."""
+    number = digest.removeprefix("sha256:")
     try:
-        return unpack(store.get(f"updates/targets/bundles/{number}.{number}.tmb"), bundle).manifest
+        return unpack(store.get(f"updates/targets/bundles/{number}.{number}.tmb"), digest)
     except (MissingObjectError, BundleError):
         return None
+
+
+def _tested(store: Store, digest: str) -> Mapping[str, object]:
+    """Return what the gate record of a bundle keeps as evidence; nothing where there is none."""
+    try:
+        record = read_gate(store, digest)
+    except GateRecordError:
+        return {}
+    return record.evidence if record else {}

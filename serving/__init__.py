@@ -19,8 +19,14 @@ Floor plan, from the ground up:
 ``prediction`` ``record``               an answer as a record, and the spool that brings records to the store
 ``alert`` ``journal`` ``exposition``    alerts from scores; what a program says about itself, to people and Prometheus
 ``trust``                               signed updates: client, keys, repository, publisher
-``approval`` ``promotion`` ``release``  gate records, the promotion ledger, releases as placements see them
-``decision`` ``reconcile``              from an alias in the registry to a signed release, and back
+``approval`` ``policy`` ``release``     gate records, wishes; how releases spread; releases as placements see them
+``promotion`` ``seal`` ``audit``        the promotion ledger: chained, signed, and held against what is published
+``consent`` ``asking``                  what people were asked, and what they answered
+``reports`` ``rollout`` ``status``      what gateways say they run, how far a release has come, what a run found
+``decision`` ``step`` ``books``         what to do about an alias, doing it, and writing it down
+``reconcile`` ``ports``                 all use cases one after the other; what that needs of registry and repository
+``fleet`` ``muster`` ``roster``         what gateways report, counted, beside what is wanted and released: for pages
+``attention`` ``evidence``              what needs somebody, and what monitoring found
 ``gateway`` ``cloud``                   a room per placement, independent of each other
 ``endpoint`` ``hub``                    rooms kept for two more placements
 ======================================  ===============================================================================

@@ -58,6 +58,9 @@ class GateRecord:
 class Control:
     """What somebody wants of a rollout that is under way, from tags of the registered model.
 
+    A reason without a word is that of whatever is done next: of a moved alias, or of going on. It goes into the ledger,
+    and its tags are removed.
+
     Attributes:
         word: ``pause``, ``abort``, or empty to go on; tag ``rollout``. Any other word is told and pauses.
         reason: Why, in their words; tag ``rollout.reason``.

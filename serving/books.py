@@ -37,7 +37,10 @@ class Books:
         self.ledger = PromotionLedger(store, wanted.usecase, seal)
 
     def settle(self, release: Release, approved_by: str = "") -> Action | None:
-        """Write what follows from a publication; None when it was all written before."""
+        """Write what follows from a publication; None when it was all written before.
+
+        Why it was published is what the model's tag ``rollout.reason`` says where no word stands beside it.
+        """
         while True:
             last = self.ledger.last()
             if last is not None and (last.number, last.stage) >= (release.number, release.stage):
@@ -51,11 +54,18 @@ class Books:
                 self._entry(action, release, release.stage_since_us or release.released_at_us),
                 from_version=before,
                 bundle_digest=self._spreading_digest() if release.aborts else release.bundle,
-                reason=release.aborts,
+                reason=release.aborts or (self.why() if action in ("released", "rolled_back", "withdrawn") else ""),
                 approved_by=approved_by,
             )
             if self.ledger.append(last, entry):
                 return action
+
+    def why(self) -> str:
+        """The reason somebody gave for what is done next, with their name; empty where nobody did."""
+        control = self._wanted.control
+        if control.word or not control.reason:
+            return ""
+        return f"{control.by}: {control.reason}" if control.by else control.reason
 
     def refuse(self, actual: Release | None, digest: str, gate: str, reason: str, *, status: str = "refused") -> None:
         """Say it where the engineer looks, and once in the ledger."""

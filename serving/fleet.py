@@ -29,6 +29,8 @@ from serving.status import read_status, status_key
 from serving.store import Store
 
 FRESH_US = 5_000_000
+SHARE = 10
+"""What was read stays fresh for this many times as long as reading took: large fleets are read less often."""
 FIRST_S = 10.0
 MOST_HISTORY = 50
 _SERVED = ("released", "rolled_back")
@@ -124,6 +126,7 @@ class FleetView:
         self._change = threading.Condition()
         self._fleet: Fleet | None = None
         self._reading = False
+        self._fresh_us = FRESH_US
 
     def fleet(self, patience_s: float) -> Fleet:
         """Return what is known, and have it read anew where it is old.
@@ -133,7 +136,7 @@ class FleetView:
                 cases without counts; for those it waits up to ``FIRST_S``.
         """
         with self._change:
-            if not self._reading and (self._fleet is None or self._clock() - self._fleet.read_us > FRESH_US):
+            if not self._reading and (self._fleet is None or self._clock() - self._fleet.read_us > self._fresh_us):
                 self._reading = True
                 threading.Thread(target=self._read, name="fleet", daemon=True).start()
             self._change.wait_for(lambda: not self._reading, patience_s)
@@ -159,6 +162,7 @@ class FleetView:
         raise MissingObjectError("there is no report of this gateway", where=f"{FOLDER}{fleet}/{gateway}.json")
 
     def _read(self) -> None:
+        began_us = self._clock()
         try:
             fleet = self._whole()
         except TidemillError as error:
@@ -168,6 +172,7 @@ class FleetView:
         with self._change:
             self._fleet = fleet
             self._reading = False
+            self._fresh_us = max(FRESH_US, SHARE * (self._clock() - began_us))
             self._change.notify_all()
 
     def _kept(self, problem: str) -> Fleet:

@@ -3,11 +3,9 @@
 ``serving.bundle`` puts them into the archive and is where everybody else imports them from.
 """
 
-import itertools
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import NoReturn
 
@@ -16,11 +14,12 @@ from numpy.typing import NDArray
 
 from features.errors import TidemillError
 from features.featureset import FeatureSet
+from serving import claims
+from serving.baseline import Baseline, read_baseline
 from serving.errors import BundleContentError
 from serving.output import PROBABILITY, Output, is_kind, is_side
 
 PLACEMENTS = ("endpoint", "gateway", "hub", "cloud")
-REFERENCE_EDGES = 11  # deciles with both ends
 GOLDEN_ROWS = 10_000
 LARGEST_TOLERANCE = 1e-3  # as a share of the range of scores; a wider one would let any model pass
 
@@ -44,6 +43,7 @@ class Manifest:
             was never there. Monitoring compares with them.
         label: Name of what is foreseen.
         output: What the score says about it.
+        baseline: What else monitoring compares with; None in bundles that were made before there was one.
     """
 
     usecase: str
@@ -56,6 +56,7 @@ class Manifest:
     reference: Mapping[str, list[float]]
     label: str
     output: Output = PROBABILITY
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,12 +95,14 @@ def manifest_json(manifest: Manifest, outline: Mapping[str, object]) -> bytes:
         "label": manifest.label,
         "lineage": dict(manifest.lineage),
         "placements": list(manifest.placements),
-        "reference": {name: nulled(edges) for name, edges in manifest.reference.items()},
+        "reference": {name: claims.nulled(edges) for name, edges in manifest.reference.items()},
         "threshold": manifest.threshold,
         "usecase": manifest.usecase,
     }
     if manifest.output != PROBABILITY:  # left out, so that what was written before there was another reads the same
         stated["output"] = asdict(manifest.output)
+    if manifest.baseline is not None:
+        stated["baseline"] = manifest.baseline.to_json()
     try:
         return canonical_json(stated)
     except (TypeError, ValueError) as error:
@@ -113,7 +116,7 @@ def read_manifest(stated: dict[str, object]) -> Manifest:
         BundleContentError: A field is missing or wrong, or the feature set has another digest than recorded.
     """
     try:
-        features = FeatureSet.from_json(_object(stated.get("features"), "features"))
+        features = FeatureSet.from_json(claims.fields(stated.get("features"), "features"))
     except BundleContentError:
         raise
     except _MISREAD as error:
@@ -132,61 +135,62 @@ def read_manifest(stated: dict[str, object]) -> Manifest:
 
 
 def _judged(stated: dict[str, object], features: FeatureSet) -> Manifest:
-    usecase = _text(stated, "usecase")
-    _demand(_USECASE.fullmatch(usecase) is not None, "usecase", f"{usecase[:80]!r} is not like {_USECASE.pattern}")
-    threshold = _number(stated["threshold"], "threshold")
+    usecase = claims.text(stated, "usecase")
+    claims.demand(
+        _USECASE.fullmatch(usecase) is not None, "usecase", f"{usecase[:80]!r} is not like {_USECASE.pattern}"
+    )
+    threshold = claims.number(stated["threshold"], "threshold")
     output = _output(stated["output"]) if "output" in stated else PROBABILITY
     within = f"{output.low:g}..{output.high:g}"
-    _demand(output.low <= threshold <= output.high, "threshold", f"{threshold} is not within {within}")
+    claims.demand(output.low <= threshold <= output.high, "threshold", f"{threshold} is not within {within}")
     horizon = stated["horizon_s"]
-    _demand(type(horizon) is int and horizon >= 0, "horizon_s", "it is not a whole number of seconds from 0 on")
-    placements = tuple(_list(stated["placements"], "placements"))
+    claims.demand(type(horizon) is int and horizon >= 0, "horizon_s", "it is not a whole number of seconds from 0 on")
+    placements = tuple(claims.items(stated["placements"], "placements"))
     known = len(placements) > 0 and len(set(placements)) == len(placements) and set(placements) <= set(PLACEMENTS)
-    _demand(known, "placements", f"it is not a choice of {', '.join(PLACEMENTS)}")
-    lineage = _object(stated["lineage"], "lineage")
-    _demand(all(isinstance(value, str) for value in lineage.values()), "lineage", "it holds more than text")
+    claims.demand(known, "placements", f"it is not a choice of {', '.join(PLACEMENTS)}")
+    lineage = claims.fields(stated["lineage"], "lineage")
+    claims.demand(all(isinstance(value, str) for value in lineage.values()), "lineage", "it holds more than text")
     return Manifest(
         usecase=usecase,
         features=features,
         threshold=threshold,
         horizon_s=int(str(horizon)),
-        estimator=_text(stated, "estimator"),
+        estimator=claims.text(stated, "estimator"),
         placements=tuple(str(placement) for placement in placements),
         lineage={name: str(value) for name, value in lineage.items()},
-        reference=_reference(_object(stated["reference"], "reference"), features.names),
-        label=_text(stated, "label"),
+        reference=_reference(claims.fields(stated["reference"], "reference"), features.names),
+        label=claims.text(stated, "label"),
         output=output,
+        baseline=read_baseline(claims.fields(stated["baseline"], "baseline"), features.names)
+        if "baseline" in stated
+        else None,
     )
 
 
 def _output(value: object) -> Output:
-    stated = _object(value, "output")
-    _demand(set(stated) == {field.name for field in fields(Output)}, "output", "it has other fields than it must have")
-    kind, alert = _text(stated, "kind"), _text(stated, "alert")
-    low, high = _number(stated["low"], "output"), _number(stated["high"], "output")
-    _demand(low < high, "output", f"there is nothing between {low} and {high}")
+    stated = claims.fields(value, "output")
+    claims.demand(
+        set(stated) == {field.name for field in fields(Output)}, "output", "it has other fields than it must have"
+    )
+    kind, alert = claims.text(stated, "kind"), claims.text(stated, "alert")
+    low, high = claims.number(stated["low"], "output"), claims.number(stated["high"], "output")
+    claims.demand(low < high, "output", f"there is nothing between {low} and {high}")
     if not is_kind(kind) or not is_side(alert):
         raise BundleContentError(
             "output is of no known kind", where="manifest.json", why=f"{kind[:80]!r}, {alert[:80]!r}"
         )
-    return Output(kind, low, high, _text(stated, "unit"), alert)
+    return Output(kind, low, high, claims.text(stated, "unit"), alert)
 
 
 def _reference(stated: dict[str, object], names: tuple[str, ...]) -> dict[str, list[float]]:
-    _demand(set(stated) <= set(names), "reference", "it names features that the feature set does not have")
-    edges = {name: unnulled(_list(value, f"reference of {name}"), "reference") for name, value in stated.items()}
-    for name, found in edges.items():
-        _demand(len(found) == REFERENCE_EDGES, f"reference of {name}", f"it has {len(found)} edges, not 11")
-        missing = sum(math.isnan(edge) for edge in found)
-        ordered = all(left <= right for left, right in itertools.pairwise(found))
-        _demand(ordered or missing == len(found), f"reference of {name}", "its edges decrease")
-    return edges
+    claims.demand(set(stated) <= set(names), "reference", "it names features that the feature set does not have")
+    return {name: claims.edges(value, f"reference of {name}") for name, value in stated.items()}
 
 
 def golden_json(golden: Golden) -> bytes:
     """The member ``golden.json``."""
     try:
-        rows = [nulled(row) for row in np.asarray(golden.rows, dtype=np.float64).tolist()]
+        rows = [claims.nulled(row) for row in np.asarray(golden.rows, dtype=np.float64).tolist()]
         scores = np.asarray(golden.scores, dtype=np.float64).tolist()
         return canonical_json({"rows": rows, "scores": scores, "tolerance": float(golden.tolerance)})
     except (TypeError, ValueError) as error:
@@ -205,19 +209,23 @@ def read_golden(stated: dict[str, object], width: int, output: Output = PROBABIL
         BundleContentError: Shapes do not fit, or a number is not where it must be.
     """
     where = "golden rows"
-    _demand(set(stated) == {"rows", "scores", "tolerance"}, where, "they are not rows, scores and tolerance")
-    listed = [unnulled(_list(row, where), where) for row in _list(stated["rows"], where)]
-    scores = np.array([_number(score, where) for score in _list(stated["scores"], where)], dtype=np.float64)
-    tolerance = _number(stated["tolerance"], where)
-    _demand(1 <= len(listed) <= GOLDEN_ROWS, where, f"{len(listed)} rows; 1 to {GOLDEN_ROWS} are read")
-    _demand(
+    claims.demand(set(stated) == {"rows", "scores", "tolerance"}, where, "they are not rows, scores and tolerance")
+    listed = [claims.unnulled(claims.items(row, where), where) for row in claims.items(stated["rows"], where)]
+    scores = np.array(
+        [claims.number(score, where) for score in claims.items(stated["scores"], where)], dtype=np.float64
+    )
+    tolerance = claims.number(stated["tolerance"], where)
+    claims.demand(1 <= len(listed) <= GOLDEN_ROWS, where, f"{len(listed)} rows; 1 to {GOLDEN_ROWS} are read")
+    claims.demand(
         all(len(row) == width for row in listed), where, f"not every row has the {width} features of the feature set"
     )
-    _demand(len(scores) == len(listed), where, f"{len(scores)} scores for {len(listed)} rows")
+    claims.demand(len(scores) == len(listed), where, f"{len(scores)} scores for {len(listed)} rows")
     within = f"{output.low:g}..{output.high:g}"
-    _demand(bool(np.all((scores >= output.low) & (scores <= output.high))), where, f"a score is not within {within}")
+    claims.demand(
+        bool(np.all((scores >= output.low) & (scores <= output.high))), where, f"a score is not within {within}"
+    )
     most = LARGEST_TOLERANCE * output.range
-    _demand(0.0 < tolerance <= most, where, f"tolerance {tolerance} is not within 0..{most}")
+    claims.demand(0.0 < tolerance <= most, where, f"tolerance {tolerance} is not within 0..{most}")
     return Golden(np.array(listed, dtype=np.float64).reshape(len(listed), width), scores, tolerance)
 
 
@@ -234,55 +242,6 @@ def parse(data: bytes, member: str) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
-
-
-# --- values --------------------------------------------------------------------------------------------------------
-
-
-def nulled(values: Iterable[float]) -> list[float | None]:
-    """Numbers for JSON, which has no NaN.
-
-    Example:
-        >>> nulled([1.0, float("nan")])
-        [1.0, None]
-    """
-    return [None if math.isnan(value) else float(value) for value in values]
-
-
-def unnulled(values: list[object], where: str) -> list[float]:
-    """The inverse of ``nulled``; ``BundleContentError`` for anything but finite numbers and null."""
-    return [math.nan if value is None else _number(value, where) for value in values]
-
-
-def _number(value: object, where: str) -> float:
-    _demand(type(value) in (int, float), where, f"it holds a {type(value).__name__} where a number belongs")
-    try:
-        number = float(value)  # type: ignore[arg-type]  # int or float, as demanded above
-    except OverflowError:
-        number = math.inf
-    _demand(math.isfinite(number), where, "it holds an infinite number")
-    return number
-
-
-def _text(stated: dict[str, object], name: str) -> str:
-    value = stated[name]
-    _demand(isinstance(value, str) and value != "", name, "it is not a text")
-    return str(value)
-
-
-def _list(value: object, where: str) -> list[object]:
-    _demand(isinstance(value, list), where, f"it is a {type(value).__name__}, not a list")
-    return value  # type: ignore[return-value]  # a list, as demanded above
-
-
-def _object(value: object, where: str) -> dict[str, object]:
-    _demand(isinstance(value, dict), where, f"it is a {type(value).__name__}, not an object")
-    return value  # type: ignore[return-value]  # an object, as demanded above
-
-
-def _demand(met: bool, where: str, why: str) -> None:  # noqa: FBT001 - reads as a sentence: demand(that this is met)
-    if not met:
-        raise BundleContentError("the bundle contradicts itself", where=where, why=why)
 
 
 def _cause(error: BaseException) -> str:

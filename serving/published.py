@@ -21,10 +21,11 @@ def read_releases(store: Store) -> dict[str, Release]:
         ReleaseError: What is published contradicts itself, or was written by a newer program.
     """
     try:
-        timestamp = _signed(store, "timestamp.json")
+        newest = store.get(f"{PREFIX}/metadata/timestamp.json")
     except MissingObjectError:
         return {}
     try:
+        timestamp = json.loads(newest)["signed"]
         snapshot = _signed(store, f"{timestamp['meta']['snapshot.json']['version']}.snapshot.json")
         files = _signed(store, f"{snapshot['meta'][f'{RELEASES_ROLE}.json']['version']}.{RELEASES_ROLE}.json")
         named = {path: entry["hashes"]["sha256"] for path, entry in files["targets"].items() if path.startswith(FOLDER)}

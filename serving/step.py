@@ -93,6 +93,7 @@ class Step:
                 return replace(outcome, action=finished or "unchanged")
             case "withdrawn":
                 self._publish(replace(self._empty(), stage_since_us=self._now_us), b"")
+                self._forget_wish()
             case _:
                 return self._release(desired, decision, gate, outcome)
         return outcome
@@ -136,7 +137,9 @@ class Step:
             return replace(outcome, action="waiting", reason=answer.waiting, question=question)
         if self._wanted.control.word == "abort":  # it was about another release
             self._registry.clear_control(self._wanted.usecase)
-        return replace(outcome, action=self._publish(release, desired.bundle or b"") or "released")
+        done = self._publish(release, desired.bundle or b"") or "released"
+        self._forget_wish()
+        return replace(outcome, action=done)
 
     def _go_on(self, outcome: Outcome) -> Outcome:
         """Take the next step of a rollout that is under way."""
@@ -165,7 +168,10 @@ class Step:
             return told
         last = self._books.ledger.last()
         if last is not None and last.outcome == "paused":
-            self._books.note("resumed", actual, "")
+            # A reason that was left over from the pause is none for going on.
+            stale = bool(control.reason) and last.reason.endswith(f": {control.reason}")
+            self._books.note("resumed", actual, "" if stale else self._books.why(), "" if stale else control.by)
+            self._forget_wish()
         return ""
 
     def _begin_again(self, actual: Release, outcome: Outcome) -> Outcome:
@@ -237,6 +243,12 @@ class Step:
         if (last.from_version, last.bundle_digest) != (desired.version, digest):
             return ""
         return f"its rollout was aborted: {last.reason}. To try again, move the alias away and back"
+
+    def _forget_wish(self) -> None:
+        """Remove a reason that was used, so that it is not taken for that of the next change."""
+        control = self._wanted.control
+        if not control.word and (control.reason or control.by):
+            self._registry.clear_control(self._wanted.usecase)
 
     def _forget_old_abort(self) -> None:
         """A wish to abort that finds nothing under way must not wait for the next release."""

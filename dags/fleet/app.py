@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
-from fastapi import FastAPI, Form, HTTPException, Request, Response, status
+from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from dags import tracking
 from dags.fleet import access, control, exports, pages
 from dags.fleet.control import Wish, Woken, Word
-from dags.fleet.source import Sources
+from dags.fleet.source import Source, Sources
 from dags.fleet.waking import wake
 from features.errors import TidemillError
 from serving.errors import MissingObjectError
@@ -27,8 +27,8 @@ PATIENCE_S = 0.25
 """How long a page waits for the store: with more, the first paint is late; after that it says what it is counting."""
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; "
-    "img-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'unsafe-inline'; script-src {pages.SCRIPT_HASH}; "
+    "connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -39,79 +39,78 @@ application = FastAPI(
 _SOURCES = Sources()
 
 
+async def _source() -> Source:
+    return await _SOURCES.current()
+
+
+Found = Annotated[Source, Depends(_source)]
+
+
 @application.get("/")
-async def first(request: Request, user: access.User) -> Response:
+def first(request: Request, user: access.User, source: Found) -> Response:
     """All use cases; the only one at once, if there is one."""
-    site, fleet = await _look(request, user)
+    site, fleet = _look(request, user, source)
     if len(fleet.overviews) == 1 and not fleet.unreadable and "all" not in request.query_params:
         return RedirectResponse(f"{site.base}/{quote(next(iter(fleet.overviews)), safe='')}", status.HTTP_303_SEE_OTHER)
     return _html(pages.list_of_usecases(site, fleet))
 
 
 @application.get("/icon.svg", include_in_schema=False)
-async def picture() -> Response:
+def picture() -> Response:
     """The sign in Airflow's navigation."""
     return _file("icon.svg", "image/svg+xml")
 
 
-@application.get("/fleet.js", include_in_schema=False)
-async def script() -> Response:
-    """The few lines that refresh the page."""
-    return _file("fleet.js", "text/javascript")
-
-
 @application.get("/{usecase}")
-async def show(request: Request, user: access.User, usecase: str) -> Response:
+def show(request: Request, user: access.User, source: Found, usecase: str) -> Response:
     """The page of a use case; which gateways are listed, the query says."""
-    site, fleet = await _look(request, user)
+    site, fleet = _look(request, user, source)
     found = _of(fleet, usecase)
-    text = await run_in_threadpool(pages.usecase, site, fleet, found, _query(request))
-    return _html(text)
+    return _html(pages.usecase(site, fleet, found, _query(request)))
 
 
 @application.get("/{usecase}/overview.json")
-async def overview(request: Request, user: access.User, usecase: str) -> Response:
+def overview(request: Request, user: access.User, source: Found, usecase: str) -> Response:
     """Everything but the single gateways, for programs."""
-    _, fleet = await _look(request, user, patience_s=60)
+    _, fleet = _look(request, user, source, patience_s=60)
     return _json(exports.overview(_of(fleet, usecase)))
 
 
 @application.get("/{usecase}/gateways.json")
-async def gateways_json(request: Request, user: access.User, usecase: str) -> Response:
+def gateways_json(request: Request, user: access.User, source: Found, usecase: str) -> Response:
     """The gateways that the query finds, for programs."""
-    _, fleet = await _look(request, user, patience_s=60)
+    _, fleet = _look(request, user, source, patience_s=60)
     found = _of(fleet, usecase)
     listed = [exports.gateway(each) for each in pick(found.seen, _query(request))]
     return _json({"format": exports.FORMAT, "at": exports.iso(found.counted_us), "gateways": listed})
 
 
 @application.get("/{usecase}/gateways.csv")
-async def gateways_csv(request: Request, user: access.User, usecase: str) -> Response:
+def gateways_csv(request: Request, user: access.User, source: Found, usecase: str) -> Response:
     """The gateways that the query finds, for spreadsheets."""
-    _, fleet = await _look(request, user, patience_s=60)
+    _, fleet = _look(request, user, source, patience_s=60)
     text = exports.rows(pick(_of(fleet, usecase).seen, _query(request)))
     name = f"attachment; filename*=UTF-8''{quote(usecase, safe='')}-gateways.csv"
     return Response(text, media_type="text/csv; charset=utf-8", headers={**_HEADERS, "Content-Disposition": name})
 
 
 @application.get("/{usecase}/gateway/{fleet_name}/{gateway}")
-async def one(request: Request, user: access.User, usecase: str, fleet_name: str, gateway: str) -> Response:
+def one(request: Request, user: access.User, source: Found, *, usecase: str, fleet_name: str, gateway: str) -> Response:
     """All that a gateway said last."""
-    site, fleet = await _look(request, user, patience_s=60)
+    site, fleet = _look(request, user, source, patience_s=60)
     found = _of(fleet, usecase)
     seen = _gateway(found, fleet_name, gateway)
-    source = await _SOURCES.current()
     try:
-        key, document = await run_in_threadpool(source.view.report, fleet_name, gateway, usecase)
+        key, document = source.view.report(fleet_name, gateway, usecase)
     except MissingObjectError:
         key, document = "", {}
     return _html(pages.gateway(site, found, seen, key, document))
 
 
 @application.get("/{usecase}/do/{word}", dependencies=[access.WRITES])
-async def ask(request: Request, user: access.User, usecase: str, word: Word) -> Response:
+def ask(request: Request, user: access.User, source: Found, usecase: str, word: Word) -> Response:
     """What a button would do, and the question why."""
-    site, fleet = await _look(request, user)
+    site, fleet = _look(request, user, source)
     return _html(pages.form(site, _of(fleet, usecase), word))
 
 
@@ -119,14 +118,15 @@ async def ask(request: Request, user: access.User, usecase: str, word: Word) -> 
 async def act(
     request: Request,
     user: access.User,
+    source: Found,
+    *,
     usecase: str,
     word: Word,
-    *,
     reason: Annotated[str, Form()] = "",
     version: Annotated[str, Form()] = "",
 ) -> Response:
     """Write what is wanted into MLflow, and have the DAG release look."""
-    site, fleet = await _look(request, user)
+    site, fleet = await run_in_threadpool(_look, request, user, source)
     found = _of(fleet, usecase)
     said = " ".join(reason.split())[:_LONGEST_REASON]
     problem = control.hindrance(word, found)
@@ -170,11 +170,11 @@ async def explain(request: Request, error: TidemillError) -> Response:
     return await refuse(request, AnyHTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, f"{error.code} {error}"))
 
 
-async def _look(request: Request, user: access.User, patience_s: float = PATIENCE_S) -> tuple[pages.Site, Fleet]:
-    source = await _SOURCES.current()
-    fleet = await run_in_threadpool(source.view.fleet, patience_s)
-    writes = await run_in_threadpool(access.may_write, user)
-    return _site(request, user.get_name(), writes=writes, registry=source.registry), fleet
+def _look(
+    request: Request, user: access.User, source: Source, patience_s: float = PATIENCE_S
+) -> tuple[pages.Site, Fleet]:
+    fleet = source.view.fleet(patience_s)
+    return _site(request, user.get_name(), writes=access.may_write(user), registry=source.registry), fleet
 
 
 def _site(request: Request, user: str, *, writes: bool, registry: str) -> pages.Site:

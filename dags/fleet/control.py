@@ -128,7 +128,13 @@ async def _call(client: httpx.AsyncClient, written: list[str], method: str, path
         return  # it was not there
     if answer.is_error:
         raise ControlError(
-            f"MLflow refuses with {answer.status_code}; {before}",
-            where=f"{client.base_url}{path}",
-            why=answer.text[:300],
+            f"MLflow refuses with {answer.status_code}; {before}", where=str(answer.url), why=_said(answer)
         )
+
+
+def _said(answer: httpx.Response) -> str:
+    """MLflow's own sentence."""
+    try:
+        return str(answer.json()["message"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:300]

@@ -1,6 +1,6 @@
 """MLflow's webhook: a signed hint to look now.
 
-Off unless the setting ``TIDEMILL_WEBHOOK_SECRET_FILE`` names a file with the secret that MLflow was given. MLflow keeps
+Off unless the setting ``[webhook] secret_file`` names a file with the secret that MLflow was given. MLflow keeps
 what it has to deliver in memory and gives up after three tries, so a hint may be lost, repeated or late; the watcher
 and the timer of the DAG release notice everything without it. What a message says is never used: whoever could forge
 one would only make the release run look.
@@ -37,7 +37,7 @@ _seen: OrderedDict[str, None] = OrderedDict()
 @application.post("/mlflow")
 async def told(request: Request) -> Response:
     """Take a message of MLflow; 202 when the release run was woken, 200 when it was woken by this message before."""
-    secret = settings.webhook_secret(settings.task_environment())
+    secret = settings.webhook_secret()
     if secret is None:
         return _said(status.HTTP_404_NOT_FOUND, "no secret is set for webhooks")
     body = await _body(request)

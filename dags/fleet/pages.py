@@ -1,13 +1,16 @@
 """HTML from templates. Knows no Airflow, so that `tidemill fleet --html` makes the very same page."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
 from dags.fleet.exports import iso
@@ -17,6 +20,9 @@ from serving.muster import STATES, Seen
 from serving.roster import SORTS, TROUBLES, Query, page
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPT = (TEMPLATES / "fleet.js").read_text(encoding="utf-8")
+SCRIPT_HASH = f"'sha256-{b64encode(sha256(SCRIPT.encode()).digest()).decode()}'"
+"""How the policy of the page names the one script it may run. A file of its own would delay the first paint."""
 MEANINGS = {
     "current": "runs the release that it should",
     "updating": "has not changed yet to what it should run",
@@ -141,6 +147,7 @@ def _environment() -> Environment:
         "SORTS": SORTS,
         "MEANINGS": MEANINGS,
         "TITLES": TITLES,
+        "SCRIPT": Markup(SCRIPT),  # noqa: S704 - our own file
         "address": _address,
         "version_page": _version_page,
         "with_query": _with_query,

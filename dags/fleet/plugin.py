@@ -1,7 +1,7 @@
 """What Airflow registers.
 
-Every process of Airflow imports this, so an application is not loaded with it, but by its first request. The server of
-the API loads the page by itself a few seconds after its start, in the background, since a first request would wait.
+Every process of Airflow imports this, so no application is loaded with it, but by its first request. The server of the
+API loads the page by itself a few seconds after its start, in the background, since a first request would wait for it.
 """
 
 import asyncio
@@ -56,9 +56,9 @@ class TidemillPlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *_args: Any, **_kwargs: Any) -> None:
-        """Have the page loaded where it will be asked for."""
+        """Have the application loaded where it will be asked for."""
         if _SERVER in sys.modules:
-            timer = threading.Timer(WARM_AFTER_S, _load, (PAGE,))
+            timer = threading.Timer(WARM_AFTER_S, _load, [PAGE])
             timer.daemon = True
             timer.start()
 
@@ -74,6 +74,6 @@ class TidemillPlugin(AirflowPlugin):
             "destination": "nav",
             "url_route": "fleet",
             "nav_top_level": True,
-            "icon": f"{PREFIX}/icon.svg",
+            "icon": f"{PREFIX.removeprefix('/')}/icon.svg",
         }
     ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dags import settings
+from dags.options import VARIABLES
 from dags.tracking import service_environment
 from pipelines import settings as project
 from serving.fleet import FleetView
@@ -59,7 +60,8 @@ class Sources:
 
 
 def _open(environment: Mapping[str, str]) -> FleetView:
-    chosen = project.load(environment, project.PROJECT_FILE, {}, frozenset(KEYS))
+    # Gateways, servers and DAGs share the environment with Airflow at times: their variables are no misspellings.
+    chosen = project.load(environment, project.PROJECT_FILE, {}, frozenset(KEYS) | frozenset(VARIABLES))
     store = open_store(
         chosen.store,
         endpoint=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL"),

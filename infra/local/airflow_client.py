@@ -88,6 +88,23 @@ class AirflowClient:
         """Return what keeps files from being parsed."""
         return [entry["stack_trace"] for entry in self._call("GET", "/importErrors")["import_errors"]]
 
+    def make_pools(self, slots: Mapping[str, int]) -> None:
+        """Create pools; one that is there keeps the slots somebody gave it."""
+        entities = [
+            {"name": name, "slots": count, "description": "Tidemill", "include_deferred": False}
+            for name, count in slots.items()
+        ]
+        action = {"action": "create", "entities": entities, "action_on_existence": "skip"}
+        self._call("PATCH", "/pools", {"actions": [action]})
+
+    def pools(self) -> dict[str, int]:
+        """Return the slots of every pool."""
+        return {entry["name"]: entry["slots"] for entry in self._call("GET", "/pools?limit=100")["pools"]}
+
+    def paused(self) -> list[str]:
+        """Return the ids of the DAGs that are paused."""
+        return sorted(entry["dag_id"] for entry in self._call("GET", "/dags?paused=true&limit=100")["dags"])
+
     def trigger(self, dag: str, conf: Mapping[str, Any] | None = None, note: str = "") -> str:
         """Create a run and return its id.
 
@@ -96,6 +113,15 @@ class AirflowClient:
         """
         body = {"logical_date": None, "conf": dict(conf or {})} | ({"note": note} if note else {})
         return str(self._call("POST", f"/dags/{dag}/dagRuns", body)["dag_run_id"])
+
+    def backfill(self, dag: str, first: str, last: str, conf: Mapping[str, Any] | None = None) -> int:
+        """Have a DAG run again for past days, both included; return the number of the backfill.
+
+        Raises:
+            AirflowRequestError: The DAG has no past to run for.
+        """
+        body = {"dag_id": dag, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        return int(self._call("POST", "/backfills", {**body, "dag_run_conf": dict(conf or {})})["id"])
 
     def wait(self, dag: str, run: str, timeout_s: float = 600, progress: Callable[[Run], None] | None = None) -> Run:
         """Wait until a run is over.

@@ -31,6 +31,12 @@ HEALTH: Mapping[str, str] = {
 }
 
 
+DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+POOLS: Mapping[str, tuple[str, int]] = {"ingest": ("tidemill_ingest", 2), "train": ("tidemill_train", 2)}
+"""Pools by kind of work, with their slots: together one less than tasks may run at once, so a release never waits."""
+AT_ONCE = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """What is made once for a folder and kept: the keys of Airflow and the password of its user.
@@ -73,7 +79,8 @@ def airflow_environment(
     """Return the environment of every Airflow process.
 
     Args:
-        environ: What is kept: everything but settings of another Airflow. Connections stay.
+        environ: What is kept: everything but settings of another Airflow. Connections stay, and the address of a
+            PostgreSQL that somebody has for it.
         home: Folder of the database and the logs of tasks.
         dags: The folder that is searched for DAGs.
         port: Port of the API and the pages.
@@ -86,13 +93,13 @@ def airflow_environment(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__PARALLELISM": str(AT_ONCE),
         "AIRFLOW__CORE__FERNET_KEY": secret.fernet,
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{LOOPBACK}:{port}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        DATABASE: database(environ, home),
         "AIRFLOW__API__HOST": LOOPBACK,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": f"http://{LOOPBACK}:{port}",
@@ -110,7 +117,22 @@ def airflow_environment(
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "false",
     }
+    for kind, (pool, _slots) in POOLS.items():
+        kept.setdefault(f"TIDEMILL_POOL_{kind.upper()}", pool)
     return kept
+
+
+def database(environ: Mapping[str, str], home: Path) -> str:
+    """Return the address of Airflow's database: a PostgreSQL that somebody has for it, else a file.
+
+    Example:
+        >>> database({}, Path("/srv/airflow"))
+        'sqlite:////srv/airflow/airflow.db'
+        >>> database({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://me@db/airflow"}, Path("/srv"))
+        'postgresql://me@db/airflow'
+    """
+    named = environ.get(DATABASE, "")
+    return named if named.startswith("postgresql") else f"sqlite:///{home / 'airflow.db'}"
 
 
 def _of_airflow(name: str) -> bool:

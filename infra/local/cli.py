@@ -43,6 +43,10 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "down": Row("infra.local.commands_stack:down", "Stop what `tidemill up` started."),
         "status": Row("infra.local.commands_show:status", "Show what is stored, released and running."),
         "doctor": Row("infra.local.commands_show:doctor", "Check that everything Tidemill needs is there and works."),
+        "metrics": Row(
+            "infra.local.commands_metrics:metrics", "Show counts, freshness and release state for Prometheus."
+        ),
+        "notify": Row("infra.local.commands_metrics:notify", "Send a test message to whoever is told of failures."),
     },
     "Data": {
         "simulate": Row("infra.local.commands_data:simulate", "Write telemetry of a simulated fleet."),
@@ -63,7 +67,7 @@ COMMANDS: Mapping[str, Mapping[str, Row]] = {
         "approve": Row("infra.local.commands_release:approve", "Approve or decline the next stage of a release."),
         "fleet": Row(
             "infra.local.commands_fleet:fleet",
-            "Show what gateways run, how far rollouts are, and what needs attention.",
+            "Show what gateways run and what needs attention.",
         ),
         "ledger": Row("infra.local.commands_release:ledger", "Show and verify the ledger of promotions."),
         "monitor": Row("infra.local.commands_models:monitor", "Compare predictions with what came true."),

@@ -3,13 +3,14 @@
 import dataclasses
 import shutil
 import textwrap
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
-from infra.local.parameters import FLEET
+from infra.local.parameters import DAY, FLEET
 from infra.local.partitions import DATES, ENGINES, STAGES, Dates, Way, in_parts
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _markdown(described: "tuple[Description, ...]") -> list[str]:
     also="Only what new readings and events touched is computed. --explain follows it to the versions that learned "
     "from it and the predictions that were made from it; with --dry-run nothing is written. Where one machine is "
     "outgrown: --engine spark (make spark), or --stage plan, then --stage panes for each run of dates in as many "
-    "processes as you like, then --stage rows.",
+    "processes as you like, then --stage rows. With --since the days asked for are made again, and no others.",
 )
 @click.argument("fleet", type=FLEET)
 @click.option("--explain", is_flag=True, help="Say which rows, training sets and predictions were touched.")
@@ -131,6 +132,10 @@ def _markdown(described: "tuple[Description, ...]") -> list[str]:
 @click.option("--engine", default="local", type=click.Choice(ENGINES), help="Who does the work.")
 @click.option("--master", default="local[*]", metavar="URL", help="Where Spark works: local[n] or a cluster.")
 @click.option("--stage", type=click.Choice(STAGES), help="Only this stage.  [default: all of them]")
+@click.option("--since", type=DAY, metavar="DATE", help="Make the rows of these days again, whether behind or not ...")
+@click.option(
+    "--until", type=DAY, metavar="DATE", help="... up to this day, which is not among them.  [default: one day]"
+)
 @click.option("--dates", type=DATES, metavar="FIRST..LAST", help="Only panes of these dates.  [default: all]")
 def materialize(
     run: Run,
@@ -142,8 +147,14 @@ def materialize(
     master: str,
     stage: str | None,
     dates: Dates | None,
+    since: date | None,
+    until: date | None,
 ) -> Outcome:
     """Materialize the features of a fleet."""
+    if since or until:
+        if engine != "local" or stage or explain or dry_run or dates:
+            raise click.UsageError("--since goes with the local engine and all stages, and with --until alone")
+        return _again(run, fleet, since, until)
     if engine != "local" or stage:
         if explain or dry_run:
             raise click.UsageError("--explain and --dry-run go with the local engine and all stages")
@@ -168,6 +179,25 @@ def materialize(
         return Outcome(payload, lines)
     touched, unknown = _touched(run, lake, declared, summary)
     return Outcome({**payload, "touched": dataclasses.asdict(touched)}, [*lines, *_explained(touched, unknown)])
+
+
+def _again(run: Run, fleet: str, since: date | None, until: date | None) -> Outcome:
+    """Make the panes and rows of some days again."""
+    from features import catalog  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.lake import Lake  # noqa: PLC0415 - see above
+    from pipelines.remaking import remake  # noqa: PLC0415 - see above
+
+    if since is None:
+        raise click.UsageError("--until goes with --since")
+    last = until - timedelta(days=1) if until else since
+    if last < since:
+        raise click.UsageError(f"there is no day from {since} to before {until}")
+    store, declared = run.open_store(), catalog.load(fleet).features.computable
+    found = remake(Lake(store.uri), declared, since.isoformat(), last.isoformat(), run.console.progress)
+    done = {name: getattr(found, name) for name in ("readings", "panes", "rows", "dates", "batch", "version")}
+    lines = [f"{_counted(found.panes, 'pane')} and {_counted(found.rows, 'feature row')} made again"]
+    lines += [_dates(found.dates) if found.dates else f"nothing is stored from {since} to {last}"]
+    return Outcome({"fleet": fleet, "store": store.uri, **done, "since": str(since), "last": str(last)}, lines)
 
 
 def _touched(run: Run, lake: "Lake", declared: "FeatureSet", summary: "MaterializeSummary") -> "tuple[Touched, str]":

@@ -18,7 +18,7 @@ HEADER = ("use case", "wanted", "released", "stage", "current", "updating", "fai
 
 
 @command(
-    "Show what gateways run, how far rollouts are, and what needs attention.",
+    "Show what gateways run and what needs attention.",
     example="tidemill fleet pump_failure --html fleet.html",
     also="The same as the Fleet page in Airflow, read from the store alone. Counts are of what gateways report, never "
     "of what was sent to them. Without USECASE, all use cases.",

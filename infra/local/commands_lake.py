@@ -144,6 +144,7 @@ def _tables(uri: str, fleet: str) -> "Iterator[tuple[str, Table]]":
     for name in usecases.names():
         if usecases.load(name).fleet == fleet:
             yield f"predictions of {name}", lake.predictions(name)
+            yield f"outcomes of {name}", lake.outcomes(name)
 
 
 def _named(run: Run, fleet: str) -> Mapping[str, set[int]] | None:

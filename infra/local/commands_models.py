@@ -14,6 +14,7 @@ from infra.local.parameters import ESTIMATOR, MOMENT, SHARE, USECASE
 
 if TYPE_CHECKING:
     from pipelines.request import Parameters, Progress
+    from pipelines.shadowing import ShadowSummary
     from serving.store import Store
 
 _VERSION = re.compile(r"(?:models:/)?([a-z][a-z0-9_]*)/v?(\d+)")
@@ -69,13 +70,14 @@ def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcom
 def train(run: Run, usecase: str, *, budget: float, share: tuple[int, int] | None, **options: Any) -> Outcome:
     """Train a use case, or take part in its search."""
     from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for it
-    from pipelines import training, usecases  # noqa: PLC0415 - see above
+    from pipelines import asking, training, usecases  # noqa: PLC0415 - see above
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
     from pipelines.registry import Registry  # noqa: PLC0415 - see above
 
-    store = run.open_store()
     trigger, origin = training.origin(environment())
     parameters = training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options)
+    asking.refuse(usecases.load(usecase), parameters, run.now_us)
+    store = run.open_store()
     if share is not None:
         return _share(run, store, usecase, parameters, share)
     summary = training.train(
@@ -147,8 +149,9 @@ def _figure(value: float) -> str:
 @command(
     "Compare predictions with what came true.",
     example="tidemill monitor pump_failure",
-    also="Loads prediction logs, joins the failures known by now, measures drift against training and decides whether "
-    "to train anew; the decision of a day is made once.",
+    also="Loads prediction logs, joins the failures known by now, tells broken sensors and clocks apart from drift, "
+    "measures drift against training and decides whether to train anew; the decision of a day is made once. A "
+    "challenger is compared with the version in use on the same windows.",
 )
 @click.argument("usecase", type=USECASE)
 def monitor(run: Run, usecase: str) -> Outcome:
@@ -156,17 +159,30 @@ def monitor(run: Run, usecase: str) -> Outcome:
     from pipelines import usecases  # noqa: PLC0415 - `--help` must not pay for it
     from pipelines.lake import Lake  # noqa: PLC0415 - see above
     from pipelines.monitor import monitor as look  # noqa: PLC0415 - see above
+    from pipelines.registry import Registry  # noqa: PLC0415 - see above
 
-    store = run.open_store()
-    found = look(store, Lake(store.uri), usecases.load(usecase), run.now_us, run.console.progress)
-    lines = [f"{found.loaded:,} new predictions loaded"]
+    store, registry = run.open_store(), Registry(run.settings.tracking)
+    found = look(store, Lake(store.uri), usecases.load(usecase), run.now_us, run.console.progress, registry=registry)
+    lines = [f"{found.loaded:,} new predictions loaded, {found.joined:,} outcomes joined"]
     if found.version:
+        far = f", the worst part {found.worst_slice}" if found.worst_slice else ""
+        delay = f", {found.label_delay_hours:.0f} hours late at the median" if found.label_delay_hours else ""
         lines += [
             f"version {found.version}: {found.windows:,} windows of {found.devices} devices",
-            f"{found.headline or 'nothing to judge by yet'}, {found.joined_share or 0:.0%} of outcomes known",
-            f"{len(found.drifted)} of {found.features} features moved far",
+            f"{found.headline or 'nothing to judge by yet'}, {found.joined_share or 0:.0%} of outcomes known{delay}",
+            f"{len(found.drifted)} of {found.features} features moved far{far}",
         ]
+    lines += [f"not sound: {finding}" for finding in found.findings]
+    lines += [f"note: {note}" for note in found.notes]
+    if found.shadow.version:
+        lines += [found.shadow.sentence, *_promotion(found.shadow)]
     return Outcome(dataclasses.asdict(found), [*lines, found.sentence, f"all numbers: {store.uri}/{found.report}"])
+
+
+def _promotion(shadow: "ShadowSummary") -> list[str]:
+    if shadow.promoted:
+        return [f"version {shadow.version} is champion now: its use case allows it"]
+    return [f"not promoted: {objection}" for objection in shadow.objections]
 
 
 @command(

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,11 +50,12 @@ def status(run: Run) -> Outcome:
 @command("Check that everything Tidemill needs is there and works.", example="tidemill doctor --store s3://plant/iot")
 def doctor(run: Run) -> Outcome:
     """Run all checks; exit code 1 when one fails."""
-    from infra.local.doctor import examine, verdict  # noqa: PLC0415 - `--help` must not pay for it
+    from infra.local import airflow_check  # noqa: PLC0415 - `--help` must not pay for it
+    from infra.local.doctor import examine, verdict  # noqa: PLC0415 - see above
     from infra.local.parts import USUAL_PORTS  # noqa: PLC0415 - see above
 
     findings = []
-    for finding in examine(run.settings, USUAL_PORTS, run.now_us):
+    for finding in chain(examine(run.settings, USUAL_PORTS, run.now_us), airflow_check.examine()):
         findings.append(finding)
         mark = run.console.paint(f"{finding.state:<4}", _COLOURS[finding.state])
         run.console.row(mark, f"{finding.check:<8}", finding.sentence)
@@ -68,7 +70,10 @@ def doctor(run: Run) -> Outcome:
 @command("Show every setting and where it comes from.", example="tidemill config --store s3://plant/iot")
 def config(run: Run) -> Outcome:
     """List the settings; secrets are covered."""
-    shown = run.settings.shown
+    from dags import settings  # noqa: PLC0415 - `--help` must not pay for it
+    from pipelines.settings import Shown  # noqa: PLC0415 - see above
+
+    shown = [*run.settings.shown, *(Shown(*choice) for choice in settings.chosen())]
     lines = table(("setting", "value", "source"), [(s.name, s.value, s.source) for s in shown])
     return Outcome({"settings": [dataclasses.asdict(setting) for setting in shown]}, lines)
 

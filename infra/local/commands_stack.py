@@ -28,7 +28,8 @@ ABOUT = {
 @command(
     "Start MLflow, Airflow, the server and three gateways.",
     example="tidemill up --gateways 1",
-    also="It runs until Ctrl-C or `tidemill down`. A part that ends by itself is started again.",
+    also="It runs until Ctrl-C or `tidemill down`. A part that ends by itself is started again. Airflow keeps its "
+    "state in a file, or in the PostgreSQL that AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names.",
 )
 @STATE
 @click.option("--gateways", default=3, metavar="COUNT", help="How many gateways.")

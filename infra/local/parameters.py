@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
@@ -58,6 +58,26 @@ class Moment(click.ParamType[int]):
             self.fail(f"{value!r} is no ISO 8601 time, for example 2026-02-04 or 2026-02-04T06:00.", param, ctx)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+class Day(click.ParamType[date]):
+    """A UTC day, ``2026-01-31``.
+
+    Example:
+        >>> Day().convert("2026-01-31", None, None)
+        datetime.date(2026, 1, 31)
+    """
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no day, for example 2026-01-31.", param, ctx)
 
 
 class Age(click.ParamType[timedelta]):
@@ -136,6 +156,7 @@ FLEET = Name("fleet", _fleets)
 USECASE = Name("use case", _usecases)
 ESTIMATOR = Name("estimator", _estimators)
 MOMENT = Moment()
+DAY = Day()
 AGE = Age()
 SHARE = Share()
 REASON = Name("reason", _reasons)

@@ -1,5 +1,6 @@
 """What the parts of the stack are: commands, environments, addresses, and how to tell that each answers."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 
+from dags.options import VARIABLES
 from infra.local import airflow_setup
 from infra.local.airflow_client import OPENER, AirflowClient
 from infra.local.errors import StackError
@@ -82,6 +84,10 @@ class Plan:
         if MLFLOW in self.urls:
             kept["MLFLOW_TRACKING_URI"] = self.urls[MLFLOW]
         return kept
+
+    def placement_environment(self) -> dict[str, str]:
+        """Return what server and gateways are told: nothing that speaks to the DAGs, such as a password for mail."""
+        return {name: value for name, value in self.environment().items() if name not in VARIABLES}
 
 
 def choose_addresses(wanted: Collection[str], gateways: int) -> dict[str, str]:
@@ -176,7 +182,7 @@ def _server(plan: Plan) -> Part:
         "TIDEMILL_SERVER_POLL_S": POLL_S,
     }
     command = [str(BIN / "tidemill-server")]
-    return Part(SERVER, command, plan.environment() | own, lambda: answers(f"{url}/v2/health/live"), url)
+    return Part(SERVER, command, plan.placement_environment() | own, lambda: answers(f"{url}/v2/health/live"), url)
 
 
 def _gateway(plan: Plan, name: str) -> Part:
@@ -193,7 +199,7 @@ def _gateway(plan: Plan, name: str) -> Part:
     }
     command = [str(BIN / "tidemill-gateway"), "run"]
     # Not its health: a gateway that waits for its first release is up, and says that it cannot serve yet.
-    return Part(name, command, plan.environment() | own, lambda: answers(f"{url}/status"), url)
+    return Part(name, command, plan.placement_environment() | own, lambda: answers(f"{url}/status"), url)
 
 
 def _port(url: str) -> str:
@@ -204,13 +210,19 @@ def _airflow_check(name: str, url: str, client: AirflowClient) -> Callable[[], b
     health = f"{url}/api/v2/monitor/health"
     if name == "airflow-api":
         # The first request to the execution API builds its routes, which takes seconds: better now than in a task.
-        return lambda: answers(health) and answers(f"{url}/execution/health")
+        return lambda: answers(health) and answers(f"{url}/execution/health") and _has_pools(client)
     field = airflow_setup.HEALTH[name]
 
     def beats() -> bool:
         return answers(health, lambda body: json.loads(body)[field]["status"] == "healthy")
 
     return (lambda: beats() and _parsed(client)) if name == "airflow-parser" else beats
+
+
+def _has_pools(client: AirflowClient) -> bool:
+    """Make the pools before the scheduler finds tasks that wait for them."""
+    client.make_pools(dict(airflow_setup.POOLS.values()))
+    return True
 
 
 def _parsed(client: AirflowClient) -> bool:
@@ -221,7 +233,8 @@ def _parsed(client: AirflowClient) -> bool:
 
 def _migrate(plan: Plan, environment: Mapping[str, str]) -> None:
     """Bring Airflow's database to the installed version; a note beside it saves the four seconds of asking."""
-    note, installed = plan.airflow_home / "migrated", version("apache-airflow")
+    note, where = plan.airflow_home / "migrated", environment[airflow_setup.DATABASE]
+    installed = f"{version('apache-airflow')} {hashlib.sha256(where.encode()).hexdigest()[:16]}"
     if note.exists() and note.read_text() == installed:
         return
     log = plan.root / "logs" / "airflow-migrate.log"

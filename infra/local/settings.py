@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from dags.options import VARIABLES
 from pipelines.settings import PROJECT_FILE, Settings, load
 from serving.settings import KEYS
 
@@ -14,8 +15,8 @@ def settings(store: str | None = None, tracking: str | None = None) -> Settings:
         SettingsError: Names nobody knows, all at once.
     """
     flags = {"store": store, "tracking": tracking}
-    # Gateway and server often share the environment: their variables are no misspellings.
-    return load(environment(), PROJECT_FILE, flags, frozenset(KEYS))
+    # Gateway, server and DAGs often share the environment: their variables are no misspellings.
+    return load(environment(), PROJECT_FILE, flags, frozenset(KEYS) | frozenset(VARIABLES))
 
 
 def environment() -> Mapping[str, str]:

@@ -94,5 +94,9 @@ class Lake:
         """Predictions of a use case, of every placement."""
         return self._table(tables.predictions(usecase))
 
+    def outcomes(self, usecase: str) -> "Table":
+        """What came of the predictions of a use case, by their ids."""
+        return self._table(tables.outcomes(usecase))
+
     def _table(self, layout: tables.Layout) -> "Table":
         return Table(f"{self._root}/lake/{layout.path}", layout, self._options)

@@ -29,7 +29,7 @@ from pipelines.registration import Registered, Registration, TrainingSet, Versio
 from pipelines.registry.connection import Connection
 from pipelines.registry.marks import CHALLENGER, CHAMPION, Marks
 from pipelines.registry.runs import Runs
-from pipelines.registry.versions import Versions
+from pipelines.registry.versions import Versions, report_page
 from pipelines.registry.wishes import Wishes
 from serving.approval import Desired, Wanted
 
@@ -59,6 +59,12 @@ class Registry:
         """Return the version with the alias ``champion``; None when nobody has it."""
         with self._connection.asked():
             found = self._marks.holder(usecase, CHAMPION)
+            return str(found.version) if found else None
+
+    def challenger(self, usecase: str) -> str | None:
+        """Return the version with the alias ``challenger``; None when nobody has it."""
+        with self._connection.asked():
+            found = self._marks.holder(usecase, CHALLENGER)
             return str(found.version) if found else None
 
     def wanted(self) -> list[Wanted]:
@@ -118,6 +124,15 @@ class Registry:
         with self._connection.asked():
             self._marks.write(usecase, version, tags)
 
+    def write_section(self, usecase: str, version: str, name: str, text: str) -> None:
+        """Put a section into the description of a version, in place of the one of that name; an empty one goes.
+
+        Raises:
+            VersionMissingError: There is no such version.
+        """
+        with self._connection.asked():
+            self._versions.write_section(usecase, version, name, text)
+
     def set_alias(self, usecase: str, alias: str, version: str) -> None:
         """Give an alias to a version.
 
@@ -146,7 +161,8 @@ class Registry:
                 self._marks.give(usecase, CHALLENGER, number)
             else:
                 self._marks.take(usecase, CHALLENGER, number)
-            return Registered(number, run_id, self.page(usecase, number), reused=reused)
+            report = f"{self.uri}/{report_page(home, run_id)}"
+            return Registered(number, run_id, self.page(usecase, number), reused, report)
 
     def page(self, usecase: str, version: str) -> str:
         """Return the address of a version's page."""

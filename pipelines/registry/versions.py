@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipelines.errors import VersionMissingError
-from pipelines.registration import REPORT, Registration, TrainingSet, Version
+from pipelines.registration import REPORT, Registration, TrainingSet, Version, with_section
 from pipelines.registry.connection import Connection, pages
 from pipelines.registry.runs import Runs
 
@@ -60,6 +60,13 @@ class Versions:
         ]
         return [each for each in told if each is not None]
 
+    def write_section(self, usecase: str, version: str, name: str, text: str) -> None:
+        """Replace a section of a description; nothing is written where nothing changes."""
+        before = self.get(usecase, version).description or ""
+        after = with_section(before, name, text)
+        if after != before:
+            self._client.update_model_version(usecase, version, after)
+
     def register(self, registration: Registration, home: str, run_id: str) -> tuple[str, bool]:
         """Make the version of a run, or bring the one that is there up to date.
 
@@ -74,7 +81,7 @@ class Versions:
         usecase = registration.usecase
         if usecase not in self.models():
             self._client.create_registered_model(usecase, description=registration.title)
-        description = registration.describe(f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}")
+        description = registration.describe(report_page(home, run_id))
         gate = {"gate": "passed" if registration.passed else "failed"}  # digests are tags of the run: lists cut them
         found = next((version for version in self.of(usecase) if version.run_id == run_id), None)
         if found is None:
@@ -86,3 +93,13 @@ class Versions:
         for name, value in gate.items():
             self._client.set_model_version_tag(usecase, number, name, value)
         return number, True
+
+
+def report_page(home: str, run_id: str) -> str:
+    """Return where a run's report is shown, relative to MLflow's page.
+
+    Example:
+        >>> report_page("7", "4f2a")
+        '#/experiments/7/runs/4f2a/artifacts/report/index.html'
+    """
+    return f"#/experiments/{home}/runs/{run_id}/artifacts/{REPORT}"

@@ -25,7 +25,7 @@ from features.featureset import FeatureSet
 from features.schema import Fleet
 from pipelines.errors import UnknownNameError, UseCaseError
 from pipelines.labels import Label
-from pipelines.rules import BUDGETS, Alerting, GateRules
+from pipelines.rules import BUDGETS, Alerting, GateRules, Promotion
 from pipelines.split import Split
 from serving.policy import AT_ONCE, Rollout
 
@@ -70,6 +70,7 @@ class UseCase:
         alerting: When to alert: by cost, by a budget of false alarms, or from a declared value on.
         rollout: How its releases spread over gateways, and who has to approve.
         owner: Who answers for it: a team or an address, for the model card.
+        promotion: When a challenger may become champion without anybody; never, by default.
         feature_set: Features of the fleet in place of the catalog's: for a model that looks along time, which sees the
             last rows (``features.feature.lagged``), and as a training makes them that learns regimes.
     """
@@ -89,6 +90,7 @@ class UseCase:
     alerting: Alerting = field(default_factory=Alerting)
     rollout: Rollout = AT_ONCE
     owner: str = ""
+    promotion: Promotion = field(default_factory=Promotion)
     feature_set: FeatureSet | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +105,9 @@ class UseCase:
         _demand(
             _cuts(self.split), "split", f"{self.split.test_devices}, {self.split.test_time}", "shares from 0 to below 1"
         )
+        bounds = self.promotion
+        known = 0 <= bounds.min_agreement <= 1 and bounds.min_judged > 0 and bounds.surely_above >= 0
+        _demand(known, "promotion", bounds.sentence, "judged by something, an agreement from 0 to 1, a gain above 0")
         _demand(self.label.horizon >= timedelta(0), "label", str(self.label.horizon), "a horizon from zero on")
 
     def _check_heard(self) -> None:

@@ -77,7 +77,7 @@ def test_panes_are_made_by_a_task_for_each_run_of_dates(airflow, tmp_path):
     found, said = airflow.run("materialize", {"fleet": "pumps"}, TIDEMILL_STORE=store.uri)
     assert found["state"] == "success", said[-4000:]
     panes = {name.partition(":")[2] for name in found["tasks"] if name.startswith("panes:")}
-    assert panes == {f"{date}..{date}" for date in ("2026-01-05", "2026-01-06", "2026-01-07")}
+    assert panes == {f"pumps {date}..{date}" for date in ("2026-01-05", "2026-01-06", "2026-01-07")}
     assert found["returned"]["rows"]["rows"] > 0
 
 

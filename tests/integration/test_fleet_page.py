@@ -3,13 +3,14 @@
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from tests.fakes.airflow_server import PASSWORD, airflow_server
+from tests.fakes.airflow_server import PASSWORD, Airflow
 from tests.fakes.gatherings import USECASE, Gathering, write_reports
 from tests.fakes.mlflow_server import mlflow_server
 
@@ -26,14 +27,16 @@ def site(tmp_path_factory):
     """Ten thousand gateways that have just reported, a model in MLflow, and an Airflow beside them."""
     folder = tmp_path_factory.mktemp("site")
     now_us = time.time_ns() // 1000
-    gathering = Gathering(folder / "plant", now_us)
-    gathering.monitor(now_us)
-    with mlflow_server(folder) as mlflow:
-        model(mlflow)
-        store = {"TIDEMILL_STORE": str(gathering.folder), "MLFLOW_TRACKING_URI": mlflow}
-        with airflow_server(folder, **store) as (airflow, pid):
-            write_reports(gathering.folder, GATEWAYS, gathering.release, time.time_ns() // 1000)
-            yield SimpleNamespace(airflow=airflow, mlflow=mlflow, pid=pid, folder=gathering.folder)
+    with ThreadPoolExecutor(1) as beside:
+        preparing = beside.submit(Airflow, folder)
+        gathering = Gathering(folder / "plant", now_us)
+        gathering.monitor(now_us)
+        with mlflow_server(folder) as mlflow:
+            model(mlflow)
+            store = {"TIDEMILL_STORE": str(gathering.folder), "MLFLOW_TRACKING_URI": mlflow}
+            with preparing.result().serve(**store) as (airflow, pid):
+                write_reports(gathering.folder, GATEWAYS, gathering.release, time.time_ns() // 1000)
+                yield SimpleNamespace(airflow=airflow, mlflow=mlflow, pid=pid, folder=gathering.folder)
 
 
 def model(mlflow):

@@ -106,6 +106,7 @@ def test_a_version_that_passed_becomes_the_challenger_and_fits_the_screen(regist
     found = registry.register(registration(name))
     assert (found.version, found.reused) == ("1", False)
     assert found.url == f"{url}/#/models/{name}/versions/1"
+    assert found.report.endswith(f"/runs/{found.run_id}/artifacts/report/index.html")
     version = client.get_model_version_by_alias(name, "challenger")
     assert version.version == "1"
     assert version.tags == {"gate": "passed"}
@@ -345,3 +346,19 @@ def test_a_real_training_is_registered_once_and_then_compared_with_the_champion(
     assert "champion_average_precision" in run.data.metrics
     assert run.data.tags["airflow.url"] == "http://airflow/run"
     assert "champion v1" in client.get_model_version("machine_failure", "2").description
+
+
+def test_a_section_of_a_description_is_replaced_and_never_grows(registry, client, name):
+    registry.register(registration(name))
+    assert registry.challenger(name) == "1"
+    before = client.get_model_version(name, "1").description
+    for text in ("they agree", "they differ"):
+        registry.write_section(name, "1", "shadow", text)
+    told = client.get_model_version(name, "1")
+    assert told.description == f"{before}\n\n<!-- shadow -->\nthey differ\n<!-- end of shadow -->"
+    registry.write_section(name, "1", "shadow", "they differ")
+    assert client.get_model_version(name, "1").last_updated_timestamp == told.last_updated_timestamp
+    registry.write_section(name, "1", "shadow", "")
+    assert client.get_model_version(name, "1").description == before
+    with pytest.raises(VersionMissingError):
+        registry.write_section(name, "7", "shadow", "they differ")

@@ -175,6 +175,18 @@ def test_what_was_put_is_got_listed_and_deleted(store):
         store.get("raw/pumps/a é.json")
 
 
+def test_a_process_without_keys_of_its_own_opens_a_store_with_those_it_is_given(bucket, server, monkeypatch):
+    given = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    for name in given:
+        monkeypatch.delenv(name)
+    store = open_store(f"s3://{bucket}/lent", credentials={**given, "AWS_DEFAULT_REGION": "us-east-1"})
+    store.put("a", b"1")
+    assert [entry.key for entry in store.list("")] == ["a"]
+    assert store.get("a") == b"1"
+    with pytest.raises(StoreDeniedError):
+        open_store(f"s3://{bucket}/lent").get("a")
+
+
 def test_two_prefixes_of_one_bucket_do_not_see_each_other(bucket):
     left, right = open_store(f"s3://{bucket}/left"), open_store(f"s3://{bucket}/left-right")
     left.put("a", b"1")

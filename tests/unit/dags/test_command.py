@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -10,7 +11,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from dags import command
 from dags.command import CommandOperator
-from dags.errors import ConnectionFieldError
 
 CONTEXT = {"ti": SimpleNamespace(log_url="http://airflow/run/1")}
 
@@ -107,7 +107,9 @@ def test_the_command_sees_the_connection_and_the_run_but_no_secret_of_airflow(pr
 def test_a_connection_that_cannot_be_read_is_not_taken_for_none(program, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://a:b@/?endpoint_url=http://unquoted")
     program("print('{}')")
-    with pytest.raises(ConnectionFieldError, match=r"cannot be read \(AIRFLOW_CONN_AWS_DEFAULT\).*percent-encode"):
+    with pytest.raises(
+        AirflowFailException, match=r"TM-503 .*cannot be read \(AIRFLOW_CONN_AWS_DEFAULT\).*percent-encode"
+    ):
         CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT)
 
 
@@ -169,9 +171,28 @@ def test_only_names_and_counts_travel_between_tasks():
 
 
 def test_a_task_has_a_button_to_what_it_made(program):
-    program('print(\'{"url": "http://mlflow/#/runs/1"}\')')
+    made = {
+        "url": "http://mlflow/#/models/pump_failure/versions/3",
+        "run_id": "0a1b",
+        "report": "http://mlflow/#/experiments/1/runs/0a1b/artifacts/report/index.html",
+    }
+    program(f"print({json.dumps(made)!r})")
     task = CommandOperator(task_id="train", words=["train"])
-    (link,) = task.operator_extra_links
-    assert link.get_link(task, ti_key=None) == ""
+
+    def buttons():
+        return {link.name: link.get_link(task, ti_key=None) for link in task.operator_extra_links}
+
+    assert buttons() == {"MLflow run": "", "Model version": "", "Report": ""}
     task.execute(CONTEXT)
-    assert link.get_link(task, ti_key=None) == "http://mlflow/#/runs/1"
+    assert buttons() == {
+        "MLflow run": "http://mlflow/#/runs/0a1b",
+        "Model version": made["url"],
+        "Report": made["report"],
+    }
+
+
+def test_what_is_no_page_gets_no_button(program):
+    program('print(\'{"report": "reports/ingest/pumps/1.json", "accepted": 1}\')')
+    task = CommandOperator(task_id="ingest", words=["ingest"])
+    task.execute(CONTEXT)
+    assert [link.get_link(task, ti_key=None) for link in task.operator_extra_links] == ["", "", ""]

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,12 +9,17 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 
 from dags import assets, materialize, monitor, train
 from dags.command import flags
+from dags.schedules import TIMINGS
 from features import catalog
 from pipelines import usecases
 
+NAMES = ["approve", "ingest", "materialize", "metrics", "monitor", "release", "train", "upkeep"]
 DAGS = Path(__file__).resolve().parents[3] / "dags"
 HEAVY = ("boto3", "deltalake", "mlflow", "onnxruntime", "pandas", "pyarrow", "scipy", "sklearn", "tuf")
 
@@ -23,14 +29,14 @@ def bag():
     return DagBag(str(DAGS))
 
 
-@pytest.fixture(params=["ingest", "materialize", "train", "release", "monitor", "upkeep"])
+@pytest.fixture(params=NAMES)
 def dag(request, bag):
     return bag.dags[request.param]
 
 
 def test_every_file_is_parsed_and_nothing_else_is_taken_for_one(bag):
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["approve", "ingest", "materialize", "monitor", "release", "train", "upkeep"]
+    assert sorted(bag.dags) == NAMES == sorted(TIMINGS)
 
 
 def test_a_dag_tells_people_what_it_does(dag):
@@ -68,12 +74,15 @@ def test_tasks_follow_each_other_as_told(bag):
     assert order == {
         "ingest": {"check_parameters": ["ingest", "materialize"], "ingest": ["materialize"], "materialize": []},
         "materialize": {
-            "check_parameters": ["plan"],
+            "check_parameters": ["behind", "ends"],
+            "behind": ["plan"],
             "plan": ["runs"],
             "runs": ["panes"],
             "panes": ["rows"],
+            "ends": ["rows"],
             "rows": [],
         },
+        "metrics": {"metrics": []},
         "train": {
             "check_parameters": ["divide", "materialize", "trainings"],
             "divide": ["search"],
@@ -82,7 +91,13 @@ def test_tasks_follow_each_other_as_told(bag):
             "search": ["train"],
             "train": [],
         },
-        "release": {"release": ["questions"], "questions": ["ask"], "ask": []},
+        "release": {
+            "release": ["later", "questions"],
+            "questions": ["ask"],
+            "ask": [],
+            "later": ["look_again"],
+            "look_again": [],
+        },
         "approve": {
             "check_parameters": ["ask"],
             "ask": ["answered"],
@@ -91,7 +106,7 @@ def test_tasks_follow_each_other_as_told(bag):
             "wake": [],
         },
         "monitor": {"check_parameters": ["decide", "monitor"], "monitor": ["decide"], "decide": []},
-        "upkeep": {"check_parameters": ["upkeep"], "upkeep": []},
+        "upkeep": {"check_parameters": ["upkeep"], "upkeep": [], "ledger": ["sound"], "sound": [], "verify": []},
     }
 
 
@@ -105,11 +120,15 @@ def test_only_steps_that_can_be_repeated_are_repeated(bag):
         "materialize.rows",
         "train.materialize",
         "train.search",
+        "train.train",
         "release.release",
         "release.ask",
+        "release.look_again",
         "approve.keep",
         "monitor.monitor",
         "upkeep.upkeep",
+        "upkeep.ledger",
+        "upkeep.verify",
     }
 
 
@@ -133,12 +152,67 @@ def test_a_moved_alias_wakes_the_release_and_a_decision_wakes_the_training(bag):
 
 
 def test_each_run_of_dates_in_a_plan_becomes_one_call_of_the_command():
-    plan = {"runs": ["2026-01-05..2026-01-11", "2026-01-12"]}
-    made = materialize.stage_options(plan, {"engine": "local", "master": None})
-    assert [flags(options) for options in made] == [
+    plans = [{"fleet": "pumps", "runs": ["2026-01-05..2026-01-11", "2026-01-12"]}, {"fleet": "ai4i", "runs": []}]
+    made = materialize.panes_of(plans, {"engine": "local", "master": None})
+    assert [call["words"] for call in made] == [["materialize", "pumps"]] * 2
+    assert [flags(call["options"]) for call in made] == [
         ["--stage=panes", "--dates=2026-01-05..2026-01-11", "--engine=local"],
         ["--stage=panes", "--dates=2026-01-12", "--engine=local"],
     ]
+
+
+def test_days_that_are_asked_for_are_made_again_in_one_call_without_a_plan():
+    params = {"engine": "local", "master": None}
+    behind = [{"words": ["materialize", "pumps"], "options": {}}]
+    again = [{"words": ["materialize", "pumps"], "options": {"since": "2026-01-01", "until": "2026-02-01"}}]
+    assert [flags(call["options"]) for call in materialize.plans(behind, params)] == [
+        ["--stage=plan", "--engine=local"]
+    ]
+    assert [flags(call["options"]) for call in materialize.last_calls(behind, params)] == [
+        ["--stage=rows", "--engine=local"]
+    ]
+    assert materialize.plans(again, params) == []
+    assert materialize.last_calls(again, params) == again
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("backfill", {"since": "2026-01-31", "until": "2026-02-01"}), ("scheduled", {}), ("manual", {})],
+)
+def test_only_a_run_of_a_backfill_stands_for_a_day(kind, expected):
+    run = SimpleNamespace(run_type=kind, logical_date=datetime(2026, 1, 31, tzinfo=UTC))
+    context: Any = {"dag_run": run}
+    assert materialize.backfilled(context) == expected
+
+
+def test_a_month_of_a_backfill_is_a_run_for_each_of_its_days(bag):
+    timetable = decode_timetable(encode_timetable(bag.dags["materialize"].timetable))
+    within = TimeRestriction(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC), catchup=True)
+    days, interval = [], None
+    while info := timetable.next_dagrun_info(last_automated_data_interval=interval, restriction=within):
+        days.append(info.logical_date.date().isoformat())
+        interval = info.data_interval
+    assert days == [f"2026-01-{day:02d}" for day in range(1, 32)]
+
+
+def test_metrics_are_written_only_where_a_file_is_named(bag, tmp_path, monkeypatch):
+    assert not bag.dags["metrics"].timetable.can_be_scheduled
+    monkeypatch.setenv("TIDEMILL_METRICS_FILE", str(tmp_path / "tidemill.prom"))
+    named = DagBag(str(DAGS / "metrics.py")).dags["metrics"]
+    assert named.timetable.expression == "*/5 * * * *"
+    assert flags(named.get_task("metrics").options) == [f"--write={tmp_path / 'tidemill.prom'}"]
+
+
+def test_only_what_has_a_past_can_be_backfilled(bag):
+    allowed = {name: dag.allowed_run_types for name, dag in bag.dags.items()}
+    assert [name for name, kinds in allowed.items() if kinds is None or "backfill" in kinds] == ["materialize"]
+
+
+def test_whoever_is_more_urgent_gets_the_next_slot(bag):
+    weights = {name: {task.priority_weight for task in dag.tasks} for name, dag in bag.dags.items()}
+    assert max(weights, key=lambda name: max(weights[name])) == "release"
+    assert min(weights["ingest"]) > max(weights["train"])
+    assert all(task.weight_rule == "absolute" for dag in bag.dags.values() for task in dag.tasks)
 
 
 def test_a_search_is_divided_among_tasks_that_share_a_study():
@@ -194,4 +268,4 @@ print(json.dumps([sorted(bag.dags), sorted(set({HEAVY!r}) & set(sys.modules)), b
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [["approve", "ingest", "materialize", "monitor", "release", "train", "upkeep"], [], {}]
+    assert found == [NAMES, [], {}]

@@ -6,13 +6,15 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from dags import assets, forms, train
 from dags.errors import ParameterError
+from pipelines import usecases
+from tests.fakes.wrong import WRONG
 
 
-def context(conf=None, events=(), **params):
+def context(conf=None, events=(), kind="manual", **params):
     known = {name: param.value for name, param in train.FORM.items()}
     return {
         "params": known | params | (conf or {}),
-        "dag_run": SimpleNamespace(conf=conf),
+        "dag_run": SimpleNamespace(conf=conf, run_type=kind),
         "dag": SimpleNamespace(dag_id="train"),
         "triggering_asset_events": dict.fromkeys(events, ()),
     }
@@ -48,3 +50,43 @@ def test_a_run_by_events_trains_what_they_ask_for_even_when_they_were_merged():
         "machine_failure",
         "pump_failure",
     ]
+
+
+def test_a_run_by_the_clock_is_for_every_use_case():
+    assert [job["name"] for job in train.wanted(context(kind="scheduled"))] == usecases.names()
+    woken = context(kind="scheduled", events=[assets.retrain("pump_failure")])
+    assert [job["name"] for job in train.wanted(woken)] == ["pump_failure"]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG.values(), ids=WRONG)
+def test_a_training_that_cannot_be_is_refused_by_the_first_task(wrong, said):
+    with pytest.raises(AirflowFailException, match=f"TM-329 .*{said}.*Fix: "):
+        train.wanted(context(wrong))
+
+
+def test_everything_that_is_wrong_with_a_training_is_said_at_once():
+    wrong = {"since": "2026-02-01", "until": "2026-01-01", "estimator": "pca"}
+    with pytest.raises(AirflowFailException, match=r"is not before until .*; estimator pca learns no probability"):
+        train.wanted(context(wrong))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        ("2026-02-01", "2026-01-01", "there is nothing between them"),
+        ("2026-02-01", "2026-02-01", "there is nothing between them"),
+        ("2999-01-01", None, "still to come"),
+        (None, "2026-01-01", "'until' without 'since'"),
+    ],
+)
+def test_days_that_name_nothing_are_refused(since, until, said):
+    with pytest.raises(AirflowFailException, match=f"TM-501 .*{said}"):
+        forms.dates(context(), {"since": since, "until": until})
+
+
+def test_days_are_options_of_the_command():
+    assert forms.dates(context(), {"since": None, "until": None}) == {}
+    assert forms.dates(context(), {"since": "2026-01-31", "until": None}) == {
+        "since": "2026-01-31",
+        "until": "2026-02-01",
+    }

@@ -107,3 +107,36 @@ def test_an_explanation_says_unknown_where_no_registry_answers_and_nothing_where
     told = text(capsys)
     assert "nothing has changed" in told
     assert "training sets  0 touched" in told
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--until", "2026-01-06"],
+        ["--since", "2026-01-06", "--until", "2026-01-06"],
+        ["--since", "2026-01-06", "--stage", "panes"],
+        ["--since", "2026-01-06", "--engine", "spark"],
+        ["--since", "2026-01-06", "--dry-run"],
+        ["--since", "yesterday"],
+    ],
+)
+def test_days_that_cannot_be_made_again_are_refused(options, capsys):
+    assert run(["materialize", "pumps", *options]) == 2
+    assert capsys.readouterr().err
+
+
+def test_days_are_made_again_on_request(tmp_path, capsys):
+    store = ["--store", str(tmp_path / "store")]
+    assert run(["simulate", "pumps", "--devices", "1", "--days", "3", "--start", "2026-01-05", *store]) == 0
+    assert run(["ingest", "pumps", *store]) == 0
+    assert run(["materialize", "pumps", "--since", "2026-01-06", *store]) == 1
+    assert "TM-317" in capsys.readouterr().err
+    assert run(["materialize", "pumps", *store]) == 0
+    capsys.readouterr()
+    asked = ["--since", "2026-01-01", "--until", "2026-02-01"]
+    assert run(["materialize", "pumps", *asked, "--json", *store]) == 0
+    found = json.loads(text(capsys))
+    assert found["dates"] == ["2026-01-06", "2026-01-07", "2026-01-08"]  # a row that ends at midnight is of the new day
+    assert (found["since"], found["last"], found["rows"] > 0) == ("2026-01-01", "2026-01-31", True)
+    assert run(["materialize", "pumps", "--since", "2024-01-01", *store]) == 0
+    assert "nothing is stored from 2024-01-01 to 2024-01-01" in text(capsys)

@@ -216,7 +216,7 @@ def test_offsets_count_bytes_also_behind_letters_of_several_bytes():
     [
         (b"", "empty"),
         (b"\x1f\x8bnonsense", "damaged"),
-        (gzip.compress(b"{}" * 1000)[:-30], "cut off"),
+        (gzip.compress(b"{}" * 1000, mtime=0)[:-30], "cut off"),
         (b"PAR1....", "Parquet"),
         (b"Obj\x01....", "Avro"),
         (b"\x00\x01\x02 nothing", "not made of JSON"),
@@ -258,7 +258,7 @@ def test_white_space_is_an_object_without_records():
 def test_objects_are_kept_apart_and_a_broken_one_does_not_touch_its_neighbours():
     objects = [
         text(message(0), message(1)),
-        gzip.compress(text(message(2))),
+        gzip.compress(text(message(2)), mtime=0),
         b'{"device":"pump-9","ts":5,"values":',
         b'{"flow":1}}',
         b"",

@@ -13,6 +13,7 @@ from pipelines.past import Intent, Source
 from pipelines.predictions import load_predictions
 from pipelines.watched import present
 from serving.store import open_store
+from tests.fakes import watched
 from tests.fakes.predictions import DAY, HOUR, NOW, PUMPS, START, USECASE, a_fortnight, prediction, publish, send
 
 
@@ -108,6 +109,23 @@ def test_scores_are_compared_with_the_first_week_of_the_version(tmp_path, store,
     assert any("scores moved far" in reason for reason in summary.reasons) == told
 
 
+@pytest.mark.parametrize(("low", "far"), [(0.0, False), (0.8, True)])
+def test_scores_are_compared_with_those_of_the_test_from_the_first_day_on(tmp_path, store, lake, low, far):
+    digest, random = watched.publish(store, watched.remembering()), np.random.default_rng(8)
+    rows = [
+        prediction(pump, START + minute * 60_000_000, digest=digest, score=random.uniform(low, 1.0))
+        for pump in PUMPS
+        for minute in range(0, 24 * 60, 15)
+    ]
+    send(tmp_path, store, rows)
+    summary = monitor(store, lake, USECASE, NOW)
+    assert summary.score_index is not None
+    assert summary.score_distance is not None
+    assert (summary.score_index > 0.25, summary.score_distance > 0.5) == (far, far)
+    assert any("scores moved far" in reason for reason in summary.reasons) == far
+    assert not any("first week" in note for note in summary.notes)
+
+
 def test_missing_features_come_back_as_missing(tmp_path, store, lake):
     values = np.arange(len(USECASE.features.names), dtype=float)
     values[1] = np.nan
@@ -168,7 +186,7 @@ def test_the_version_that_predicted_last_is_judged_and_earlier_ones_are_reported
     summary = monitor(store, lake, USECASE, NOW)
     assert (summary.version, summary.windows) == ("2", 1)
     reported = json.loads(store.get(summary.report))["versions"]
-    assert [(each["version"], each["windows"], len(each["feature_index"])) for each in reported] == [
+    assert [(each["version"], each["windows"], len(each["features"])) for each in reported] == [
         ("1", 3, 0),
         ("2", 1, len(USECASE.features.names)),
     ]

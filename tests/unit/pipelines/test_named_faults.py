@@ -15,15 +15,17 @@ import pytest
 
 from pipelines import intervals, searching
 from pipelines.candidate import build, span_of
-from pipelines.drift import MAJOR, stability_indices
+from pipelines.drift import MAJOR, shift, shifts
 from pipelines.gate import Comparison, judge, passed, reasons
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
+from pipelines.recording import gate_record
 from pipelines.registration import BUNDLE
 from pipelines.tasks import TASKS
 from pipelines.tasks.quantity import QuantityMetrics
 from pipelines.training import Parameters, train
 from serving.approval import Desired, GateRecord, gate_key, read_gate, write_gate
+from serving.baseline import Baseline
 from serving.bundle import digest_of
 from serving.decision import MAX_GATE_AGE_US, decide
 from serving.predictor import Predictor
@@ -243,15 +245,23 @@ def test_a_scaler_is_fitted_on_test_rows():
 
 
 def test_a_drift_monitor_that_cannot_run(tmp_path):
-    """Seen to fail with `reference={}` in what `pipelines.candidate.build` packs."""
+    """Seen to fail with `reference={}`, or without `baseline`, in what `pipelines.candidate.build` packs."""
     it = usual("failure")
     manifest = Predictor(it.candidate.bundle).bundle.manifest
     values = it.dataset.test.values
-    calm = stability_indices(manifest.features.names, manifest.reference, values)
+    calm = shifts(manifest.features.names, manifest.reference, values)
     assert list(calm) == list(manifest.features.names)
-    assert np.nanmax(list(calm.values())) < MAJOR
-    moved = stability_indices(manifest.features.names, manifest.reference, values + 5)
-    assert np.nanmin(list(moved.values())) > MAJOR
+    assert np.nanmax([each.index for each in calm.values()]) < MAJOR
+    moved = shifts(manifest.features.names, manifest.reference, values + 5)
+    assert np.nanmin([each.index for each in moved.values()]) > MAJOR
+    kept = gate_record(it, 0).evidence["scores"]
+    assert isinstance(kept, list)
+    scores = Predictor(it.candidate.bundle).predict(values).score
+    assert shift(kept, scores).index < 0.01
+    assert shift(kept, 1 - scores).index > MAJOR
+    train = it.dataset.train
+    gaps = np.isnan(train.values).mean(axis=0).round(6).tolist()
+    assert manifest.baseline == Baseline(len(train), dict(zip(manifest.features.names, gaps, strict=True)))
     store = open_store(str(tmp_path / "store"), create=True)
     predictions.publish(store)
     predictions.send(tmp_path, store, predictions.a_fortnight(np.random.default_rng(1), shift=8.0))

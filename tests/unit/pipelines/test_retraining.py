@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from pipelines.drift import NOWHERE, Shift
 from pipelines.retraining import DAY_US, Evidence, RetrainingRules, decide
 from pipelines.rules import GateRules
 from pipelines.tasks import TASKS
@@ -16,10 +17,11 @@ CALM = Evidence(
     judged=5,
     counted="failures",
     figures=FIGURES,
-    feature_index={"flow": 0.02, "heat": 0.05, "speed": 0.01},
-    score_index=0.03,
+    features={name: Shift(index, index, 1000) for name, index in (("flow", 0.02), ("heat", 0.05), ("speed", 0.01))},
+    score=Shift(0.03, 0.03, 1000),
 )
-MOVED = {"flow": 0.9, "heat": 0.4, "speed": 0.01}
+FAR = Shift(0.9, 0.7, 1000)
+MOVED = {"flow": FAR, "heat": Shift(0.4, 0.3, 1000), "speed": Shift(0.01, 0.01, 1000)}
 
 
 def decision(**seen):
@@ -45,28 +47,38 @@ def test_false_alarms_are_a_reason():
 
 
 def test_moved_inputs_are_a_reason_as_long_as_no_labels_speak():
-    result = decision(feature_index=MOVED, judged=0, figures={})
+    result = decision(features=MOVED, judged=0, figures={})
     assert result.retrain
-    assert result.reasons == ["2 of 3 features moved far (most: flow 0.90)"]
+    assert result.reasons == ["2 of 3 features moved far (most: flow index 0.90, 0.70 of its scale, 1,000 values)"]
 
 
 def test_moved_inputs_are_no_reason_while_labels_show_the_gate_is_reached():
-    result = decision(feature_index=MOVED)
+    result = decision(features=MOVED)
     assert not result.retrain
     assert result.brakes == ["it still reaches its gate on 5 failures"]
 
 
 def test_moved_scores_are_a_reason():
-    assert decision(score_index=0.3, judged=0).retrain
+    assert decision(score=FAR, judged=0).retrain
 
 
 def test_a_single_feature_among_many_is_no_reason():
-    index = {f"feature_{number}": 0.01 for number in range(20)} | {"flow": 3.0}
-    assert not decision(feature_index=index, judged=0).reasons
+    features = {f"feature_{number}": Shift(0.01, 0.01, 1000) for number in range(20)} | {"flow": FAR}
+    assert not decision(features=features, judged=0).reasons
 
 
 def test_what_cannot_be_told_is_no_reason():
-    assert not decision(score_index=math.nan, feature_index={"flow": math.nan}, judged=0).reasons
+    assert not decision(score=NOWHERE, features={"flow": NOWHERE}, judged=0).reasons
+
+
+@pytest.mark.parametrize("shift", [Shift(0.9, 0.05, 1000), Shift(0.2, 0.7, 1000), Shift(0.9, 0.7, 199)])
+def test_it_takes_a_major_index_a_distance_worth_mentioning_and_enough_values(shift):
+    assert not decision(features={"flow": shift}, score=shift, judged=0, figures={}).reasons
+    assert decision(features={"flow": FAR}, score=FAR, judged=0, figures={}).retrain
+
+
+def test_where_there_is_no_scale_the_index_speaks_alone():
+    assert decision(features={"flow": Shift(0.9, math.nan, 200)}, judged=0, figures={}).retrain
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
@@ -15,6 +16,7 @@ from serving.rollout import advise, spread, standing
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
+from tests.fakes.interrupted import Budget, PowerCut
 from tests.unit.serving.test_reconcile import FAN, FIRST, NOW, SECOND, World
 
 HOUR_US = 3_600_000_000
@@ -227,6 +229,39 @@ def test_a_pause_holds_until_it_is_taken_back_and_both_are_told(world):
     assert told == [("paused", "ada", "ada: paused: crane test on Friday"), ("resumed", "", "")]
 
 
+def test_a_reason_without_a_word_is_told_once_with_what_is_done_next(world):
+    world.run()
+    later(world, 2)
+    report(world)
+    world.registry.control(FAN, "pause", "crane test", "ada")
+    world.run()
+    world.registry.control(FAN, "", "crane test is over", "ben")
+    assert world.act() == "advanced"
+    world.registry.control(FAN, "", "smells of smoke", "ada")
+    world.registry.set_champion(FAN, "1")
+    assert world.act() == "rolled_back"
+    (wanted,) = world.registry.wanted()
+    assert wanted.control.reason == ""
+    told = [(entry.outcome, entry.reason) for entry in world.ledger()[2:]]
+    assert told == [
+        ("paused", "ada: paused: crane test"),
+        ("resumed", "ben: crane test is over"),
+        ("advanced", ""),
+        ("rolled_back", "ada: smells of smoke"),
+    ]
+
+
+def test_the_reason_of_a_pause_is_none_for_going_on(world):
+    world.run()
+    later(world, 2)
+    report(world)
+    world.registry.control(FAN, "pause", "crane test", "ada")
+    world.run()
+    world.registry.control(FAN, "", "crane test", "ada")  # only the word was removed
+    world.run()
+    assert [entry.reason for entry in world.ledger() if entry.outcome == "resumed"] == [""]
+
+
 def test_a_word_nobody_knows_pauses_and_says_so(world):
     world.run()
     later(world, 2)
@@ -411,3 +446,65 @@ def test_a_rollout_without_gateways_goes_on_by_time(world):
 def test_a_rollout_that_cannot_be_followed_is_refused_where_it_is_declared(wrong):
     with pytest.raises(PolicyError, match=next(iter(wrong))):
         Rollout(**wrong)
+
+
+# --- power cuts -----------------------------------------------------------------------------------------------------
+
+
+def advance(world: World) -> None:
+    later(world)
+    report(world)
+
+
+def fail(world: World) -> None:
+    report(world, failing=tuple(in_stage(world)[:1]))
+
+
+def abort(world: World) -> None:
+    report(world)
+    world.registry.control(FAN, "abort", "smoke", "ada")
+
+
+def pause(world: World) -> None:
+    report(world)
+    world.registry.control(FAN, "pause", "crane test", "ada")
+
+
+def last_stage(world: World) -> None:
+    later(world)
+    report(world)
+    world.run()
+    later(world)
+    report(world)
+
+
+@pytest.mark.parametrize("step", [advance, last_stage, fail, abort, pause])
+def test_a_power_cut_after_any_write_of_a_rollout_is_finished_by_the_next_run(keys, tmp_path, step):
+    def prepared(folder) -> World:
+        made = World(keys, folder)
+        made.registry.set_champion(FAN, made.train(FIRST))
+        made.run()
+        made.policy = STAGED
+        made.registry.set_champion(FAN, made.train(SECOND))
+        made.run()
+        step(made)
+        return made
+
+    def visible(world: World) -> object:
+        ledger = [(e.outcome, e.number, e.stage, e.from_version, e.to_version, e.reason) for e in world.ledger()]
+        return world.serves(), ledger, [world.registry.tags(FAN, version) for version in "12"], world.registry.wanted()
+
+    undisturbed = prepared(tmp_path / "undisturbed")
+    undisturbed.run()
+    undisturbed.run()
+    for writes in count():
+        world = prepared(tmp_path / str(writes))
+        try:
+            world.run(Budget(writes))
+        except PowerCut:
+            world.run()
+            world.run()
+            assert visible(world) == visible(undisturbed)
+        else:
+            assert writes >= 2
+            return

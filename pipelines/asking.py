@@ -1,0 +1,102 @@
+"""Refuse a training that cannot be, before anything is read; light, so that the first task of a schedule can ask.
+
+Which estimator learns what is spelt out here, because the estimators themselves load learning libraries; a test holds
+the tables against them.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pipelines.errors import RequestError
+from pipelines.request import Parameters
+from pipelines.usecases import AUTOMATIC, UseCase
+
+LEARNED: Mapping[str, str] = {
+    "failure": "probability",
+    "state": "probability",
+    "life": "quantity",
+    "forecast": "quantity",
+    "anomaly": "normality",
+}
+"""What an estimator learns, by the question of the label."""
+LEARNS: Mapping[str, tuple[str, ...]] = {
+    "probability": ("hist_gradient_boosting", "random_forest", "linear", "mlp", "torch_cnn", "keras_cnn"),
+    "quantity": ("hist_gradient_boosting", "random_forest", "linear", "mlp", "average", "torch_cnn", "keras_cnn"),
+    "normality": ("pca", "isolation_forest", "torch_autoencoder", "keras_autoencoder"),
+}
+"""Estimators by what they learn."""
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "torch_cnn": ("torch",),
+    "torch_autoencoder": ("torch",),
+    "keras_cnn": ("keras", "tensorflow"),
+    "keras_autoencoder": ("keras", "tensorflow"),
+}
+"""Libraries that come as an extra, by estimator."""
+_SECOND = 1_000_000
+
+
+def refuse(usecase: UseCase, parameters: Parameters, now_us: int) -> None:
+    """Refuse what cannot be.
+
+    Args:
+        usecase: What is to be foreseen.
+        parameters: What is asked for.
+        now_us: The clock, UTC microseconds.
+
+    Raises:
+        RequestError: Everything that is wrong with it, in one message.
+
+    Example:
+        >>> from pipelines import usecases
+        >>> refuse(usecases.load("pump_failure"), Parameters(since=2, until=1, estimator="pca"), 3)
+        Traceback (most recent call last):
+        ...
+        pipelines.errors.RequestError: since 1970-01-01 00:00 is not before until 1970-01-01 00:00; estimator pca learns
+        no probability (training of pump_failure). Fix: give an earlier since or a later until; use one of
+        hist_gradient_boosting, random_forest, linear, mlp, torch_cnn, keras_cnn
+    """
+    found = [*_dates(parameters, now_us), *_estimator(usecase, parameters.estimator)]
+    if found:
+        raise RequestError(
+            "; ".join(what for what, _ in found),
+            where=f"training of {usecase.name}",
+            fix="; ".join(dict.fromkeys(fix for _, fix in found)),
+        )
+
+
+def _dates(parameters: Parameters, now_us: int) -> list[tuple[str, str]]:
+    since, until, found = parameters.since, parameters.until, []
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None and moment > now_us:
+            found.append((f"{name} {_told(moment)} is still to come", f"give a {name} of the past, or none"))
+    if since is not None and until is not None and since >= until:
+        found.append(
+            (
+                f"since {_told(since)} is not before until {_told(until)}",
+                "give an earlier since or a later until",
+            )
+        )
+    return found
+
+
+def _estimator(usecase: UseCase, name: str | None) -> list[tuple[str, str]]:
+    learned = LEARNED[usecase.label.question]
+    if name is None or ":" in name:
+        return []
+    if name == AUTOMATIC:
+        if learned != "normality":
+            return []
+        what = "an automatic search has nothing to judge by: what is normal has no answers"
+        return [(what, f"use one of {', '.join(LEARNS[learned])}")]
+    if name not in LEARNS[learned]:
+        return [(f"estimator {name} learns no {learned}", f"use one of {', '.join(LEARNS[learned])}")]
+    missing = [library for library in NEEDS.get(name, ()) if importlib.util.find_spec(library) is None]
+    if missing:
+        what = f"estimator {name} needs {' and '.join(missing)}, which is not installed here"
+        return [(what, "tidemill explain TM-328, or use another estimator")]
+    return []
+
+
+def _told(moment_us: int) -> str:
+    return datetime.fromtimestamp(moment_us // _SECOND, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,15 @@
+"""Trainings that cannot be, and a part of the sentence that says so: the same in the form, over the API, by command."""
+
+from collections.abc import Mapping
+from typing import Any
+
+WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "dates the wrong way round": (
+        {"since": "2026-02-01", "until": "2026-01-01"},
+        r"since 2026-02-01 00:00 is not before until 2026-01-01 00:00",
+    ),
+    "learning from what is still to come": ({"since": "2999-01-01"}, "since 2999-01-01 00:00 is still to come"),
+    "acting in the future": ({"until": "2999-01-01"}, "until 2999-01-01 00:00 is still to come"),
+    "an estimator for another question": ({"estimator": "pca"}, "estimator pca learns no probability"),
+    "an average of failures": ({"estimator": "average"}, "estimator average learns no probability"),
+}
