@@ -50,7 +50,9 @@ def test_a_dag_tells_people_what_it_does(dag):
 
 
 def test_a_dag_never_runs_twice_at_once_and_never_catches_up(dag):
-    assert (dag.max_active_runs, dag.catchup) == (16 if dag.dag_id == "approve" else 1, False)
+    assert (dag.max_active_runs, dag.catchup) == ({"approve": 16, "release": 4}.get(dag.dag_id, 1), False)
+    if dag.dag_id == "release":
+        assert dag.get_task("release").max_active_tis_per_dag == 1
 
 
 def test_a_form_has_few_fields_in_sight_and_every_field_explains_itself(dag):
