@@ -60,13 +60,13 @@ class Approvals:
             return Answer(f"{stage} was approved by {consent.by}, who also promoted it: another person must approve")
         return Answer()
 
-    def approver(self, release: Release) -> str:
-        """Who let the stage of a published release begin; empty where nobody was asked."""
+    def consent(self, release: Release) -> Consent | None:
+        """Who let the stage of a published release begin, and why; None where nobody was asked."""
         if release.withdrawn or release.aborts or not self.policy.asks(release.stage):
-            return ""
+            return None
         question = Question(release.usecase, release.number, release.stage, release.bundle)
         try:
-            consent = read(self.store, question, self.seal)
+            found = read(self.store, question, self.seal)
         except ConsentError:
-            return ""
-        return consent.by if consent is not None and consent.approved else ""
+            return None
+        return found if found is not None and found.approved else None

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from serving.approval import Wanted
 from serving.bundle import digest_of
+from serving.consent import Consent
 from serving.ports import RegistryPort
 from serving.promotion import Action, Promotion, PromotionLedger
 from serving.release import Release
@@ -36,7 +37,7 @@ class Books:
         self._now_us = now_us
         self.ledger = PromotionLedger(store, wanted.usecase, seal)
 
-    def settle(self, release: Release, approved_by: str = "") -> Action | None:
+    def settle(self, release: Release, consent: Consent | None = None) -> Action | None:
         """Write what follows from a publication; None when it was all written before.
 
         Why it was published is what the model's tag ``rollout.reason`` says where no word stands beside it.
@@ -54,8 +55,10 @@ class Books:
                 self._entry(action, release, release.stage_since_us or release.released_at_us),
                 from_version=before,
                 bundle_digest=self._spreading_digest() if release.aborts else release.bundle,
-                reason=release.aborts or (self.why() if action in ("released", "rolled_back", "withdrawn") else ""),
-                approved_by=approved_by,
+                reason=release.aborts
+                or (consent.reason if consent else "")
+                or (self.why() if action in ("released", "rolled_back", "withdrawn") else ""),
+                approved_by=consent.by if consent else "",
             )
             if self.ledger.append(last, entry):
                 return action

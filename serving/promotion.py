@@ -49,7 +49,7 @@ class Promotion:
         to_version: Version that was wanted, empty for none.
         bundle_digest: Bundle of the wanted version, empty for none.
         gate_digest: The gate record's file, empty for none.
-        reason: Why, as a sentence.
+        reason: Why, as a sentence: in the words of who approved, where somebody did.
         stage: Stage of the rollout that serves afterwards, from 1; 0 for none.
         promoted_by: Who promoted, as the version's tag says; empty when it says nothing.
         approved_by: Who approved in Airflow; empty where nobody was asked.

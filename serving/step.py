@@ -67,7 +67,7 @@ class Step:
         Args:
             verify: Whether to look into the bundle of a version that serves already.
         """
-        finished = self._books.settle(self._actual, self._approvals.approver(self._actual)) if self._actual else None
+        finished = self._books.settle(self._actual, self._approvals.consent(self._actual)) if self._actual else None
         self._forget_old_abort()
         if self._serves() and not verify and not self._in_doubt():
             outcome = self._go_on(Outcome(self._wanted.usecase, finished or "unchanged", self._wanted.version or ""))
@@ -216,7 +216,7 @@ class Step:
         stale = {old.path, old.before.path if old.before else ""} - needed - {""} if old else set()
         self._publisher.publish(files, stale, self._now_us)
         self._actual = release
-        return self._books.settle(release, self._approvals.approver(release))
+        return self._books.settle(release, self._approvals.consent(release))
 
     def _empty(self) -> Release:
         """A withdrawn release with the next number: the number grows even when the published files were set back."""

@@ -87,10 +87,10 @@ def test_a_yes_lets_a_release_go_and_a_no_or_a_silence_stops_it(town, trained, t
     assert registry.tags(USECASE, silent)["release.refused"].startswith("nobody: declined stage 1 of 2")
 
     entries = house.tidemill("ledger", "show", USECASE)["usecases"][USECASE]
-    said = [(each["outcome"], each["to"], each["promoted_by"], each["approved_by"]) for each in entries]
-    assert ("released", third, "ada", "admin") in said
-    assert ("refused", first, "ada", "") in said
-    assert ("refused", silent, "ada", "") in said
+    said = [[each[name] for name in ("outcome", "to", "promoted_by", "approved_by", "reason")] for each in entries]
+    assert ["released", third, "ada", "admin", YES] in said
+    assert [each[:4] for each in said if NO in each[4]] == [["refused", first, "ada", ""]]
+    assert ["refused", silent, "ada", ""] in [each[:4] for each in said]
     assert house.tidemill("ledger", "verify")["ok"]
     assert set(house.serving(USECASE).values()) == {third}
 

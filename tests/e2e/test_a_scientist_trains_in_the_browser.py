@@ -40,10 +40,10 @@ def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(
     page.get_by_text("versions/").first.wait_for()
     album.take(page, "log")
     page.get_by_role("link", name="Details").click()
-    page.get_by_role("link", name="MLflow", exact=True).wait_for()
+    page.get_by_role("link", name="Model version").wait_for()
     album.take(page, "task")
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name="MLflow", exact=True).first.click()
+        page.get_by_role("link", name="Model version").click()
     mlflow = opened.value
     follow(town.house, album, mlflow)
 

@@ -86,7 +86,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
         ("rolled_back", second),
         ("rolled_back", serving),
     ]
-    assert ledger[-1].promoted_by == "admin"
+    assert (ledger[-1].promoted_by, ledger[-1].reason) == ("admin", f"admin: {WHY}")
 
 
 def test_a_version_that_the_gate_refused_says_why_where_it_was_clicked(town, serving):

@@ -330,7 +330,11 @@ def test_each_stage_waits_for_its_approval(world):
     assert (outcome.action, outcome.reason) == ("waiting", "ben: declined stage 2 of 3 of release 2: looked at it")
     answer(world, 2, "eve")
     assert world.act() == "advanced"
-    assert [entry.approved_by for entry in world.ledger()] == ["", "ben", "eve"]
+    assert [(entry.approved_by, entry.reason) for entry in world.ledger()] == [
+        ("", ""),
+        ("ben", "looked at it"),
+        ("eve", "looked at it"),
+    ]
 
 
 def test_another_version_waits_in_place_of_the_one_that_waited(world):
