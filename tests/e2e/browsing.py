@@ -55,7 +55,7 @@ class Album:
         if readme and os.environ.get("PICTURES"):
             image = Image.open(path).convert("RGB")
             small = image.resize((WIDTH, image.height * WIDTH // image.width), Image.Resampling.LANCZOS)
-            small.quantize(96, dither=Image.Dither.NONE).save(README_PICTURES / f"{readme}.png", optimize=True)
+            small.quantize(224, dither=Image.Dither.NONE).save(README_PICTURES / f"{readme}.png", optimize=True)
 
 
 @dataclass(frozen=True)

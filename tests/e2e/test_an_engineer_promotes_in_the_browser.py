@@ -1,6 +1,7 @@
 """The ML engineer clicks an alias in MLflow, sees it arrive everywhere, takes it back, and reads why one is refused."""
 
 import json
+import os
 import statistics
 from functools import partial
 
@@ -14,12 +15,17 @@ from tests.e2e.browsing import Album, needs_chromium, open_version, set_champion
 from tests.e2e.house import USECASE, Arrival, eventually
 
 pytestmark = [pytest.mark.slow, needs_chromium]
+CLICKS = int(os.environ.get("JOURNEY_CLICKS", "1"))
+"""How often the alias is set by clicks: once by `make test`, more often by `make sweep`, an odd number of times."""
 WHY = "more false alarms than the day before"
 
 
 @pytest.fixture(scope="module")
 def second(house, trained):
-    """Another version that passed; it learned something simpler."""
+    """Another version that passed: one of another journey, else one that learned something simpler."""
+    for known in Registry(house.stack.mlflow_url).versions(USECASE):
+        if known.tags.get("gate") == "passed" and known.version != trained["version"]:
+            return known.version
     made = house.tidemill("train", USECASE, "--estimator", "linear", "--note", "simpler")
     assert made["gate"] == "passed"
     return made["version"]
@@ -46,7 +52,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
     house, desk = town.house, town.desk()
     album, mlflow, rounds = Album("2-promotion"), town.window(height=1100), []
 
-    for version in (second, serving, second):
+    for version in ([second, serving] * CLICKS)[:CLICKS]:
         open_version(mlflow, house.stack.mlflow_url, USECASE, version)
         with Arrival(house, USECASE, version) as arrival:
             set_champion(mlflow, partial(album.take, mlflow, f"alias-{version}"), arrival.begin)
@@ -80,12 +86,9 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
     figures = {place: statistics.median(each[place] for each in rounds) for place in rounds[0]}
     print(json.dumps({"rounds": rounds, "median": figures}))
     record_property("click to answer, s", figures)
-    ledger = PromotionLedger(open_store(str(house.store)), USECASE).entries()[-4:]
-    assert [(entry.outcome, entry.to_version) for entry in ledger][1:] == [
-        ("rolled_back", serving),
-        ("rolled_back", second),
-        ("rolled_back", serving),
-    ]
+    ledger = PromotionLedger(open_store(str(house.store)), USECASE).entries()
+    assert [entry.to_version for entry in ledger][-3:] == [serving, second, serving]
+    assert ledger[-1].outcome == "rolled_back"
     assert (ledger[-1].promoted_by, ledger[-1].reason) == ("admin", f"admin: {WHY}")
 
 
@@ -103,7 +106,6 @@ def test_a_version_that_the_gate_refused_says_why_where_it_was_clicked(town, ser
     desk.locator("#attention").get_by_text("failures to learn from").first.wait_for()
     album.take(desk, "fleet", whole=True)
     assert set(house.serving(USECASE).values()) == {serving}
-    promote(house, serving)
 
 
 def test_a_version_registered_by_hand_is_refused_and_says_so(town, serving):
@@ -118,7 +120,6 @@ def test_a_version_registered_by_hand_is_refused_and_says_so(town, serving):
 
     assert reason.startswith("registered by hand: it has no bundle that a gate could have judged")
     assert set(house.serving(USECASE).values()) == {serving}
-    promote(house, serving)
 
 
 def click_and_read(house, album, mlflow, version):
@@ -126,7 +127,7 @@ def click_and_read(house, album, mlflow, version):
     open_version(mlflow, house.stack.mlflow_url, USECASE, version)
     album.take(mlflow, "before")
     set_champion(mlflow)
-    tags = eventually(lambda: (seen := reloaded(mlflow)).get("release.status") == "refused" and seen)
+    tags = eventually(lambda: "release.refused" in (seen := reloaded(mlflow)) and seen)
     mlflow.get_by_text("release.refused").scroll_into_view_if_needed()
     album.take(mlflow, "refused")
     return tags["release.refused"]
