@@ -75,7 +75,7 @@ bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore 
 bench-quality: $(READY)  ## Models of the use cases on the public sets in $TIDEMILL_DATA; BENCH_ONLY=cmapss takes some
 	@$(BIN)/python -m tests.bench.quality
 
-bench-promotion: $(READY)  ## What a release run costs that finds nothing to do, with 1 and 200 models; the alias watcher
+bench-promotion: $(READY)  ## What a release run costs that finds nothing to do; the alias watcher; how long a click takes to arrive
 	@$(BIN)/python -m tests.bench.promotion
 
 $(BENCH_READY): infra/bench.lock

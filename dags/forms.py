@@ -5,6 +5,7 @@ compares the keys of the run with its form and, where one is misspelt, fails wit
 """
 
 import difflib
+import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,8 +14,12 @@ from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
 from dags.errors import ParameterError
+from features.errors import TidemillError
 
+_LOG = logging.getLogger(__name__)
 MORE = "More"
+EVERY = {"null": "(every one)"}
+"""What a list shows for the empty value, for which Airflow's form would say null."""
 SHOWN = "pump_failure"
 ENGINE_OPTIONS = {"engine": "{{ params.engine }}", "master": "{{ params.master or '' }}"}
 """What the fields `engine` and `master` say, as options of the command."""
@@ -26,6 +31,7 @@ def fleet(names: Collection[str], description: str) -> Param:
         None,
         type=["null", "string"],
         enum=[None, *names],
+        values_display=EVERY,
         title="Fleet",
         description=description,
     )
@@ -70,6 +76,7 @@ def any_usecase(names: Collection[str]) -> Param:
         None,
         type=["null", "string"],
         enum=[None, *names],
+        values_display=EVERY,
         title="Use case",
         description="The use case to look at. Empty: all of them.",
     )
@@ -135,12 +142,12 @@ def refuse_unknown(given: Collection[str], known: Collection[str], dag_id: str) 
     unknown = sorted(set(given) - set(known))
     if not unknown:
         return
-    told = []
+    parts = []
     for name in unknown:
         near = difflib.get_close_matches(name, list(known), n=1)
-        told.append(f"{name!r} is no parameter" + (f", did you mean {near[0]!r}?" if near else ""))
+        parts.append(f"{name!r} is no parameter" + (f", did you mean {near[0]!r}?" if near else ""))
     raise ParameterError(
-        "; ".join(told),
+        "; ".join(parts),
         where=f"run of {dag_id}",
         fix=f"trigger it again with {', '.join(sorted(known)) or 'no parameters'}",
     )
@@ -156,5 +163,12 @@ def check(context: Context, form: Mapping[str, Param]) -> dict[str, Any]:
     try:
         refuse_unknown(given, form, context["dag"].dag_id)
     except ParameterError as error:
-        raise AirflowFailException(f"{error.code} {error}") from error
+        raise told(error) from error
     return {name: context["params"][name] for name in form}
+
+
+def told(error: TidemillError) -> AirflowFailException:
+    """Say it in lines of the log, of which the page shows all; of an exception it shows the beginning."""
+    for part in (error.what, f"fix: {error.fix}"):
+        _LOG.error("%s", part)
+    return AirflowFailException(f"{error.code} {error}")

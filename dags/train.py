@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetAny, Context, Param, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from dags import assets, defaults, forms
 from dags.command import CommandOperator
@@ -23,7 +22,8 @@ estimator `automatic`, or a budget, tasks `search` try families and settings sid
 `[schedules]` says so.
 
 **In** `lake/<fleet>/…`. **Out** a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report,
-`ledger/gates/…`. The task `train` has buttons to run, version and report.
+`ledger/gates/…`. The task `train` has buttons to run, version and report,
+under *Details*.
 
 **If it fails** read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
@@ -36,6 +36,7 @@ FORM = {
         None,
         type=["null", "string"],
         enum=[None, usecases.AUTOMATIC, *usecases.ESTIMATORS],
+        values_display={"null": "(as the use case says)"},
         title="Estimator",
         description="Empty: what the use case names. automatic: a search over those that can learn it decides.",
     ),
@@ -88,7 +89,7 @@ def wanted(context: Context) -> list[dict[str, str]]:
         for usecase in chosen:
             asking.refuse(usecase, _parameters(params), time.time_ns() // 1000)
     except RequestError as error:
-        raise AirflowFailException(f"{error.code} {error}") from error
+        raise forms.told(error) from error
     return [{"name": usecase.name, "fleet": usecase.fleet} for usecase in chosen]
 
 

@@ -264,7 +264,9 @@ class Step:
         if actual is not None and not actual.withdrawn and "gateway" in actual.placements:
             found = spread(self._reports, actual, self._now_us)
             told = found.sentence(actual) if self._reports else "no gateway reports"
-            spreading = f"{actual.number}-{actual.stage}" if found.counts["updating"] or not actual.complete else ""
+            # Where none reports yet, the first ones may be about to.
+            awaited = found.counts["updating"] or not actual.complete or not self._reports
+            spreading = f"{actual.number}-{actual.stage}" if awaited else ""
             outcome = replace(outcome, gateways=told, spreading=spreading)
         status: dict[str, object] = {
             "usecase": outcome.usecase,

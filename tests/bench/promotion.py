@@ -1,10 +1,11 @@
-"""``make bench-promotion``: what a look for something to do costs, with one model and with 200.
+"""``make bench-promotion``: what a look for something to do costs, and how long it takes from an alias to an answer.
 
 Protocol. A real MLflow server on this machine (SQLite, one worker) and a store in a folder; each model has one version
 with a bundle, a gate record and the alias champion, and is released. A *reconcile with nothing to do* is
 ``serving.reconcile`` from an opened registry on: wall seconds, of which MLflow takes a part; CPU seconds are those of
 our process alone. The *watcher* is Airflow's trigger ``dags.alias_watcher`` in a process of its own that looks every
 five seconds: its CPU share over a minute, without the time to import. *Gateways* are reports of 10,000 in the store.
+The last rows are of the whole stack (``tests.bench.clicks``).
 """
 
 import asyncio
@@ -24,11 +25,12 @@ from pipelines.registration import BUNDLE
 from pipelines.registry import Registry
 from pipelines.registry.runs import DIGEST_TAG
 from serving.approval import GateRecord, write_gate
-from serving.bundle import digest_of
+from serving.bundle import digest_of, unpack
 from serving.reconcile import reconcile
 from serving.store import Store, open_store
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
+from tests.bench import clicks
 from tests.bench.table import Row, machine, of_runs, show, write
 from tests.fakes.bundles import packed
 from tests.fakes.mlflow_server import mlflow_server
@@ -56,6 +58,8 @@ def main() -> None:
             rows.append(_watcher(url, folder))
             _report(store)
             rows += _idle(url, store, folder, MODELS, "_10000_gateways")
+    with tempfile.TemporaryDirectory() as name:
+        rows += clicks.measure(Path(name), register_version)
     write(rows, machine(), RESULT)
     show(rows, console, "Looking for something to do")
 
@@ -71,17 +75,22 @@ def _register(client: MlflowClient, home: str, store: Store, count: int) -> None
         name = f"fan_failure_{number}"
         if name in known:
             continue
-        data = packed(usecase=name)
-        write_gate(store, GateRecord(name, digest_of(data), True, (), _now()))
-        run = client.create_run(home, tags={DIGEST_TAG: digest_of(data)}).info.run_id
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, BUNDLE)
-            file.parent.mkdir()
-            file.write_bytes(data)
-            client.log_artifacts(run, folder)
         client.create_registered_model(name)
-        version = client.create_model_version(name, f"runs:/{run}/bundle", run).version
+        version = register_version(client, home, store, packed(usecase=name))
         client.set_registered_model_alias(name, "champion", version)
+
+
+def register_version(client: MlflowClient, home: str, store: Store, data: bytes) -> str:
+    """Register a bundle as a version that passed, of a model that is there; return the version."""
+    name = unpack(data).manifest.usecase
+    write_gate(store, GateRecord(name, digest_of(data), True, (), _now()))
+    run = client.create_run(home, tags={DIGEST_TAG: digest_of(data)}).info.run_id
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, BUNDLE)
+        file.parent.mkdir()
+        file.write_bytes(data)
+        client.log_artifacts(run, folder)
+    return str(client.create_model_version(name, f"runs:/{run}/bundle", run).version)
 
 
 def _look(url: str, store: Store, folder: Path) -> tuple[float, float, set[str]]:

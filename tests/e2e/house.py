@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
+from infra.local.airflow_client import AirflowClient
 from infra.local.demo.load import fetch
 from infra.local.stack import Stack
 
@@ -53,6 +56,76 @@ class House:
 
     def gateway(self, path: str) -> dict[str, Any]:
         return fetch(self.stack.gateways[0].url + path)
+
+    def serving(self, usecase: str) -> dict[str, str]:
+        """What answers where: version by ``cloud`` and gateway, empty where nothing does."""
+        found = {each.name: str(fetch(f"{each.url}/status").get("version") or "") for each in self.stack.gateways}
+        cloud = fetch(f"{self.stack.server_url}/v2/models/{usecase}").get("versions") or [""]
+        return {"cloud": str(cloud[0]), **found}
+
+
+@dataclass(frozen=True)
+class Office:
+    """Airflow over a house, from a checkout that can be changed.
+
+    Attributes:
+        url: Its address.
+        password: Of its user ``admin``.
+        client: Its REST API.
+        checkout: The sources that its tasks run.
+    """
+
+    url: str
+    password: str
+    client: AirflowClient
+    checkout: Path
+
+
+class Arrival:
+    """When a version answers, counted from a click: asked twenty times a second, from before the click on.
+
+    Example::
+
+        with Arrival(house, USECASE, "2") as arrival:
+            arrival.begin()
+            button.click()
+        print(arrival.seconds)   # {"cloud": 4.1, "gateway-1": 5.0}
+    """
+
+    EVERY_S = 0.05
+
+    def __init__(self, house: House, usecase: str, version: str, within_s: float = 90.0) -> None:
+        self.seconds: dict[str, float] = {}
+        self._house, self._usecase, self._version, self._within_s = house, usecase, version, within_s
+        self._began = time.monotonic()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """The click comes now."""
+        self._began = time.monotonic()
+        self._thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._thread.join(self._within_s + 5)
+            waited = sorted(set(self._places) - set(self.seconds))
+            assert not waited, f"version {self._version} did not come to {waited} within {self._within_s} s"
+
+    @property
+    def _places(self) -> list[str]:
+        return ["cloud", *(gateway.name for gateway in self._house.stack.gateways)]
+
+    def _look(self) -> None:
+        while len(self.seconds) < len(self._places) and time.monotonic() < self._began + self._within_s:
+            for place, version in self._house.serving(self._usecase).items():
+                if version == self._version:
+                    self.seconds.setdefault(place, round(time.monotonic() - self._began, 2))
+            time.sleep(self.EVERY_S)
 
 
 def eventually(reached: Callable[[], Any], within_s: float = 60.0) -> Any:

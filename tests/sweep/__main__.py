@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tests.sweep import faults, hostile, kernel, promotions, public_sets, scanner, store_faults, use_cases
+from tests.sweep import faults, hostile, journeys, kernel, promotions, public_sets, scanner, store_faults, use_cases
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "store faults": store_faults.sweep,
     "promotions": promotions.sweep,
     "use cases": use_cases.run,
+    "journeys": journeys.run,
 }
 
 

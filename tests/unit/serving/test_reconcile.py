@@ -107,7 +107,7 @@ def world(keys, tmp_path):
 def test_a_passed_champion_reaches_clients(world):
     version = world.train(FIRST)
     world.registry.set_champion(FAN, version)
-    assert world.run() == [Outcome(FAN, "released", "1", digest_of(FIRST), "", "no gateway reports")]
+    assert world.run() == [Outcome(FAN, "released", "1", digest_of(FIRST), "", "no gateway reports", None, "1-1")]
     release = world.serves()
     assert (release.number, release.version, release.bundle) == (1, "1", digest_of(FIRST))
     assert (release.released_at_us, release.placements) == (NOW, ("gateway", "cloud"))
@@ -200,7 +200,7 @@ def test_a_refused_champion_leaves_the_previous_release_and_is_told_once(world):
     world.run()
     world.registry.set_champion(FAN, world.train(SECOND, "recall 0.4 is below 0.6"))
     reason = "the gate refused it: recall 0.4 is below 0.6"
-    assert world.run() == [Outcome(FAN, "refused", "2", digest_of(SECOND), reason, "no gateway reports")]
+    assert world.run() == [Outcome(FAN, "refused", "2", digest_of(SECOND), reason, "no gateway reports", None, "1-1")]
     assert world.serves().version == "1"
     assert world.registry.tags(FAN, "2") == {"release.status": "refused", "release.refused": reason}
     assert world.registry.tags(FAN, "1")["release.status"] == "released"
