@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
 from infra.local.pumps.plan import Plan, parse_start
 from infra.local.pumps.run import write_fleet
@@ -18,6 +16,7 @@ from pipelines.importers.hub import RawWriter
 from serving.store import open_store
 from tests.fakes.dag_runs import dag_runs
 from tests.fakes.predictions import START, a_fortnight, publish, send
+from tests.fakes.s3 import BUCKET, s3_server
 
 pytestmark = pytest.mark.slow
 SECRET = "the-secret-key-of-the-plant"
@@ -38,27 +37,20 @@ def airflow(home):
 def test_telemetry_is_taken_in_over_s3_with_nothing_but_an_airflow_connection(home, airflow, monkeypatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    try:
-        address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-        keys = {"aws_access_key_id": "AKIAPLANT", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        boto3.client("s3", endpoint_url=address, **keys).create_bucket(Bucket="plant")
+    with s3_server() as server:
+        address = server["AWS_ENDPOINT_URL"]
         with monkeypatch.context() as environment:
-            for name, value in (("ACCESS_KEY_ID", "AKIAPLANT"), ("SECRET_ACCESS_KEY", SECRET), ("REGION", "us-east-1")):
-                environment.setenv(f"AWS_{name}", value)
-            environment.setenv("AWS_ENDPOINT_URL_S3", address)
-            _write_telemetry(open_store("s3://plant/telemetry"))
+            for name, value in server.items():
+                environment.setenv(name, value)
+            _write_telemetry(open_store(f"s3://{BUCKET}/telemetry"))
         connection = f"aws://AKIAPLANT:{SECRET}@/?region_name=us-east-1&endpoint_url={quote(address, safe='')}"
         found, said = airflow.run(
             "ingest",
             {"fleet": "pumps"},
-            TIDEMILL_STORE="s3://plant/telemetry",
+            TIDEMILL_STORE=f"s3://{BUCKET}/telemetry",
             AIRFLOW_CONN_AWS_DEFAULT=connection,
         )
-    finally:
-        server.stop()
-    assert found["state"] == "success"
+    assert found["state"] == "success", said[-4000:]
     assert found["tasks"] == {"check_parameters:": "success", "ingest:pumps": "success", "materialize:pumps": "success"}
     assert (found["returned"]["ingest"]["accepted"], found["returned"]["ingest"]["quarantined"]) == (180, 1)
     assert found["returned"]["materialize"]["panes"] == 18

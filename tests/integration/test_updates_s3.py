@@ -1,8 +1,6 @@
 """A release over the real S3 protocol: from an alias to a client, with every object behind boto3."""
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from serving.approval import GateRecord, write_gate
 from serving.bundle import digest_of
@@ -14,22 +12,17 @@ from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.registry import MemoryRegistry
+from tests.fakes.s3 import BUCKET, s3_server
 
 NOW = 1_790_000_000_000_000
 
 
 @pytest.fixture
 def store(monkeypatch):
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="plant")
-    yield open_store("s3://plant/tidemill")
-    server.stop()
+    with s3_server() as server:
+        for name, value in server.items():
+            monkeypatch.setenv(name, value)
+        yield open_store(f"s3://{BUCKET}/tidemill")
 
 
 def test_an_alias_becomes_a_release_that_clients_trust_over_s3(store, tmp_path):
