@@ -17,11 +17,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipelines.labels import Question
 from pipelines.rules import Alerting, Cost
 from pipelines.tasks.measures import Measure
+from pipelines.tasks.ranking import areas
 from pipelines.tasks.span import Learns, Span
 from pipelines.tasks.thresholds import cuts_between, spread
 from pipelines.windows import Windows
@@ -133,15 +133,15 @@ def measure(
     hits = int(np.sum(alert & positive))
     found = failures(windows, alert, span)
     leads = [f.lead_hours for f in found if f.first_alert is not None]
-    ranked = ranking and bool(positive.any() and not positive.all())
+    precision, area = areas(positive, score) if ranking else (math.nan, math.nan)
     return FailureMetrics(
         windows=len(windows),
         positives=int(positive.sum()),
         precision=_ratio(hits, int(alert.sum())),
         recall=_ratio(hits, int(positive.sum())),
         f1=_ratio(2 * hits, int(alert.sum()) + int(positive.sum())),
-        average_precision=float(average_precision_score(positive, score)) if ranked else math.nan,
-        roc_auc=float(roc_auc_score(positive, score)) if ranked else math.nan,
+        average_precision=precision,
+        roc_auc=area,
         brier=float(np.mean((score - positive) ** 2)) if ranking and len(windows) else math.nan,
         failures=len(found),
         caught=len(leads),

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipelines.labels import Question
 from pipelines.rules import Alerting
 from pipelines.tasks.measures import Measure
+from pipelines.tasks.ranking import areas
 from pipelines.tasks.span import Learns, Span
 from pipelines.tasks.thresholds import cuts_between, nearest_cut
 from pipelines.windows import Windows
@@ -78,7 +78,7 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
     """
     positive = windows.positive
     hits, alerts, positives = int(np.sum(alert & positive)), int(alert.sum()), int(positive.sum())
-    ranked = 0 < positives < len(windows)
+    precision, area = areas(positive, score)
     fresh = np.append(True, windows.device[1:] != windows.device[:-1])[: len(windows)]
     begun = positive & (fresh | ~np.append(False, positive[:-1])[: len(windows)])
     spell = np.cumsum(begun)
@@ -90,8 +90,8 @@ def measure(windows: Windows, score: NDArray[np.float64], alert: NDArray[np.bool
         recall=_ratio(hits, positives),
         f1=_ratio(2 * hits, alerts + positives),
         false_alarm_rate=_ratio(alerts - hits, len(windows) - positives),
-        average_precision=float(average_precision_score(positive, score)) if ranked else math.nan,
-        roc_auc=float(roc_auc_score(positive, score)) if ranked else math.nan,
+        average_precision=precision,
+        roc_auc=area,
         brier=float(np.mean((score - positive) ** 2)) if len(windows) else math.nan,
         spells=int(begun.sum()),
         spells_found=len(np.unique(spell[positive & alert])),
