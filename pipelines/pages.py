@@ -1,13 +1,14 @@
 """Pages from templates: each is one HTML file without a single address in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
 
-def render(template: str, filters: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def render(template: str, filters: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]) -> str:
     """Fill in a template of ``pipelines/templates``.
 
     Args:
@@ -15,6 +16,11 @@ def render(template: str, filters: Mapping[str, Any], values: Mapping[str, Any])
         filters: Functions the template may use, by name.
         values: Everything it shows; a name that is missing is an error.
     """
+    return _compiled(template, tuple(filters.items())).render(values)
+
+
+@cache
+def _compiled(template: str, filters: tuple[tuple[str, Callable[..., Any]], ...]) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: files("pipelines").joinpath("templates", name).read_text()),
         autoescape=True,
@@ -23,4 +29,4 @@ def render(template: str, filters: Mapping[str, Any], values: Mapping[str, Any])
         lstrip_blocks=True,
     )
     environment.filters |= dict(filters)
-    return environment.get_template(template).render(values)
+    return environment.get_template(template)

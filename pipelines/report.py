@@ -11,7 +11,7 @@ Why so:
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,14 @@ def page(
         **_in_quantities(examination, read),
         **_in_states(examination, read),
     }
-    filters = {"figure": figure, "day": day, "percent": _percent, "amount": _amount, "band": _band, "usual": _usual}
+    filters: dict[str, Callable[..., str]] = {
+        "figure": figure,
+        "day": day,
+        "percent": _percent,
+        "amount": _amount,
+        "band": _band,
+        "usual": _usual,
+    }
     html = render("report.html.j2", filters, values)
     if len(html.encode()) > MOST_BYTES:
         raise ReportError(f"the report has {len(html.encode())} bytes, at most {MOST_BYTES} are allowed")

@@ -1,8 +1,10 @@
 """What holds for every test, and how ``make test`` deals them out to its workers."""
 
+import os
 import signal
 
 import pytest
+from hypothesis import Phase, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.parity.tally import pytest_terminal_summary
@@ -16,6 +18,14 @@ SHARING = {
 }
 """Paths whose tests share what takes long to start, a house with a month of telemetry or the Java that Spark runs in,
 or what there is one of on a machine: two stacks that start at the same time find the same usual ports free."""
+
+# A busy machine is no finding: no example fails for the time it took. A failure prints the seed that repeats it.
+settings.register_profile("short", deadline=None, print_blob=True, max_examples=40)
+settings.register_profile("sweep", deadline=None, print_blob=True, max_examples=2_000)
+settings.register_profile(
+    "mutants", deadline=None, max_examples=20, database=None, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile(os.environ.get("TIDEMILL_LAWS", "short"))
 
 
 class Dealer(LoadScopeScheduling):

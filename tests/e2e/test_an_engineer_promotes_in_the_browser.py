@@ -57,7 +57,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
         with Arrival(house, USECASE, version) as arrival:
             set_champion(mlflow, partial(album.take, mlflow, f"alias-{version}"), arrival.begin)
         rounds.append(arrival.seconds)
-        tags = eventually(lambda: healthy(seen := reloaded(mlflow)) and seen)
+        tags = reloaded(mlflow, house, version, healthy)
         album.take(mlflow, f"released-{version}", readme="mlflow")
         assert tags["release.cloud"].startswith("release ")
 
@@ -82,7 +82,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
         album.take(desk, "rolled-back")
     rounds.append(arrival.seconds)
     open_version(mlflow, house.stack.mlflow_url, USECASE, serving)
-    tags = eventually(lambda: healthy(seen := reloaded(mlflow)) and seen)
+    tags = reloaded(mlflow, house, serving, healthy)
     assert tags["approved_by"] == "admin"
     desk.goto(f"{town.office.url}/tidemill/fleet/{USECASE}")
     desk.get_by_role("cell", name="rolled back").first.wait_for()
@@ -132,14 +132,19 @@ def click_and_read(house, album, mlflow, version):
     open_version(mlflow, house.stack.mlflow_url, USECASE, version)
     album.take(mlflow, "before")
     set_champion(mlflow)
-    tags = eventually(lambda: "release.refused" in (seen := reloaded(mlflow)) and seen)
+    tags = reloaded(mlflow, house, version, lambda tags: "release.refused" in tags)
     mlflow.get_by_text("release.refused").scroll_into_view_if_needed()
     album.take(mlflow, "refused")
     return tags["release.refused"]
 
 
-def reloaded(page):
-    """What the page shows after it was loaded again, as a person would."""
+def reloaded(page, house, version, reached):
+    """What the page of a version shows once its tags are so: loaded again then, as a person would."""
+    registry = Registry(house.stack.mlflow_url)
+    eventually(lambda: reached(registry.tags(USECASE, version)))
     page.reload()
     page.get_by_role("heading", name="Version").wait_for()
-    return tags_of(page)
+    page.get_by_role("cell", name="release.status").wait_for()
+    seen = tags_of(page)
+    assert reached(seen)
+    return seen

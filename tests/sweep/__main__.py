@@ -13,7 +13,7 @@ from tests.sweep import faults, hostile, journeys, kernel, promotions, public_se
 
 PARTS: dict[str, Callable[[], bool]] = {
     "kernel under sanitizers": kernel.sanitized,
-    "kernel laws": kernel.laws,
+    "laws": kernel.laws,
     "kernel mutants": kernel.mutants,
     "scanner under sanitizers": scanner.sanitized,
     "hostile objects": lambda: hostile.main([]) == 0,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from features.errors import FleetError
@@ -331,7 +331,6 @@ def content(decoded: Decoded) -> tuple[Any, ...]:
     return decoded.device.to_pylist(), *(repr(column.tolist()) for column in columns), *told
 
 
-@settings(max_examples=300, deadline=None)
 @given(bodies(), st.sampled_from(["ms", "us", "s"]), st.sampled_from(["ignore", "count", "reject"]))
 def test_both_readers_give_the_same_rows(body, unit, unknown):
     mapping = Mapping(signals="values", time_unit=unit)
@@ -342,7 +341,6 @@ def test_both_readers_give_the_same_rows(body, unit, unknown):
     assert content(by_columns) == content(decode(body, mapping, SIGNALS, by="rows", unknown=unknown))
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(bodies(), min_size=1, max_size=4))
 def test_reading_together_is_reading_one_by_one(objects):
     together = decode_all(stored(*objects), NESTED, SIGNALS)
@@ -354,7 +352,6 @@ def test_reading_together_is_reading_one_by_one(objects):
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(bodies())
 def test_nothing_is_lost_every_record_is_taken_or_handed_back(body):
     decoded = read(body)
@@ -366,7 +363,6 @@ def test_nothing_is_lost_every_record_is_taken_or_handed_back(body):
     assert taken == list(range(len(taken)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_can_make_decoding_fail(data):
     read(data)

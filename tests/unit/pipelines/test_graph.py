@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
@@ -90,7 +90,6 @@ moments = st.lists(st.integers(0, 7).flatmap(lambda pane: st.integers(0, 5).map(
 sizes = st.one_of(st.just(np.nan), st.integers(-3, 3).map(float), st.floats(-1e5, 1e5))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data(), moments)
 def test_a_row_is_what_its_readings_say_however_they_lie_in_panes(data, found):
     times = np.unique(np.array(found, np.int64))

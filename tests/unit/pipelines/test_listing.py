@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.listing import Listing, everything, note
@@ -44,7 +44,6 @@ SEGMENTS = st.text("a-./0", min_size=1, max_size=2).map(lambda text: text.replac
 KEYS = st.lists(SEGMENTS, min_size=1, max_size=7).map("/".join)
 
 
-@settings(max_examples=60, deadline=None)
 @given(keys=st.sets(KEYS, max_size=30))
 def test_a_remote_store_is_listed_in_parts_to_the_same_sorted_whole(keys):
     store = RemoteStore()

@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving import bundle as bundle_module
@@ -249,7 +249,6 @@ def test_every_truncation_is_noticed():
             unpack(DATA[:length])
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_any_mutation_is_refused_as_a_bundle_error(data):
     damaged = bytearray(DATA)
@@ -272,7 +271,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(name=st.sampled_from(sorted(json.loads(members()["manifest.json"]))), value=JSON)
 def test_any_value_in_any_field_is_read_or_refused_as_a_bundle_error(name, value):
     with contextlib.suppress(BundleError):

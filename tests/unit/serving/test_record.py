@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import DiskFullError, InvalidKeyError, RecordError, SpoolBusyError, StoreUnreachableError
@@ -59,7 +59,6 @@ def store() -> MemoryStore:
 # --- records -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100)
 @given(
     device=st.text(max_size=20),
     score=st.floats(0, 1),

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import (
@@ -143,7 +143,6 @@ NAMES = st.text(st.sampled_from("ab-./0é𝄞"), min_size=1, max_size=3).filter(
 KEYS = st.lists(NAMES.map(lambda name: name.replace("/", "")).filter(bool), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=60, deadline=None)
 @given(written=st.sets(KEYS, max_size=12), prefix=st.text("ab-./0é", max_size=4), after=KEYS | st.just(""))
 def test_a_folder_lists_the_same_keys_in_the_same_order_as_a_plain_sorted_set(tmp_path_factory, written, prefix, after):
     usable = {key for key in written if not any(other.startswith(f"{key}/") for other in written) and _allowed(key)}

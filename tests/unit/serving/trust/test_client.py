@@ -319,7 +319,7 @@ def test_the_keys_of_releases_cannot_publish_elsewhere(store, keys, client, monk
         client.fetch("keys/stolen.json")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_damage_gives_an_error_of_ours_or_the_truth(history, root, tmp_path_factory, data):
     objects = history[1]
