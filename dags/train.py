@@ -42,11 +42,11 @@ FORM = {
     ),
     "budget": Param(
         None,
+        # Without bounds: Airflow's form would put the nearest bound in the place of what is beyond it, and say nothing.
         type=["null", "integer"],
-        minimum=1,
-        maximum=86_400,
         title="Search budget in seconds",
-        description="How long to search for better settings, all tasks together. Empty: no search, automatic: 60 s.",
+        description="How long to search for better settings, all search tasks together; at most "
+        f"{asking.MOST_BUDGET_S:,}, a day. Empty: no search, or 60 seconds if the estimator is automatic.",
     ),
     "note": Param(
         None,
@@ -64,7 +64,7 @@ FORM = {
         minimum=1,
         maximum=16,
         title="Search tasks",
-        description="How many tasks share the budget of the search; each takes a slot of its pool.",
+        description="How many tasks share the budget of the search, 1 to 16; each takes a slot of its pool.",
         section=forms.MORE,
     ),
 }
@@ -99,7 +99,8 @@ def by_clock(context: Context) -> bool:
 
 
 def _parameters(params: Mapping[str, Any]) -> Parameters:
-    return Parameters(_moment(params["since"]), _moment(params["until"]), params["estimator"])
+    since, until = _moment(params["since"]), _moment(params["until"])
+    return Parameters(since, until, params["estimator"], float(params["budget"] or 0))
 
 
 def _moment(day: str | None) -> int | None:
