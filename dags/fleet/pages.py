@@ -17,6 +17,7 @@ from serving.attention import age, code_in
 from serving.fleet import Fleet, Overview
 from serving.journal import iso
 from serving.muster import STATES, Seen
+from serving.reports import gateways
 from serving.roster import SORTS, TROUBLES, Query, page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -135,6 +136,7 @@ def _environment() -> Environment:
     made.filters |= {
         "age": age,
         "code_in": code_in,
+        "gateways": gateways,
         "iso": iso,
         "when": _when,
         "short": _short,

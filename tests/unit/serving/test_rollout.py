@@ -12,7 +12,7 @@ from serving.consent import Consent, Question, write
 from serving.errors import PolicyError
 from serving.policy import Rollout
 from serving.reports import Report, ReportReader, parse
-from serving.rollout import advise, spread, standing
+from serving.rollout import STANDINGS, Spread, advise, spread, standing
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
@@ -482,6 +482,21 @@ def test_a_rollout_without_gateways_goes_on_by_time(world):
     world.run()
     advice = advise(world.released(), STAGED, spread([], world.released(), NOW), NOW + 2 * HOUR_US)
     assert advice.step == "advance"
+
+
+@pytest.mark.parametrize(
+    ("current", "updating", "failed", "said"),
+    [
+        (0, 1, 0, "0 of 1 gateway are healthy, 90% are needed"),
+        (1, 1, 0, "1 of 2 gateways is healthy, 90% are needed"),
+        (2, 38, 0, "2 of 40 gateways are healthy, 90% are needed"),
+        (0, 0, 1, "1 of 1 gateway of stage 1 failed, at most 10% may"),
+    ],
+)
+def test_gateways_are_counted_in_words_that_fit_the_number(world, current, updating, failed, said):
+    world.run()
+    found = Spread({**dict.fromkeys(STANDINGS, 0), "current": current, "updating": updating, "failed": failed})
+    assert advise(world.released(), STAGED, found, NOW + 2 * HOUR_US).reason == said
 
 
 @pytest.mark.parametrize(
