@@ -323,6 +323,18 @@ def test_an_abort_by_hand_goes_back_and_is_not_repeated(world):
     assert wanted.control.word == ""
 
 
+def test_a_version_whose_rollout_was_aborted_is_released_when_it_is_tried_again(world):
+    world.run()
+    report(world)
+    world.registry.control(FAN, "abort", "smoke", "ada")
+    world.run()
+    done = []
+    for version in "121":
+        world.registry.set_champion(FAN, version)
+        done.append(world.act())
+    assert done == ["unchanged", "released", "rolled_back"]
+
+
 def test_an_abort_that_was_left_over_does_not_hit_the_next_release(world):
     for _ in range(3):
         world.run()
