@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from serving.evidence import Retraining
 from serving.muster import Muster, Seen
 from serving.release import Release
-from serving.reports import Report, gateways
+from serving.reports import Report
 from serving.roster import MANY_PENDING, TROUBLES, troubled
+from serving.words import age, gateways
 
 MOST = 10
 _CODE = re.compile(r"\bTM-\d{3}\b")
 _NUMBERS = re.compile(r"\d+")
-_MINUTE_US = 60_000_000
-_HOUR_US = 60 * _MINUTE_US
-_DAY_US = 24 * _HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +75,6 @@ def code_in(text: str) -> str:
     """
     found = _CODE.search(text)
     return found[0] if found else ""
-
-
-def age(us: int) -> str:
-    """Return a span of time in words that fit into a cell.
-
-    Example:
-        >>> age(42_000_000), age(3 * 3_600_000_000), age(50 * 3_600_000_000)
-        ('42 s', '3 h', '2 d')
-    """
-    if us < _MINUTE_US:
-        return f"{max(0, us) // 1_000_000} s"
-    if us < _HOUR_US:
-        return f"{us // _MINUTE_US} min"
-    return f"{us // _HOUR_US} h" if us < 2 * _DAY_US else f"{us // _DAY_US} d"
 
 
 def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:

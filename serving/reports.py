@@ -146,16 +146,6 @@ def parse(fleet: str, fields: Mapping[str, object]) -> Report:
     )
 
 
-def gateways(count: int) -> str:
-    """So many gateways, in words.
-
-    Example:
-        >>> gateways(0), gateways(1), gateways(10_000)
-        ('0 gateways', '1 gateway', '10,000 gateways')
-    """
-    return f"{count:,} gateway{'s' * (count != 1)}"
-
-
 def _is_report(key: str) -> bool:
     parts = key.split("/")
     return len(parts) == 3 and parts[2].endswith(".json")  # noqa: PLR2004 - see FOLDER

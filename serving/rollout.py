@@ -11,7 +11,8 @@ from typing import Literal
 
 from serving.policy import Rollout
 from serving.release import Release
-from serving.reports import Report, gateways
+from serving.reports import Report
+from serving.words import gateways
 
 Standing = Literal["current", "updating", "failed", "silent", "stopped", "later"]
 STANDINGS: tuple[Standing, ...] = ("current", "updating", "failed", "silent", "stopped", "later")

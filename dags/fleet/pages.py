@@ -13,12 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
-from serving.attention import age, code_in
+from serving.attention import code_in
 from serving.fleet import Fleet, Overview
 from serving.journal import iso
 from serving.muster import STATES, Seen
-from serving.reports import gateways
 from serving.roster import SORTS, TROUBLES, Query, page
+from serving.words import age, gateways
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = (TEMPLATES / "fleet.js").read_text(encoding="utf-8")

@@ -54,7 +54,7 @@ def _row(found: "Overview") -> tuple[object, ...]:
 
 
 def _details(name: str, found: "Overview") -> list[str]:
-    from serving.reports import gateways  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.words import gateways  # noqa: PLC0415 - `--help` must not pay for it
 
     running = [
         f"{gateways(each.gateways)} {'reports' if each.gateways == 1 else 'report'} "
