@@ -12,7 +12,7 @@ from serving.evidence import Retraining
 from serving.muster import Muster, Seen
 from serving.release import Release
 from serving.reports import Report
-from serving.roster import MANY_PENDING, TROUBLES, troubled
+from serving.roster import LITTLE_DISK, MANY_PENDING, TROUBLES, troubled
 from serving.words import age, gateways
 
 MOST = 10
@@ -131,6 +131,12 @@ def _troubles(seen: Sequence[Seen]) -> Iterable[Attention]:
             "keep",
             f"{MANY_PENDING:,} predictions or more that the store does not have",
             "look at the network",
+        ),
+        "disk": (
+            "has",
+            "have",
+            f"less than {LITTLE_DISK:.0%} of the disk free",
+            "make room there; without any, predictions are dropped and no release is installed",
         ),
     }
     for trouble in TROUBLES:

@@ -17,7 +17,7 @@ from serving.attention import code_in
 from serving.fleet import Fleet, Overview
 from serving.journal import iso
 from serving.muster import STATES, Seen
-from serving.roster import SORTS, TROUBLES, Query, page
+from serving.roster import SORTS, TROUBLES, Query, page, troubled
 from serving.words import age, gateways
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,6 +35,7 @@ MEANINGS = {
     "clock": "its clock is not set",
     "updates": "does not get the releases",
     "pending": "keeps many predictions that the store does not have",
+    "disk": "has hardly any room left on its disk",
 }
 
 
@@ -149,6 +150,7 @@ def _environment() -> Environment:
         "SORTS": SORTS,
         "MEANINGS": MEANINGS,
         "TITLES": TITLES,
+        "troubled": troubled,
         "SCRIPT": Markup(SCRIPT),  # noqa: S704 - our own file
         "address": _address,
         "version_page": _version_page,

@@ -85,6 +85,16 @@ def test_a_gateway_that_fell_back_to_the_version_before_never_counts_as_updated(
     assert "running version 1" in line.sentence
 
 
+def test_what_a_version_misses_is_told_over_all_gateways_that_run_it(plant):
+    early, late = (reached(plant.release, yes=yes) for yes in (True, False))
+    due, before = plant.release, plant.release.before
+    report(plant, early, due, features={"bundle": due.bundle, "values": 300, "missing": 30})
+    report(plant, f"{early}-b", due, bundle=due.bundle, features={"bundle": due.bundle, "values": 100, "missing": 0})
+    report(plant, late, before, features={"bundle": before.bundle, "values": 0, "missing": 0})
+    shares = {each.version: each.missing_share for each in overview(plant).muster.versions}
+    assert shares == {"1": None, "2": 0.075}
+
+
 def test_one_that_says_nothing_of_a_failure_is_still_not_updated(plant):
     before = plant.release.before
     fell_back = {"version": before.version, "number": before.number, "bundle": before.bundle}

@@ -16,6 +16,7 @@ from serving.rollout import STANDINGS, Spread, advise, spread, standing
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
+from tests.fakes.gatherings import document
 from tests.fakes.interrupted import Budget, PowerCut
 from tests.unit.serving.test_reconcile import FAN, FIRST, NOW, SECOND, World
 
@@ -488,6 +489,22 @@ def test_a_report_of_an_older_program_can_be_read():
     said = parse("fans", {"id": "k", "usecase": FAN, "at": "2026-01-01T00:00:00Z", "state": "serving", "version": "1",
                           "predictions": 3})  # fmt: skip
     assert (said.gateway, said.number, said.wanted, said.updates) == ("k", 0, 0, "unknown")
+    assert (said.values, said.missing, said.disk_free_share, said.temperature_c) == (0, 0, None, None)
+
+
+def test_a_report_of_a_newer_program_can_be_read():
+    known = document("k", None, NOW)
+    newer = {**known, "format": 2, "wind": {"speed": 3}, "features": {**known["features"], "stale": 1}}
+    assert parse("fans", newer) == parse("fans", known)
+
+
+def test_what_the_version_before_was_shown_is_not_told_of_the_next():
+    said = document("k", None, NOW, version="2", bundle="sha256:bb")
+    counts = {"values": 100, "missing": 3}
+    told = parse("fans", {**said, "features": {"bundle": "sha256:bb", **counts}})
+    assert (told.values, told.missing) == (100, 3)
+    told = parse("fans", {**said, "features": {"bundle": "sha256:aa", **counts}})
+    assert (told.values, told.missing) == (0, 0)
 
 
 def test_a_rollout_without_gateways_goes_on_by_time(world):
