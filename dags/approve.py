@@ -12,16 +12,17 @@ from dags.command import CommandOperator
 from pipelines import usecases
 
 DOC = f"""
-**What** asks whether a version may go to the next stage of its rollout, and keeps the answer, signed, with name and
+#### What
+Asks whether a version may go to the next stage of its rollout, and keeps the answer, signed, with name and
 reason. No answer in time counts as no; *Required Actions* of Airflow lists what is asked.
-
-**When** a release run starts it, where a use case asks for approvals (`Rollout(approval=…, two_people=…)`).
-
-**In** the [version in MLflow]({defaults.REGISTRY}). **Out** `ledger/approvals/…`; the next release run follows it.
-
-If the alias was moved meanwhile, the answer is not kept and the task `keep` is skipped; its log says what waits now.
-
-**If it fails** answer by `tidemill approve <use case> --by NAME --reason …`. A no can be followed by a yes.
+#### When
+A release run starts it, where a use case asks for approvals (`Rollout(approval=…, two_people=…)`).
+#### In and out
+Reads the [version in MLflow]({defaults.REGISTRY}).
+Writes `ledger/approvals/…`; the next release run follows it. If the alias was moved meanwhile, the answer is not kept:
+the task `keep` is skipped, and its log says what waits now.
+#### If it fails
+Answer by `tidemill approve <use case> --by NAME --reason …`. A no can be followed by a yes.
 """
 NOTHING_WAITS = "TM-265"
 FORM = {

@@ -14,18 +14,19 @@ from pipelines.errors import RequestError
 from pipelines.request import Parameters
 
 DOC = f"""
-**What** fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
+#### What
+Fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
 MLflow with a report. Nothing is deployed: to ship, set the alias `champion` on the version in MLflow. With the
 estimator `automatic`, or a budget, tasks `search` try families and settings side by side before.
-
-**When** triggered by hand, or by monitoring through an asset `retrain.<use case>`; by the clock, for every use case, if
+#### When
+Triggered by hand, or by monitoring through an asset `retrain.<use case>`; by the clock, for every use case, if
 `[schedules]` says so.
-
-**In** `lake/<fleet>/…`. **Out** a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report,
-`ledger/gates/…`. The task `train` has buttons to run, version and report,
-under *Details*.
-
-**If it fails** read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
+#### In and out
+Reads `lake/<fleet>/…`.
+Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`. The task
+`train` has buttons to run, version and report, under *Details*.
+#### If it fails
+Read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
 TOO_LITTLE = ("TM-305", "TM-320")
 FORM = {
