@@ -27,7 +27,7 @@ Answer by `tidemill approve <use case> --by NAME --reason …`. A no can be foll
 NOTHING_WAITS = "TM-265"
 FORM = {
     "usecase": forms.usecase(usecases.names()),
-    "version": Param("", type="string", title="Version", description="The version that waits."),
+    "version": Param("", type="string", title="Version", description="Version that waits, as MLflow numbers it."),
     "number": Param(0, type="integer", minimum=0, title="Release", description="Number the release has or will have."),
     "stage": Param(0, type="integer", minimum=0, title="Stage", description="Stage that waits, from 1."),
     "gateways": Param("", type="string", title="Gateways", description="How far it has come.", section=forms.MORE),

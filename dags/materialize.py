@@ -26,7 +26,7 @@ Run it again: what is done is not done again. `tidemill explain TM-nnn` explains
 FORM = {
     "fleet": forms.fleet(catalog.names(), "The fleet whose panes and feature rows are computed. Empty: every fleet."),
     "since": forms.day("From", "Make panes and rows again from this day on (UTC). Empty: only what is behind."),
-    "until": forms.day("To", "Up to this day, which is not among them. Empty: one day."),
+    "until": forms.day("To", "The first day that is not made again (UTC). Empty: only the day under From."),
     "engine": forms.engine(),
     "master": forms.master(),
 }

@@ -39,7 +39,7 @@ FORM = {
         enum=[None, usecases.AUTOMATIC, *usecases.ESTIMATORS],
         values_display={"null": "(as the use case says)"},
         title="Estimator",
-        description="Empty: what the use case names. automatic: a search over those that can learn it decides.",
+        description="What learns. Empty: what the use case names. automatic: a search decides between those that can.",
     ),
     "budget": Param(
         None,
@@ -57,7 +57,12 @@ FORM = {
         description="Why this training; shown on the run in MLflow.",
     ),
     "seed": Param(
-        0, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
+        0,
+        type="integer",
+        minimum=0,
+        title="Seed",
+        description="Starts whatever is drawn at random: same seed, same data, same model.",
+        section=forms.MORE,
     ),
     "workers": Param(
         2,
