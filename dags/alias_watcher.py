@@ -1,13 +1,16 @@
 """Notice a moved alias: one request to MLflow every two seconds, and an event when what is desired changed.
 
-Desired are the version under the alias, and what the tag ``rollout`` of a model says.
+Desired are the version under the alias, who promoted it (its tag ``approved_by``), and what the tag ``rollout`` of a
+model says. MLflow's answer holds the tags of each model's newest version and of no other: who promoted an older one is
+seen by the next look of the timer.
 
 The event says "look now", nothing more: the release run compares what is desired with what is by itself. So an event
 that is lost, doubled or merged changes nothing but the waiting time.
 
 Why so:
     * *Plain HTTP*, not the MLflow client, which takes 134 MB and blocks the loop that all triggers share.
-    * *One request for the whole registry*, not one a model.
+    * *One request for the whole registry*, not one a model. A second one, for all versions with the tag, would take
+      five times as long as this one (386 to 79 ms with 200 models and 1,000 such versions).
     * *State in Airflow's asset state store*, written after the event was handed over: a restart between the two repeats
       an event, it never loses one.
     * ``run`` never raises or returns, because the triggerer would start it again once a second.
@@ -25,6 +28,7 @@ from dags import tracking
 SEARCH = "/api/2.0/mlflow/registered-models/search"
 STATE = "champions"
 CONTROL = "rollout"
+PROMOTER = "approved_by"
 PAGE = 1000
 
 
@@ -84,7 +88,9 @@ class AliasWatcher(BaseEventTrigger):
 
 
 async def champions(client: httpx.AsyncClient, alias: str) -> dict[str, str]:
-    """Return what is desired by model: the version under an alias, and after a space the tag ``rollout`` where set.
+    """Return what is desired by model: the version under an alias, who promoted it, and the tag ``rollout``.
+
+    They stand in one text with spaces between; what is not set or not known is left out.
 
     Raises:
         httpx.HTTPError: MLflow does not answer or refuses.
@@ -106,10 +112,15 @@ def _under(models: list[Mapping[str, Any]], alias: str) -> dict[str, str]:
     desired = {}
     for model in models:
         versions = [str(entry["version"]) for entry in model.get("aliases", []) if entry["alias"] == alias]
-        words = [str(tag.get("value", "")) for tag in model.get("tags", []) if tag["key"] == CONTROL]
-        if versions or any(words):
-            desired[model["name"]] = " ".join([*versions, *filter(None, words)])
+        newest = [entry for entry in model.get("latest_versions", []) if str(entry["version"]) in versions]
+        promoters = [word for entry in newest for word in _tags(entry, PROMOTER)]
+        if found := [*versions, *promoters, *_tags(model, CONTROL)]:
+            desired[model["name"]] = " ".join(found)
     return desired
+
+
+def _tags(entry: Mapping[str, Any], key: str) -> list[str]:
+    return [str(tag["value"]) for tag in entry.get("tags", []) if tag["key"] == key and tag.get("value")]
 
 
 async def _close(client: httpx.AsyncClient | None) -> None:

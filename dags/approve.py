@@ -12,18 +12,22 @@ from dags.command import CommandOperator
 from pipelines import usecases
 
 DOC = f"""
-**What** asks whether a version may go to the next stage of its rollout, and keeps the answer, signed, with name and
+#### What
+Asks whether a version may go to the next stage of its rollout, and keeps the answer, signed, with name and
 reason. No answer in time counts as no; *Required Actions* of Airflow lists what is asked.
-
-**When** a release run starts it, where a use case asks for approvals (`Rollout(approval=…, two_people=…)`).
-
-**In** the [version in MLflow]({defaults.REGISTRY}). **Out** `ledger/approvals/…`; the next release run follows it.
-
-**If it fails** answer by `tidemill approve <use case> --by NAME --reason …`. A no can be followed by a yes.
+#### When
+A release run starts it, where a use case asks for approvals (`Rollout(approval=…, two_people=…)`).
+#### In and out
+Reads the [version in MLflow]({defaults.REGISTRY}).
+Writes `ledger/approvals/…`; the next release run follows it. If the alias was moved meanwhile, the answer is not kept:
+the task `keep` is skipped, and its log says what waits now.
+#### If it fails
+Answer by `tidemill approve <use case> --by NAME --reason …`. A no can be followed by a yes.
 """
+NOTHING_WAITS = "TM-265"
 FORM = {
     "usecase": forms.usecase(usecases.names()),
-    "version": Param("", type="string", title="Version", description="The version that waits."),
+    "version": Param("", type="string", title="Version", description="Version that waits, as MLflow numbers it."),
     "number": Param(0, type="integer", minimum=0, title="Release", description="Number the release has or will have."),
     "stage": Param(0, type="integer", minimum=0, title="Stage", description="Stage that waits, from 1."),
     "gateways": Param("", type="string", title="Gateways", description="How far it has come.", section=forms.MORE),
@@ -57,13 +61,13 @@ def words(params: Mapping[str, Any], answer: Mapping[str, Any], waited: timedelt
     """Return the command that keeps an answer.
 
     Example:
-        >>> params = {"usecase": "pump_failure", "number": 8, "stage": 2}
+        >>> params = {"usecase": "pump_failure", "version": "4", "number": 8, "stage": 2}
         >>> said = {"chosen_options": ["Reject"], "params_input": {"reason": "not today"},
         ...         "responded_by_user": {"id": "7", "name": "ben"}}
         >>> words(params, said, timedelta(days=1))
-        ['approve', 'pump_failure', '--question=8-2', '--by=ben', '--reason=not today', '--decline']
-        >>> words(params, {"chosen_options": ["Reject"]}, timedelta(days=1))
-        ['approve', 'pump_failure', '--question=8-2', '--by=nobody', '--reason=no answer within 24 h', '--decline']
+        ['approve', 'pump_failure', '--question=8-2', '--version=4', '--by=ben', '--reason=not today', '--decline']
+        >>> words(params, {"chosen_options": ["Reject"]}, timedelta(days=1))[4:]
+        ['--by=nobody', '--reason=no answer within 24 h', '--decline']
     """
     person = answer.get("responded_by_user")
     name = str(person.get("name") or person["id"]) if person else "nobody"
@@ -72,9 +76,9 @@ def words(params: Mapping[str, Any], answer: Mapping[str, Any], waited: timedelt
         if person
         else f"no answer within {waited / timedelta(hours=1):g} h"
     )
-    said = ["approve", params["usecase"], f"--question={params['number']}-{params['stage']}", f"--by={name}"]
+    asked = [f"--question={params['number']}-{params['stage']}", f"--version={params['version']}"]
     declined = answer["chosen_options"] != [ApprovalOperator.APPROVE]
-    return [*said, f"--reason={reason}", *["--decline"] * declined]
+    return ["approve", params["usecase"], *asked, f"--by={name}", f"--reason={reason}", *["--decline"] * declined]
 
 
 with DAG(
@@ -113,7 +117,9 @@ with DAG(
         params = get_current_context()["params"]
         return [words(params, answer, usecases.load(params["usecase"]).rollout.answer_within)]
 
-    keep = CommandOperator.partial(task_id="keep", **defaults.RETRY).expand(words=answered(ask.output))
+    keep = CommandOperator.partial(task_id="keep", skip_on=[NOTHING_WAITS], **defaults.RETRY).expand(
+        words=answered(ask.output)
+    )
 
     @task(outlets=[assets.CHAMPIONS])
     def wake() -> None:

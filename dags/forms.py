@@ -44,7 +44,7 @@ def engine() -> Param:
         type="string",
         enum=["local", "spark"],
         title="Engine",
-        description="Who computes: processes of this worker, or Spark, for more than one machine reads in time.",
+        description="Where it is computed: local, on this worker; spark, for more than one machine can read in time.",
     )
 
 

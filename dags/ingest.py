@@ -9,16 +9,18 @@ from dags.command import CommandOperator
 from features import catalog
 
 DOC = """
-**What** takes in new raw objects of a fleet: checks every reading, quarantines what is broken, recomputes the panes
+#### What
+Takes in new raw objects of a fleet: checks every reading, quarantines what is broken, recomputes the panes
 and feature rows that late readings touch.
-
-**When** hourly, at minute 7 (`[schedules]` changes that); or trigger it for one fleet. After an outage one run takes in
+#### When
+Hourly, at minute 7 (`[schedules]` changes that); or trigger it for one fleet. After an outage one run takes in
 all of it. To compute a past month again, backfill `materialize`.
-
-**In** `raw/<fleet>/…` in object storage. **Out** `lake/<fleet>/…`, `quarantine/<fleet>/…`, a data report in
-`reports/ingest/<fleet>/…`, asset `telemetry.<fleet>`. Stale readings and an unusual volume are warnings in the log.
-
-**If it fails** run it again: nothing is taken in twice. Bad readings do not fail it, they show as `quarantined` in the
+#### In and out
+Reads `raw/<fleet>/…` in object storage.
+Writes `lake/<fleet>/…`, `quarantine/<fleet>/…`, a data report in `reports/ingest/<fleet>/…`, asset
+`telemetry.<fleet>`. Stale readings and an unusual volume are warnings in the log.
+#### If it fails
+Run it again: nothing is taken in twice. Bad readings do not fail it, they show as `quarantined` in the
 summary of the task `ingest`. `tidemill explain TM-nnn` explains every code in the log.
 """
 FORM = {

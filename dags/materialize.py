@@ -11,20 +11,22 @@ from dags.command import CommandOperator
 from features import catalog
 
 DOC = """
-**What** computes panes and feature rows that are behind; the plan cuts the dates into runs, each a task of its own.
+#### What
+Computes panes and feature rows that are behind; the plan cuts the dates into runs, each a task of its own.
 With dates, or as a backfill, it makes those of these dates again, whether they are behind or not, and no others.
-
-**When** daily at midnight UTC (`[schedules]` changes that), for what an ingest left undone; or on demand. A past month:
+#### When
+Daily at midnight UTC (`[schedules]` changes that), for what an ingest left undone; or on demand. A past month:
 `airflow backfill create --dag-id materialize --from-date 2026-01-01 --to-date 2026-01-31`, a run for each day.
-
-**In** `lake/<fleet>/telemetry`, `lake/<fleet>/events`. **Out** panes and features in `lake/<fleet>/…`.
-
-**If it fails** run it again: what is done is not done again. `tidemill explain TM-nnn` explains every code in the log.
+#### In and out
+Reads `lake/<fleet>/telemetry`, `lake/<fleet>/events`.
+Writes panes and features in `lake/<fleet>/…`.
+#### If it fails
+Run it again: what is done is not done again. `tidemill explain TM-nnn` explains every code in the log.
 """
 FORM = {
     "fleet": forms.fleet(catalog.names(), "The fleet whose panes and feature rows are computed. Empty: every fleet."),
     "since": forms.day("From", "Make panes and rows again from this day on (UTC). Empty: only what is behind."),
-    "until": forms.day("To", "Up to this day, which is not among them. Empty: one day."),
+    "until": forms.day("To", "The first day that is not made again (UTC). Empty: only the day under From."),
     "engine": forms.engine(),
     "master": forms.master(),
 }

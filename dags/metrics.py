@@ -6,14 +6,16 @@ from dags import defaults, forms, settings
 from dags.command import CommandOperator
 
 DOC = """
-**What** reads from the store how fresh telemetry, features and predictions are, what the gate and monitoring decided,
+#### What
+Reads from the store how fresh telemetry, features and predictions are, what the gate and monitoring decided,
 and what is released, and writes it as a file for a textfile collector.
-
-**When** every five minutes (`[schedules]` changes that), where `[metrics] file` names a file; else never by itself.
-
-**In** the tables and ledgers in the store. **Out** the file. Dashboard: `infra/grafana`, rules: `infra/prometheus`.
-
-**If it fails** the file stays as it was and its time tells its age; the next run writes it anew.
+#### When
+Every five minutes (`[schedules]` changes that), where `[metrics] file` names a file; else never by itself.
+#### In and out
+Reads the tables and ledgers in the store.
+Writes the file. Dashboard: `infra/grafana`, rules: `infra/prometheus`.
+#### If it fails
+The file stays as it was and its time tells its age; the next run writes it anew.
 """
 FILE = settings.options().metrics.get("file", "")
 

@@ -10,17 +10,18 @@ from dags.command import CommandOperator
 from pipelines import usecases
 
 DOC = """
-**What** joins predictions with the failures known by now, tells broken sensors and clocks apart from drift, measures
+#### What
+Joins predictions with the failures known by now, tells broken sensors and clocks apart from drift, measures
 how much inputs and scores have moved from training, and decides whether to train anew. Each decision explains itself. A
 challenger is compared with the version in use on the same windows; its version in MLflow says how it does.
-
-**When** daily, at 04:23 UTC; or trigger it for one use case.
-
-**In** `predictions/<use case>/…`, `lake/<fleet>/events`. **Out** `lake/<use case>/predictions`,
-`lake/<use case>/outcomes`, `reports/monitoring/<use case>/…`, `reports/shadow/<use case>/…`,
-`ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
-
-**If it fails** run it again: predictions are loaded once, and a decision of a day is made once. Without MLflow it
+#### When
+Daily, at 04:23 UTC; or trigger it for one use case.
+#### In and out
+Reads `predictions/<use case>/…`, `lake/<fleet>/events`.
+Writes `lake/<use case>/predictions`, `lake/<use case>/outcomes`, `reports/monitoring/<use case>/…`,
+`reports/shadow/<use case>/…`, `ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
+#### If it fails
+Run it again: predictions are loaded once, and a decision of a day is made once. Without MLflow it
 decides all the same and says that no challenger was compared.
 """
 FORM = {"usecase": forms.any_usecase(usecases.names())}

@@ -14,18 +14,20 @@ from dags import assets, defaults, forms
 from dags.command import CommandOperator
 
 DOC = f"""
-**What** compares the alias `champion` of every model with what is published, and publishes, goes on to the next stage,
+#### What
+Compares the alias `champion` of every model with what is published, and publishes, goes on to the next stage,
 rolls back or withdraws. A version whose gate record is missing, failed or of other bytes is refused, and tagged with
 the reason in MLflow. Where a use case wants approvals, it starts `approve`.
-
-**When** seconds after an alias was moved (asset `registry.champions`), a few times soon after a release, while gateways
+#### When
+Seconds after an alias was moved (asset `registry.champions`), a few times soon after a release, while gateways
 change to it, and every two minutes (`[schedules]` changes that) for what was missed and to renew signatures.
-
-**In** [aliases in MLflow]({defaults.REGISTRY}), `ledger/gates/…`. **Out** signed `updates/…`, `ledger/promotions/…`.
-
-**To ship** set the alias `champion` on a version. **To undo** move it back, or remove it to withdraw.
-
-**If it fails** nothing half-done is visible to gateways, and running it again is always safe.
+#### In and out
+Reads [aliases in MLflow]({defaults.REGISTRY}), `ledger/gates/…`.
+Writes signed `updates/…`, `ledger/promotions/…`.
+#### To ship and to undo
+To ship, set the alias `champion` on a version. To undo, move it back to the version before, or remove it to withdraw.
+#### If it fails
+Nothing half-done is visible to gateways, and running it again is always safe.
 """
 
 

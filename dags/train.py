@@ -14,18 +14,19 @@ from pipelines.errors import RequestError
 from pipelines.request import Parameters
 
 DOC = f"""
-**What** fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
+#### What
+Fits a model on all known telemetry, exports it, judges the exported model by the gate and registers it in
 MLflow with a report. Nothing is deployed: to ship, set the alias `champion` on the version in MLflow. With the
 estimator `automatic`, or a budget, tasks `search` try families and settings side by side before.
-
-**When** triggered by hand, or by monitoring through an asset `retrain.<use case>`; by the clock, for every use case, if
+#### When
+Triggered by hand, or by monitoring through an asset `retrain.<use case>`; by the clock, for every use case, if
 `[schedules]` says so.
-
-**In** `lake/<fleet>/…`. **Out** a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report,
-`ledger/gates/…`. The task `train` has buttons to run, version and report,
-under *Details*.
-
-**If it fails** read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
+#### In and out
+Reads `lake/<fleet>/…`.
+Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`. The task
+`train` has buttons to run, version and report, under *Details*.
+#### If it fails
+Read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
 TOO_LITTLE = ("TM-305", "TM-320")
 FORM = {
@@ -38,15 +39,15 @@ FORM = {
         enum=[None, usecases.AUTOMATIC, *usecases.ESTIMATORS],
         values_display={"null": "(as the use case says)"},
         title="Estimator",
-        description="Empty: what the use case names. automatic: a search over those that can learn it decides.",
+        description="What learns. Empty: what the use case names. automatic: a search decides between those that can.",
     ),
     "budget": Param(
         None,
+        # Without bounds: Airflow's form would put the nearest bound in the place of what is beyond it, and say nothing.
         type=["null", "integer"],
-        minimum=1,
-        maximum=86_400,
         title="Search budget in seconds",
-        description="How long to search for better settings, all tasks together. Empty: no search, automatic: 60 s.",
+        description="How long to search for better settings, all search tasks together; at most "
+        f"{asking.MOST_BUDGET_S:,}, a day. Empty: no search, or 60 seconds if the estimator is automatic.",
     ),
     "note": Param(
         None,
@@ -56,7 +57,12 @@ FORM = {
         description="Why this training; shown on the run in MLflow.",
     ),
     "seed": Param(
-        0, type="integer", minimum=0, title="Seed", description="Same seed, same data, same model.", section=forms.MORE
+        0,
+        type="integer",
+        minimum=0,
+        title="Seed",
+        description="Starts whatever is drawn at random: same seed, same data, same model.",
+        section=forms.MORE,
     ),
     "workers": Param(
         2,
@@ -64,7 +70,7 @@ FORM = {
         minimum=1,
         maximum=16,
         title="Search tasks",
-        description="How many tasks share the budget of the search; each takes a slot of its pool.",
+        description="How many tasks share the budget of the search, 1 to 16; each takes a slot of its pool.",
         section=forms.MORE,
     ),
 }
@@ -99,7 +105,8 @@ def by_clock(context: Context) -> bool:
 
 
 def _parameters(params: Mapping[str, Any]) -> Parameters:
-    return Parameters(_moment(params["since"]), _moment(params["until"]), params["estimator"])
+    since, until = _moment(params["since"]), _moment(params["until"])
+    return Parameters(since, until, params["estimator"], float(params["budget"] or 0))
 
 
 def _moment(day: str | None) -> int | None:

@@ -10,14 +10,15 @@ from dags.command import CommandOperator
 from features import catalog
 
 DOC = """
-**What** merges small files date by date, writes checkpoints, and removes files and log entries that no version of the
+#### What
+Merges small files date by date, writes checkpoints, and removes files and log entries that no version of the
 last 30 days and no registered training needs. Verifies the ledger of promotions and the bundles of serving versions.
-
-**When** daily, at 02:41 UTC (`[schedules]` changes that); or trigger it for one fleet.
-
-**In** and **out** `lake/<fleet>/…`. Raw objects, the ledger and the quarantine are never touched.
-
-**If it fails** run it again: tables change by whole commits. `tidemill lake upkeep <fleet> --dry-run` says what it
+#### When
+Daily, at 02:41 UTC (`[schedules]` changes that); or trigger it for one fleet.
+#### In and out
+`lake/<fleet>/…`. Raw objects, the ledger and the quarantine are never touched.
+#### If it fails
+Run it again: tables change by whole commits. `tidemill lake upkeep <fleet> --dry-run` says what it
 would remove; while MLflow does not answer, tables that trainings name are not vacuumed.
 """
 FORM = {"fleet": forms.fleet(catalog.names(), "The fleet whose tables are looked after. Empty: every fleet.")}

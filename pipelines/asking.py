@@ -33,6 +33,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "keras_autoencoder": ("keras", "tensorflow"),
 }
 """Libraries that come as an extra, by estimator."""
+MOST_BUDGET_S = 86_400
+"""The longest search, in seconds: a day. More is a slip of the hand, and would hold slots of its pool for that long."""
 _SECOND = 1_000_000
 
 
@@ -56,7 +58,7 @@ def refuse(usecase: UseCase, parameters: Parameters, now_us: int) -> None:
         no probability (training of pump_failure). Fix: give an earlier since or a later until; use one of
         hist_gradient_boosting, random_forest, linear, mlp, torch_cnn, keras_cnn
     """
-    found = [*_dates(parameters, now_us), *_estimator(usecase, parameters.estimator)]
+    found = [*_dates(parameters, now_us), *_estimator(usecase, parameters.estimator), *_budget(parameters.budget_s)]
     if found:
         raise RequestError(
             "; ".join(what for what, _ in found),
@@ -96,6 +98,14 @@ def _estimator(usecase: UseCase, name: str | None) -> list[tuple[str, str]]:
         what = f"estimator {name} needs {' and '.join(missing)}, which is not installed here"
         return [(what, "tidemill explain TM-328, or use another estimator")]
     return []
+
+
+def _budget(seconds: float) -> list[tuple[str, str]]:
+    # So written that what is no number is refused too.
+    if 0 <= seconds <= MOST_BUDGET_S:
+        return []
+    what = f"a search budget of {seconds:,.10g} s is not between 0 and {MOST_BUDGET_S:,} s (a day)"
+    return [(what, f"give at most {MOST_BUDGET_S} seconds, or none")]
 
 
 def _told(moment_us: int) -> str:

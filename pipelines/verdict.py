@@ -87,15 +87,12 @@ def description(examination: Examination, report: str) -> str:
         lines.append("The blue button *Promote model* does something else.")
     else:
         lines.append("**To ship:** this version cannot be shipped, a release refuses it. Train again.")
-    lines += [
-        "",
-        *(
-            f"{'Leak check' if good is not None else 'Not checked'}: {text}  "
-            for text, good in leak_verdict(examination)
-        ),
-    ]
     undo = f"set `champion` on version {champion.version} again" if champion else "remove the alias `champion`"
-    lines += ["", f"**To undo:** {undo}.", "", f"[Open the report]({report})"]
+    lines += ["", f"**To undo:** {undo}.", "", f"[Open the report]({report})", ""]
+    # MLflow cuts long descriptions: what there is to do stands before what was checked.
+    lines += [
+        f"{'Leak check' if good is not None else 'Not checked'}: {text}  " for text, good in leak_verdict(examination)
+    ]
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ Floor plan, from the ground up:
 ``decision`` ``step`` ``books``         what to do about an alias, doing it, and writing it down
 ``reconcile`` ``ports``                 all use cases one after the other; what that needs of registry and repository
 ``fleet`` ``muster`` ``roster``         what gateways report, counted, beside what is wanted and released: for pages
-``attention`` ``evidence``              what needs somebody, and what monitoring found
+``attention`` ``evidence`` ``words``    what needs somebody, and what monitoring found; counts and ages in words
 ``gateway`` ``cloud``                   a room per placement, independent of each other
 ``endpoint`` ``hub``                    rooms kept for two more placements
 ======================================  ===============================================================================

@@ -1,12 +1,13 @@
-"""Whether somebody has to approve a step of a release, and what they answered."""
+"""Whether somebody has to approve a step of a release, what is asked, and what they answered."""
 
 from dataclasses import dataclass
 
 from serving.consent import Consent, Question, read
-from serving.errors import ConsentError
+from serving.errors import ConsentError, NothingWaitsError
 from serving.policy import Rollout
 from serving.release import Release
 from serving.seal import Seal
+from serving.status import read_status
 from serving.store import Store
 
 
@@ -73,3 +74,33 @@ class Approvals:
         except ConsentError:
             return None
         return found if found is not None and found.approved else None
+
+
+def open_question(store: Store, usecase: str, asked: str = "", version: str = "") -> Question:
+    """Return what the last release run asked about a use case.
+
+    Args:
+        store: Where the run told it.
+        usecase: Name of the use case.
+        asked: Number and stage that somebody answers, ``8-1``; empty for whatever is asked.
+        version: The version that somebody answers about; empty for whatever is wanted. Two versions that are wanted one
+            after the other wait as the same release and stage.
+
+    Raises:
+        NothingWaitsError: Nothing is asked, or something else.
+    """
+    status = read_status(store, usecase)
+    fields = status.get("question")
+    found = Question(**fields) if isinstance(fields, dict) else None
+    wanted = str(status.get("wanted") or "")
+    if found is not None and asked in ("", f"{found.number}-{found.stage}") and version in ("", wanted):
+        return found
+    what = f"release {asked} of {usecase}" if asked else f"version {version} of {usecase}"
+    now = f"the alias is on version {wanted}" if wanted else "no version has the alias"
+    raise NothingWaitsError(
+        f"{what} waits no longer" if asked or version else f"nothing of {usecase} waits for an approval",
+        why=f"{now}, asked is release {found.number}, stage {found.stage}" if found else f"{now}, and nothing is asked",
+        fix="look at what changed, and answer what is asked now"
+        if found
+        else "tidemill ledger show tells what became of it",
+    )

@@ -12,14 +12,12 @@ from serving.evidence import Retraining
 from serving.muster import Muster, Seen
 from serving.release import Release
 from serving.reports import Report
-from serving.roster import MANY_PENDING, TROUBLES, troubled
+from serving.roster import LITTLE_DISK, MANY_PENDING, TROUBLES, troubled
+from serving.words import age, gateways
 
 MOST = 10
 _CODE = re.compile(r"\bTM-\d{3}\b")
 _NUMBERS = re.compile(r"\d+")
-_MINUTE_US = 60_000_000
-_HOUR_US = 60 * _MINUTE_US
-_DAY_US = 24 * _HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +77,6 @@ def code_in(text: str) -> str:
     return found[0] if found else ""
 
 
-def age(us: int) -> str:
-    """Return a span of time in words that fit into a cell.
-
-    Example:
-        >>> age(42_000_000), age(3 * 3_600_000_000), age(50 * 3_600_000_000)
-        ('42 s', '3 h', '2 d')
-    """
-    if us < _MINUTE_US:
-        return f"{max(0, us) // 1_000_000} s"
-    if us < _HOUR_US:
-        return f"{us // _MINUTE_US} min"
-    return f"{us // _HOUR_US} h" if us < 2 * _DAY_US else f"{us // _DAY_US} d"
-
-
 def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
     reason, version = str(status.get("reason") or ""), str(status.get("wanted") or "")
     if status.get("question"):
@@ -113,11 +97,11 @@ def _failed(seen: Sequence[Seen], release: Release | None) -> Iterable[Attention
             groups.setdefault(_NUMBERS.sub("#", each.report.reason), []).append(each.report)
     for reports in sorted(groups.values(), key=len, reverse=True)[:3]:
         reason = reports[0].reason
-        running = f"they run version {reports[0].version}" if reports[0].version else "they run nothing"
-        wanted = f"version {release.version}" if release and release.version else "their release"
+        running = f"running version {reports[0].version}" if reports[0].version else "running nothing"
+        wanted = f"version {release.version}" if release and release.version else "the release"
         yield Attention(
             "failed",
-            f"{_gateways(reports)} cannot run {wanted}: {reason} ({running})",
+            f"{_named(reports)} cannot run {wanted}: {reason} ({running})",
             "read the reason of one of them; roll back if all have it",
             "failed",
             code_in(reason),
@@ -128,32 +112,45 @@ def _states(muster: Muster, seen: Sequence[Seen], now_us: int) -> Iterable[Atten
     if muster.counts["silent"]:
         silent = [each.report for each in seen if each.state == "silent"]
         oldest = min(silent, key=lambda report: report.at_us)
-        told = f"the longest {oldest.gateway}, {age(now_us - oldest.at_us)}"
-        step = "look at power and network of their site; what they run is not known"
-        yield Attention("silent", f"{_gateways(silent)} did not report for 10 minutes, {told}", step, "silent")
+        longest = age(now_us - oldest.at_us)
+        told = f"10 minutes, the longest {oldest.gateway}, {longest}" if len(silent) > 1 else longest
+        step = "look at power and network of the site; what runs there is not known"
+        yield Attention("silent", f"{_named(silent)} did not report for {told}", step, "silent")
     if muster.counts["unreadable"]:
         unreadable = [each.report for each in seen if each.state == "unreadable"]
         step = "update this program or the gateway, or remove the file"
-        yield Attention("unreadable", f"{_gateways(unreadable)} left a report that cannot be read", step, "unreadable")
+        yield Attention("unreadable", f"{_named(unreadable)} left a report that cannot be read", step, "unreadable")
 
 
 def _troubles(seen: Sequence[Seen]) -> Iterable[Attention]:
     steps = {
-        "clock": ("have a clock that is not set: their times are not to be relied on", "look at their time server"),
-        "updates": ("do not get the releases", "look at the way from the gateway to the store"),
-        "pending": (f"keep {MANY_PENDING} predictions or more that the store does not have", "look at their network"),
+        "clock": ("has", "have", "a clock that is not set: times are not to be relied on", "look at the time server"),
+        "updates": ("does", "do", "not get the releases", "look at the way from the gateway to the store"),
+        "pending": (
+            "keeps",
+            "keep",
+            f"{MANY_PENDING:,} predictions or more that the store does not have",
+            "look at the network",
+        ),
+        "disk": (
+            "has",
+            "have",
+            f"less than {LITTLE_DISK:.0%} of the disk free",
+            "make room there; without any, predictions are dropped and no release is installed",
+        ),
     }
     for trouble in TROUBLES:
         reports = [
             each.report for each in seen if each.state not in ("silent", "stopped") and troubled(each.report, trouble)
         ]
         if reports:
-            sentence, step = steps[trouble]
+            one, several, rest, step = steps[trouble]
+            sentence = f"{_named(reports)} {one if len(reports) == 1 else several} {rest}"
             why = reports[0].updates_reason if trouble == "updates" else ""
             told = f": {reports[0].updates}{f', {why}' if why else ''}" if trouble == "updates" else ""
-            yield Attention(trouble, f"{_gateways(reports)} {sentence}{told}", step, trouble, code_in(why))
+            yield Attention(trouble, f"{sentence}{told}", step, trouble, code_in(why))
 
 
-def _gateways(reports: Sequence[Report]) -> str:
+def _named(reports: Sequence[Report]) -> str:
     """Return how many, with the name where there is one only."""
-    return f"{len(reports):,} gateways" if len(reports) > 1 else f"gateway {reports[0].gateway}"
+    return gateways(len(reports)) if len(reports) > 1 else f"gateway {reports[0].gateway}"

@@ -160,9 +160,22 @@ class Books:
             return "withdrawn"
         if release.stage > 1:
             return "advanced"
-        # A version that served before the last one is gone back to; the last one itself returns from a withdrawal.
-        served = [entry.to_version for entry in self._releases()]
-        return "rolled_back" if release.version in served and release.version != served[-1] else "released"
+        return "rolled_back" if release.version in self._under() else "released"
+
+    def _under(self) -> list[str]:
+        """Versions that the last one took the place of, one after the other: those that can be gone back to.
+
+        A version that was gone back from, or whose rollout was aborted, is none of them: it is released once more. The
+        last one itself returns from a withdrawal.
+        """
+        served: list[str] = []
+        for entry in self.ledger.entries():
+            if entry.outcome == "aborted" and entry.from_version in served:
+                served.remove(entry.from_version)
+            if entry.outcome in ("released", "rolled_back", "aborted") and entry.to_version:
+                keep = served.index(entry.to_version) if entry.to_version in served else len(served)
+                served[keep:] = [entry.to_version]
+        return served[:-1]
 
     def _spreading_digest(self) -> str:
         """The bundle that was released last: the one whose rollout an abort ends."""

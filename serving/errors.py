@@ -300,3 +300,13 @@ class ConsentError(DataError):
     """The record of an approval cannot be read or was not signed with the key of releases. Approve again."""
 
     code = "TM-264"
+
+
+class NothingWaitsError(TidemillError):
+    """An approval was given for something that nobody asks for any more, so it was not kept.
+
+    The alias was moved or removed meanwhile, the rollout was aborted, or the stage has begun. In the DAG `approve` the
+    run is skipped. `tidemill status` says what waits now.
+    """
+
+    code = "TM-265"

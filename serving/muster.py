@@ -94,6 +94,7 @@ class VersionCount:
         paced: How many of them the two rates are of.
         predictions: Predictions a minute; None where no gateway was heard twice.
         alerts: Alerts a minute.
+        missing_share: How many of the values that it was shown were missing (NaN), from 0 to 1; None for none shown.
     """
 
     version: str
@@ -104,6 +105,7 @@ class VersionCount:
     paced: int
     predictions: float | None
     alerts: float | None
+    missing_share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def _version(version: str, seen: Sequence[Seen], now_us: int) -> VersionCount:
     ages = [max(0, now_us - each.report.at_us) for each in seen]
     silent = sum(each.state == "silent" for each in seen)
     paces = [each.pace for each in seen if each.pace is not None and each.state not in ("silent", "stopped")]
+    values = sum(each.report.values for each in seen)
     return VersionCount(
         version,
         len(seen),
@@ -173,6 +176,7 @@ def _version(version: str, seen: Sequence[Seen], now_us: int) -> VersionCount:
         len(paces),
         sum(pace.predictions for pace in paces) if paces else None,
         sum(pace.alerts for pace in paces) if paces else None,
+        sum(each.report.missing for each in seen) / values if values else None,
     )
 
 

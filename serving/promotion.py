@@ -7,6 +7,9 @@ Specification. Key ``ledger/promotions/<usecase>/<nnnnnnnn>.json`` (from 0000000
      "approved_by": "", "reason": "", "previous": "sha256:<digest of file 00000001.json>",
      "signature": {"keyid": "…", "sig": "<hex>"}}
 
+``outcome`` is ``rolled_back`` for a version that a later one had taken the place of, whatever their numbers, and
+``released`` for one that never served, or that was gone back from and is tried again.
+
 ``from`` is the version that served before, ``to`` the one that was wanted, both empty for none; ``number`` is the
 release that serves afterwards, ``stage`` how far its rollout has come. ``promoted_by`` is what the tag ``approved_by``
 of the version said, since MLflow does not know who moved an alias; ``approved_by`` who said yes in Airflow.

@@ -46,6 +46,10 @@ class Report:
         last_prediction_us: When it predicted last, UTC microseconds; 0 for never.
         updates: Whether it reaches the releases: ``current``, ``unreachable``, ``expired``, ``refused``, ``unknown``.
         pending: Predictions that the store does not have yet.
+        values: Values of features that the version that answers was shown; 0 for none, or where nobody told.
+        missing: How many of them were missing (NaN).
+        disk_free_share: How much of its disk is free, from 0 to 1; None where nobody told.
+        temperature_c: Of its hottest sensor, in degrees Celsius; None where it has none, or nobody told.
     """
 
     gateway: str
@@ -69,6 +73,10 @@ class Report:
     last_prediction_us: int = 0
     updates: str = "current"
     pending: int = 0
+    values: int = 0
+    missing: int = 0
+    disk_free_share: float | None = None
+    temperature_c: float | None = None
 
 
 class ReportReader:
@@ -120,7 +128,11 @@ def parse(fleet: str, fields: Mapping[str, object]) -> Report:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: It is none.
     """
-    desired, updates, spool = (_mapping(fields.get(name)) for name in ("desired", "updates", "spool"))
+    desired, updates, spool, features = (
+        _mapping(fields.get(name)) for name in ("desired", "updates", "spool", "features")
+    )
+    # After a change the counts are still those of the version before, until the new one predicts.
+    counted = features.get("bundle") == fields.get("bundle")
     return Report(
         gateway=str(fields["id"]),
         fleet=fleet,
@@ -143,6 +155,10 @@ def parse(fleet: str, fields: Mapping[str, object]) -> Report:
         last_prediction_us=_time(fields.get("last_prediction_at")),
         updates=str(updates.get("state", "unknown")),
         pending=_count(spool.get("pending")),
+        values=_count(features.get("values")) if counted else 0,
+        missing=_count(features.get("missing")) if counted else 0,
+        disk_free_share=_figure(fields.get("disk_free_share")),
+        temperature_c=_figure(fields.get("temperature_c")),
     )
 
 
@@ -157,6 +173,10 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _count(value: object) -> int:
     return int(str(value or 0))
+
+
+def _figure(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 def _time(value: object) -> int:

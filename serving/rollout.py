@@ -12,6 +12,7 @@ from typing import Literal
 from serving.policy import Rollout
 from serving.release import Release
 from serving.reports import Report
+from serving.words import gateways
 
 Standing = Literal["current", "updating", "failed", "silent", "stopped", "later"]
 STANDINGS: tuple[Standing, ...] = ("current", "updating", "failed", "silent", "stopped", "later")
@@ -92,13 +93,15 @@ def advise(release: Release, policy: Rollout, found: Spread, now_us: int) -> Adv
     reached, failed, current = found.reached, found.counts["failed"], found.counts["current"]
     if reached and failed > policy.failing * reached:
         return Advice(
-            "abort", f"{failed} of {reached} gateways of stage {release.stage} failed, at most {policy.failing:.0%} may"
+            "abort",
+            f"{failed:,} of {gateways(reached)} of stage {release.stage} failed, at most {policy.failing:.0%} may",
         )
     rest_us = release.stage_since_us + policy.soak // timedelta(microseconds=1) - now_us
     if rest_us > 0:
         return Advice("wait", f"stage {release.stage} goes on for {_minutes(rest_us)}")
     if current < policy.healthy * reached:
-        return Advice("wait", f"{current} of {reached} gateways are healthy, {policy.healthy:.0%} are needed")
+        found_healthy = f"{current:,} of {gateways(reached)} {'is' if current == 1 else 'are'} healthy"
+        return Advice("wait", f"{found_healthy}, {policy.healthy:.0%} are needed")
     if not reached and found.counts["later"]:
         return Advice("wait", f"no gateway of stage {release.stage} reports")
     return Advice("advance", "")

@@ -12,9 +12,10 @@ _WORST_FIRST: Mapping[str, int] = {
 }
 PAGE = 50
 SORTS = ("worst", "gateway", "version", "heard", "memory", "alerts")
-TROUBLES = ("clock", "updates", "pending")
-"""What may be wrong with a gateway beside where it stands: its clock, its way to the releases, its way to the store."""
+TROUBLES = ("clock", "updates", "pending", "disk")
+"""What may be wrong with a gateway beside where it stands: clock, way to the releases, way to the store, full disk."""
 MANY_PENDING = 1000
+LITTLE_DISK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def troubled(report: Report, trouble: str) -> bool:
             return report.clock != "plausible"
         case "updates":
             return report.updates not in ("current", "unknown")
+        case "disk":
+            return report.disk_free_share is not None and report.disk_free_share < LITTLE_DISK
         case _:
             return report.pending >= MANY_PENDING
 

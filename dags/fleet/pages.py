@@ -13,11 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
-from serving.attention import age, code_in
+from serving.attention import code_in
 from serving.fleet import Fleet, Overview
 from serving.journal import iso
 from serving.muster import STATES, Seen
-from serving.roster import SORTS, TROUBLES, Query, page
+from serving.roster import SORTS, TROUBLES, Query, page, troubled
+from serving.words import age, gateways
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = (TEMPLATES / "fleet.js").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ MEANINGS = {
     "clock": "its clock is not set",
     "updates": "does not get the releases",
     "pending": "keeps many predictions that the store does not have",
+    "disk": "has hardly any room left on its disk",
 }
 
 
@@ -135,6 +137,7 @@ def _environment() -> Environment:
     made.filters |= {
         "age": age,
         "code_in": code_in,
+        "gateways": gateways,
         "iso": iso,
         "when": _when,
         "short": _short,
@@ -147,6 +150,7 @@ def _environment() -> Environment:
         "SORTS": SORTS,
         "MEANINGS": MEANINGS,
         "TITLES": TITLES,
+        "troubled": troubled,
         "SCRIPT": Markup(SCRIPT),  # noqa: S704 - our own file
         "address": _address,
         "version_page": _version_page,

@@ -54,8 +54,11 @@ def _row(found: "Overview") -> tuple[object, ...]:
 
 
 def _details(name: str, found: "Overview") -> list[str]:
+    from serving.words import gateways  # noqa: PLC0415 - `--help` must not pay for it
+
     running = [
-        f"{each.gateways} gateways report {f'version {each.version}' if each.version else 'no version'}"
+        f"{gateways(each.gateways)} {'reports' if each.gateways == 1 else 'report'} "
+        f"{f'version {each.version}' if each.version else 'no version'}"
         for each in (found.muster.versions if found.muster else ())
     ]
     waits = found.told.text("reason")

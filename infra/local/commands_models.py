@@ -58,10 +58,10 @@ def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcom
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(min=0),
+    type=float,
     default=0.0,
     metavar="SECONDS",
-    help="Time to search, of all shares together; automatic without a budget takes 60.",
+    help="Time to search, of all shares together, a day at most; automatic without a budget takes 60.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="NUMBER", help="Same seed and data, same model.")
 @click.option("--note", default="", show_default=False, metavar="TEXT", help="Why this training; shown on its run.")

@@ -8,7 +8,6 @@ import click
 
 from infra.local.command import Outcome, Run, command
 from infra.local.console import table
-from infra.local.errors import CommandError
 from infra.local.parameters import SINGLE_WRITER, iso
 
 if TYPE_CHECKING:
@@ -62,31 +61,21 @@ def release(run: Run, *, verify: bool, single_writer: bool) -> Outcome:
 @click.option("--reason", default="", show_default=False, metavar="TEXT", help="Why; goes into the ledger.")
 @click.option("--decline", is_flag=True, help="Say no.")
 @click.option("--question", default="", show_default=False, metavar="N-S", help="Only if this release and stage wait.")
-def approve(run: Run, usecase: str, *, by: str, reason: str, decline: bool, question: str) -> Outcome:
+@click.option("--version", default="", show_default=False, metavar="NUMBER", help="Only if this version waits.")
+def approve(run: Run, usecase: str, *, by: str, reason: str, decline: bool, question: str, version: str) -> Outcome:
     """Answer what the last release run asked."""
-    from serving.consent import Consent, Question, write  # noqa: PLC0415 - `--help` must not pay for it
-    from serving.status import read_status  # noqa: PLC0415 - see above
+    from serving.asking import open_question  # noqa: PLC0415 - `--help` must not pay for it
+    from serving.consent import Consent, write  # noqa: PLC0415 - see above
     from serving.trust.publisher import Publisher  # noqa: PLC0415 - see above
 
     store = run.open_store()
-    waiting = read_status(store, usecase).get("question")
-    if not isinstance(waiting, dict):
-        raise CommandError(
-            f"nothing of {usecase} waits for an approval",
-            why="the last release run asked for none",
-            fix="tidemill ledger show, or tidemill release to look again",
-        )
-    asked = Question(**waiting)
-    if question and question != f"{asked.number}-{asked.stage}":
-        raise CommandError(
-            f"release {question} of {usecase} waits no longer",
-            why=f"asked is release {asked.number}, stage {asked.stage}",
-            fix="look at what changed, and answer that",
-        )
+    asked = open_question(store, usecase, question, version)
     write(store, Consent(asked, not decline, by, reason, run.now_us), Publisher(store, run.settings.keys).seal)
     said = "declined" if decline else "approved"
     line = f"{usecase}, release {asked.number}, stage {asked.stage}: {said} by {by}"
-    return Outcome({"usecase": usecase, "question": waiting, "approved": not decline, "by": by}, [line])
+    return Outcome(
+        {"usecase": usecase, "question": dataclasses.asdict(asked), "approved": not decline, "by": by}, [line]
+    )
 
 
 @click.group(help="Show and verify the ledger of promotions.")

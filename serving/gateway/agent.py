@@ -78,6 +78,7 @@ class Agent:
         self._poll_s = poll_s
         self._clock = clock
         self._monotonic = monotonic
+        self._folder = state.path
         self._spool = Spool(state.folder("spool"), store)
         self._installations = {
             usecase: Installation(
@@ -208,6 +209,8 @@ class Agent:
             "at": iso(now),
             "started_at": iso(self._started_us),
             "memory_mib": status.memory_mib(),
+            "disk_free_share": status.disk_free_share(self._folder),
+            "temperature_c": status.temperature_c(),
             "updates": status.updates_of(self._updates),
             "spool": status.spool_of(self._spool),
             **(uses[0] if len(uses) == 1 else {"usecases": uses}),

@@ -196,6 +196,8 @@ def _status(options: argparse.Namespace) -> int:
             "last_telemetry_at",
             "clock",
             "memory_mib",
+            "disk_free_share",
+            "temperature_c",
         )
         words = [f"{name}={document[name]}" for name in shown if document.get(name) not in (None, "")]
         sys.stdout.write(f"{document['id']}: " + " ".join([*words, f"updates={document['updates']['state']}"]) + "\n")

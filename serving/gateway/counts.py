@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -42,6 +45,38 @@ class Told:
 
 
 @dataclass(slots=True)
+class Shown:
+    """What the model that answered last was shown, since it began to answer.
+
+    Attributes:
+        bundle: Its digest; empty for no model yet.
+        values: Values of features in the rows it predicted from.
+        missing: How many of them were missing (NaN).
+    """
+
+    bundle: str = ""
+    values: int = 0
+    missing: int = 0
+
+    def add(self, bundle: str, rows: NDArray[np.float64]) -> None:
+        """Count rows that a model predicted from; another model begins anew.
+
+        Example:
+            >>> shown = Shown()
+            >>> shown.add("sha256:aa", np.array([[1.0, np.nan], [np.nan, 2.0]]))
+            >>> shown
+            Shown(bundle='sha256:aa', values=4, missing=2)
+            >>> shown.add("sha256:bb", np.array([[1.0, 3.0]]))
+            >>> shown
+            Shown(bundle='sha256:bb', values=2, missing=0)
+        """
+        if bundle != self.bundle:
+            self.bundle, self.values, self.missing = bundle, 0, 0
+        self.values += rows.size
+        self.missing += int(np.count_nonzero(np.isnan(rows)))
+
+
+@dataclass(slots=True)
 class Totals:
     """What has happened since the program started; times are UTC microseconds, 0 for never."""
 
@@ -53,5 +88,6 @@ class Totals:
     unpredicted: int = 0
     alerts: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    shown: Shown = field(default_factory=Shown)
     last_telemetry_us: int = 0
     last_prediction_us: int = 0

@@ -5,6 +5,7 @@ what answers in memory at this moment, never what was sent to it; what is wanted
 """
 
 import resource
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from serving.record import Spool
 from serving.release import Release
 
 FORMAT = 1
+THERMAL = Path("/sys/class/thermal")
+"""Where Linux shows its sensors, a folder each, in thousandths of a degree."""
+_COLDEST, _HOTTEST = -60, 200
 _MIB = 1024 * 1024
 
 
@@ -28,9 +32,35 @@ def memory_mib() -> float:
     return round(pages * resource.getpagesize() / _MIB, 1)
 
 
+def disk_free_share(folder: Path) -> float | None:
+    """How much of the disk that holds a folder is free, from 0 to 1; None where nobody can tell."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return round(usage.free / usage.total, 4) if usage.total else None
+
+
+def temperature_c(zones: Path = THERMAL) -> float | None:
+    """The highest temperature that a sensor of the machine says, in degrees Celsius; None where there is no sensor.
+
+    A sensor that cannot be read, or that says what no running machine has, is left out.
+    """
+    found = []
+    for sensor in zones.glob("thermal_zone*/temp"):
+        try:
+            degrees = int(sensor.read_text(encoding="ascii")) / 1000
+        except (OSError, ValueError):
+            continue
+        if _COLDEST < degrees < _HOTTEST:
+            found.append(degrees)
+    return round(max(found), 1) if found else None
+
+
 def describe(installation: Installation, desired: Release | None, now_us: int) -> dict[str, object]:
     """What there is to say about one use case."""
     telemetry = installation.telemetry
+    shown = telemetry.totals.shown
     model, totals = telemetry.model, telemetry.totals
     installed = model.installed if model else None
     standing, _ = telemetry.alerts()
@@ -54,6 +84,7 @@ def describe(installation: Installation, desired: Release | None, now_us: int) -
         "late": totals.late,
         "predictions": totals.predictions,
         "unpredicted": totals.unpredicted,
+        "features": {"bundle": shown.bundle, "values": shown.values, "missing": shown.missing},
         "alerts": totals.alerts,
         "standing_alerts": len(standing),
         "filling_devices": filling,

@@ -184,6 +184,7 @@ class Telemetry:
             return []
         source = Source(self.usecase, self._instance)
         predictions = stamped(source, scored, now_us, behind=behind)
+        self.totals.shown.add(scored.model.installed.bundle, scored.rows.values)
         for prediction in predictions:
             self._watch(prediction)
         self.totals.last_prediction_us = now_us

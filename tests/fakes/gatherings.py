@@ -55,6 +55,7 @@ def document(gateway: str, due: Release | Former | None, at_us: int, **more: Any
         "late": 0,
         "predictions": 12 * number,
         "unpredicted": 1,
+        "features": {"bundle": runs["bundle"] if runs else "", "values": 36 * 12 * number, "missing": 9 * number},
         "alerts": number % 7,
         "standing_alerts": int(number % 97 == 0),
         "filling_devices": 0,
@@ -65,6 +66,8 @@ def document(gateway: str, due: Release | Former | None, at_us: int, **more: Any
         "updates": {"state": "current", "reason": "", "checked_at": _iso(at_us)},
         "spool": {"pending": number % 3, "dropped": 0, "reason": ""},
         "memory_mib": 74.0 + number % 11,
+        "disk_free_share": 0.4,
+        "temperature_c": 41.5,
     }
     return said | more
 

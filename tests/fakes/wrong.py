@@ -11,5 +11,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "learning from what is still to come": ({"since": "2999-01-01"}, "since 2999-01-01 00:00 is still to come"),
     "acting in the future": ({"until": "2999-01-01"}, "until 2999-01-01 00:00 is still to come"),
     "an estimator for another question": ({"estimator": "pca"}, "estimator pca learns no probability"),
+    "a search of ten days": ({"budget": 864_000}, "a search budget of 864,000 s is not between 0 and 86,400 s"),
+    "a search of less than nothing": ({"budget": -60}, "a search budget of -60 s is not between 0 and 86,400 s"),
     "an average of failures": ({"estimator": "average"}, "estimator average learns no probability"),
 }

@@ -9,12 +9,17 @@ import pytest
 from dags.alias_watcher import AliasWatcher, champions
 
 
+def pairs(tags):
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
 class Registry:
     """MLflow's search of registered models over real HTTP, two models a page."""
 
     def __init__(self):
         self.models: dict[str, dict[str, str]] = {}
         self.tags: dict[str, dict[str, str]] = {}
+        self.newest: dict[str, tuple[str, dict[str, str]]] = {}
         self.down = False
         self.paths: list[tuple[str, str | None]] = []
         registry = self
@@ -29,7 +34,11 @@ class Registry:
                     {
                         "name": name,
                         "aliases": [{"alias": a, "version": v} for a, v in registry.models[name].items()],
-                        "tags": [{"key": key, "value": value} for key, value in registry.tags.get(name, {}).items()],
+                        "tags": pairs(registry.tags.get(name, {})),
+                        "latest_versions": [
+                            {"version": version, "tags": pairs(tags)}
+                            for version, tags in [registry.newest.get(name, ("1", {}))]
+                        ],
                     }
                     for name in names
                 ]
@@ -120,6 +129,27 @@ def test_an_event_follows_each_change_of_a_champion_and_nothing_else(registry):
         {"pump_failure": "1"},
         {},
     ]
+
+
+def test_an_event_follows_who_promoted_the_newest_version(registry):
+    def newest(version, **tags):
+        return lambda: registry.newest.__setitem__("pump_failure", (version, tags))
+
+    registry.models["pump_failure"] = {"champion": "2"}
+    seen = watch(
+        watcher(State()),
+        (newest("2", gate="passed"), True),
+        (newest("2", gate="passed", approved_by="ada"), True),
+        (newest("2", **{"gate": "passed", "release.status": "released", "approved_by": "ada"}), False),
+        (newest("2", gate="passed", approved_by="ben"), True),
+    )
+    assert [event["pump_failure"] for event in seen if event is not None] == ["2", "2 ada", "2 ben"]
+
+
+def test_who_promoted_a_version_that_has_not_the_alias_is_nothing_to_look_at(registry):
+    registry.models["pump_failure"] = {"champion": "1"}
+    registry.newest["pump_failure"] = ("2", {"approved_by": "ada"})
+    assert watch(watcher(State()), (lambda: None, True)) == [{"pump_failure": "1"}]
 
 
 def test_an_event_follows_what_people_want_of_a_rollout(registry):

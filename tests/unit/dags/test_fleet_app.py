@@ -261,6 +261,7 @@ def test_the_page_holds_its_ten_elements_each_with_its_time(client):
         "Most moved",
         "clock that is not set",
         "Predictions / min",
+        "Features missing",
     ):
         assert words in html
     assert "http://" not in html.replace("http://127.0.0.1", "")
@@ -271,6 +272,18 @@ def test_a_page_that_is_not_there_says_so(client):
     assert client.get(f"{PAGE}/gateway/pumps/nobody").status_code == 404
     assert client.get(f"{PAGE}/do/explode").status_code == 404
     assert client.get(f"{PAGE}/gateway/pumps/{name(3)}").status_code == 200
+
+
+def test_the_page_of_a_gateway_tells_of_its_machine_where_the_report_does(plant, client):
+    html = client.get(f"{PAGE}/gateway/pumps/{name(4)}").text
+    assert all(
+        f"<dt>{title}</dt><dd>{text}" in html for title, text in (("Disk", "40% free"), ("Temperature", "42 °C"))
+    )
+    overview = FleetView(plant.store, clock).fleet(30).overviews[USECASE]
+    silent = replace(overview.seen[0].report, disk_free_share=None, temperature_c=None, values=0)
+    site = pages.Site("/f", "/", "http://m/#/models", "ada", writes=True, now_us=clock())
+    old = pages.gateway(site, overview, replace(overview.seen[0], report=silent), "", {})
+    assert not any(f"<dt>{title}</dt>" in old for title in ("Disk", "Temperature", "Features missing"))
 
 
 def test_a_store_that_cannot_be_opened_is_a_sentence(client, monkeypatch):

@@ -64,6 +64,12 @@ def test_a_training_that_cannot_be_is_refused_by_the_first_task(wrong, said):
         train.wanted(context(wrong))
 
 
+def test_the_page_cannot_put_a_bound_in_the_place_of_a_mistyped_budget():
+    assert {"minimum", "maximum"}.isdisjoint(train.FORM["budget"].schema)
+    for most in (None, 0, 86_400):
+        assert train.wanted(context(budget=most))
+
+
 def test_everything_that_is_wrong_with_a_training_is_said_at_once():
     wrong = {"since": "2026-02-01", "until": "2026-01-01", "estimator": "pca"}
     with pytest.raises(AirflowFailException, match=r"is not before until .*; estimator pca learns no probability"):

@@ -13,7 +13,7 @@ from serving.promotion import Promotion
 from serving.store import FolderStore
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
-from tests.unit.serving.test_reconcile import FAN, FIRST, World
+from tests.unit.serving.test_reconcile import FAN, FIRST, SECOND, World
 
 
 @pytest.fixture
@@ -56,11 +56,24 @@ def test_a_no_is_kept_and_may_become_a_yes_but_nobody_is_asked_again(world, caps
 
 
 def test_an_answer_to_what_waits_no_longer_changes_nothing(world, capsys):
-    said = told(capsys, "approve", FAN, "--by", "ben", "--question", "7-2", code=2)
+    said = told(capsys, "approve", FAN, "--by", "ben", "--question", "7-2", code=1)
     assert "release 7-2 of fan_failure waits no longer" in said["error"]["message"]
     assert world.act() == "waiting"
-    said = told(capsys, "approve", "other", "--by", "ben", code=2)
+    said = told(capsys, "approve", "other", "--by", "ben", code=1)
     assert "nothing of other waits" in said["error"]["message"]
+
+
+def test_an_answer_about_one_version_is_none_about_the_next(world, capsys):
+    world.registry.set_champion(FAN, world.train(SECOND))
+    world.run()
+    said = told(capsys, "approve", FAN, "--by", "ben", "--question", "1-1", "--version", "1", code=1)
+    assert said["error"]["code"] == "TM-265"
+    assert "the alias is on version 2, asked is release 1, stage 1" in said["error"]["message"]
+    assert world.act() == "waiting"
+    world.registry.remove_champion(FAN)
+    world.run()
+    said = told(capsys, "approve", FAN, "--by", "ben", "--question", "1-1", "--version", "2", code=1)
+    assert "no version has the alias, and nothing is asked" in said["error"]["message"]
 
 
 def test_the_ledger_is_shown_and_a_changed_one_is_told_by_name_and_exit_code(world, capsys):

@@ -253,8 +253,9 @@ def test_the_registration_fits_the_approval_screen(trained):
     first = text.splitlines()[0]
     assert len(first) <= 30
     assert not first.startswith("#")
-    for part in ("| on the same held-out windows |", "**To ship:**", "**To undo:**", "](#/experiments/1/runs/2/"):
-        assert part in text
+    parts = ("| on the same held-out windows |", "**To ship:**", "**To undo:**", "](#/experiments/1/runs/2/")
+    places = [text.index(part) for part in (*parts, "Leak check: ")]
+    assert places == sorted(places)
 
 
 def test_tags_lead_back_to_data_code_and_trigger(works):

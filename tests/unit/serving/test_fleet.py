@@ -82,7 +82,17 @@ def test_a_gateway_that_fell_back_to_the_version_before_never_counts_as_updated(
     assert (version.version, version.gateways) == ("1", 1)
     (line,) = found.attention
     assert (line.kind, line.state, line.code) == ("failed", "failed", "TM-224")
-    assert "they run version 1" in line.sentence
+    assert "running version 1" in line.sentence
+
+
+def test_what_a_version_misses_is_told_over_all_gateways_that_run_it(plant):
+    early, late = (reached(plant.release, yes=yes) for yes in (True, False))
+    due, before = plant.release, plant.release.before
+    report(plant, early, due, features={"bundle": due.bundle, "values": 300, "missing": 30})
+    report(plant, f"{early}-b", due, bundle=due.bundle, features={"bundle": due.bundle, "values": 100, "missing": 0})
+    report(plant, late, before, features={"bundle": before.bundle, "values": 0, "missing": 0})
+    shares = {each.version: each.missing_share for each in overview(plant).muster.versions}
+    assert shares == {"1": None, "2": 0.075}
 
 
 def test_one_that_says_nothing_of_a_failure_is_still_not_updated(plant):
@@ -152,7 +162,7 @@ def test_it_shows_the_releases_while_the_gateways_are_being_counted(plant):
             return getattr(plant.store, attribute)
 
         def list(self, prefix, after=""):
-            if prefix.startswith("reports/"):
+            if prefix == "reports/pumps/":
                 counted.wait(PATIENCE_S)
             return plant.store.list(prefix, after)
 

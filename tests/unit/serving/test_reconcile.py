@@ -157,6 +157,24 @@ def test_a_new_champion_replaces_and_the_alias_moved_back_rolls_back(world):
     assert world.told() == [("released", "", "1"), ("released", "1", "2"), ("rolled_back", "2", "1")]
 
 
+def test_only_what_a_later_version_took_the_place_of_is_gone_back_to(world):
+    for bundle in (FIRST, SECOND, packed(bias=1.0)):
+        world.train(bundle)
+    done = []
+    for version in "2132123":
+        world.registry.set_champion(FAN, version)
+        done.append((version, world.act()))
+    assert done == [
+        ("2", "released"),
+        ("1", "released"),  # the number is smaller, but it never served
+        ("3", "released"),
+        ("2", "rolled_back"),
+        ("1", "released"),  # what was gone back from is tried again
+        ("2", "rolled_back"),
+        ("3", "released"),
+    ]
+
+
 def test_a_removed_alias_withdraws_and_the_same_alias_releases_again(world):
     world.registry.set_champion(FAN, world.train(FIRST))
     world.run()

@@ -12,10 +12,11 @@ from serving.consent import Consent, Question, write
 from serving.errors import PolicyError
 from serving.policy import Rollout
 from serving.reports import Report, ReportReader, parse
-from serving.rollout import advise, spread, standing
+from serving.rollout import STANDINGS, Spread, advise, spread, standing
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
+from tests.fakes.gatherings import document
 from tests.fakes.interrupted import Budget, PowerCut
 from tests.unit.serving.test_reconcile import FAN, FIRST, NOW, SECOND, World
 
@@ -323,6 +324,18 @@ def test_an_abort_by_hand_goes_back_and_is_not_repeated(world):
     assert wanted.control.word == ""
 
 
+def test_a_version_whose_rollout_was_aborted_is_released_when_it_is_tried_again(world):
+    world.run()
+    report(world)
+    world.registry.control(FAN, "abort", "smoke", "ada")
+    world.run()
+    done = []
+    for version in "121":
+        world.registry.set_champion(FAN, version)
+        done.append(world.act())
+    assert done == ["unchanged", "released", "rolled_back"]
+
+
 def test_an_abort_that_was_left_over_does_not_hit_the_next_release(world):
     for _ in range(3):
         world.run()
@@ -476,12 +489,43 @@ def test_a_report_of_an_older_program_can_be_read():
     said = parse("fans", {"id": "k", "usecase": FAN, "at": "2026-01-01T00:00:00Z", "state": "serving", "version": "1",
                           "predictions": 3})  # fmt: skip
     assert (said.gateway, said.number, said.wanted, said.updates) == ("k", 0, 0, "unknown")
+    assert (said.values, said.missing, said.disk_free_share, said.temperature_c) == (0, 0, None, None)
+
+
+def test_a_report_of_a_newer_program_can_be_read():
+    known = document("k", None, NOW)
+    newer = {**known, "format": 2, "wind": {"speed": 3}, "features": {**known["features"], "stale": 1}}
+    assert parse("fans", newer) == parse("fans", known)
+
+
+def test_what_the_version_before_was_shown_is_not_told_of_the_next():
+    said = document("k", None, NOW, version="2", bundle="sha256:bb")
+    counts = {"values": 100, "missing": 3}
+    told = parse("fans", {**said, "features": {"bundle": "sha256:bb", **counts}})
+    assert (told.values, told.missing) == (100, 3)
+    told = parse("fans", {**said, "features": {"bundle": "sha256:aa", **counts}})
+    assert (told.values, told.missing) == (0, 0)
 
 
 def test_a_rollout_without_gateways_goes_on_by_time(world):
     world.run()
     advice = advise(world.released(), STAGED, spread([], world.released(), NOW), NOW + 2 * HOUR_US)
     assert advice.step == "advance"
+
+
+@pytest.mark.parametrize(
+    ("current", "updating", "failed", "said"),
+    [
+        (0, 1, 0, "0 of 1 gateway are healthy, 90% are needed"),
+        (1, 1, 0, "1 of 2 gateways is healthy, 90% are needed"),
+        (2, 38, 0, "2 of 40 gateways are healthy, 90% are needed"),
+        (0, 0, 1, "1 of 1 gateway of stage 1 failed, at most 10% may"),
+    ],
+)
+def test_gateways_are_counted_in_words_that_fit_the_number(world, current, updating, failed, said):
+    world.run()
+    found = Spread({**dict.fromkeys(STANDINGS, 0), "current": current, "updating": updating, "failed": failed})
+    assert advise(world.released(), STAGED, found, NOW + 2 * HOUR_US).reason == said
 
 
 @pytest.mark.parametrize(

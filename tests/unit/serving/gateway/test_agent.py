@@ -91,6 +91,8 @@ def test_a_gateway_takes_what_is_released_and_reports_what_it_runs(plant):
     assert (report["id"], report["version"], report["bundle"]) == ("gw-1", "3", release.bundle)
     assert report["desired"] == {"version": "3", "number": 1, "bundle": release.bundle}
     assert report["memory_mib"] > 10
+    assert 0 < report["disk_free_share"] <= 1
+    assert report["features"] == {"bundle": "", "values": 0, "missing": 0}
     assert report["clock"] == "plausible"
 
 

@@ -105,6 +105,21 @@ def test_a_model_with_the_same_features_goes_on_with_the_running_ones(bench):
     assert [(row.version, row.features[0] > 0) for row in bench.predictions()] == [("1", True), ("2", True)]
 
 
+def test_what_is_missing_in_the_features_is_counted_for_the_version_that_answers(bench):
+    bench.telemetry.serve(model_of(bundles.packed(), "1"))
+    mute = fans.body(0, 100).replace(b'"heat"', b'"heet"')
+    assert bench.telemetry.take(mute, NOW).predictions == 1
+    shown = bench.telemetry.totals.shown
+    (first,) = bench.predictions()
+    assert (shown.bundle, shown.values) == (first.bundle, len(first.features))
+    assert shown.missing == np.isnan(first.features).sum() > 0
+    bench.telemetry.serve(model_of(bundles.packed(bias=1.0), "2"))
+    bench.telemetry.take(fans.body(100, 260), NOW)
+    rows = [row for row in bench.predictions() if row.version == "2"]
+    assert (shown.bundle, shown.values) == (rows[0].bundle, len(rows) * len(first.features))
+    assert shown.missing == sum(np.isnan(row.features).sum() for row in rows)
+
+
 def test_a_model_with_other_features_starts_warming_up_and_says_so(bench):
     bench.telemetry.serve(model_of(bundles.packed()))
     bench.telemetry.take(fans.body(0, 100), NOW)
