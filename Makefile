@@ -11,6 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SPARK := .venv/.spark
 TORCH := .venv/.torch
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))")
 BENCH_READY := build/bench-env/.ready
 
 .PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store bench-quality bench-promotion
@@ -26,9 +27,10 @@ $(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/k
 demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
 	@$(BIN)/tidemill demo $(if $(DATA),--data "$(DATA)")
 
-# A worker a core, four at most, since each collects everything; what takes longest comes first and is dealt out first.
+# Some tests wait for servers, so there is a worker more than cores, up to four, since each of them collects everything;
+# what takes longest comes first and is dealt out first.
 test: $(READY)  ## All tests, side by side
-	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder
 
 sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, mutants that must die; public sets whole; use cases by Airflow
 	@$(BIN)/python -m tests.sweep

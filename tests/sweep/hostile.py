@@ -9,6 +9,7 @@ import base64
 import gzip
 import json
 import os
+import random
 import resource
 import struct
 import subprocess
@@ -96,6 +97,11 @@ def wide_parquet() -> bytes:
     return parquet({"device": texts, "ts": pa.array([T0] * 1_000_000), "values": pa.array([None] * 1_000_000)})
 
 
+def _noise(count: int) -> bytes:
+    """Bytes that mean nothing, the same in every run."""
+    return random.Random(count).randbytes(count)
+
+
 def _patched(data: bytes, place: int, put: bytes) -> bytes:
     place %= len(data)
     return data[:place] + put + data[place + len(put) :]
@@ -125,7 +131,7 @@ KINDS: dict[str, Kind] = {
     "gzip header only": (JSON, lambda: b"\x1f\x8b"),
     "zstd bomb, 1 GiB": (JSON, lambda: zstd_bomb(GIB)),
     "zstd cut off": (JSON, lambda: pa.compress(GOOD * 100, codec="zstd", asbytes=True)[:-4]),
-    "zstd of noise": (JSON, lambda: b"\x28\xb5\x2f\xfd" + os.urandom(100)),
+    "zstd of noise": (JSON, lambda: b"\x28\xb5\x2f\xfd" + _noise(100)),
     "zstd in gzip in zstd, bomb": (JSON, lambda: _squeezed(gzip.compress(zstd_bomb(GIB)))),
     "a single line of 300 MB": (JSON, lambda: bomb(300_000_000, b"[")),
     "a single text of 60 MB": (JSON, lambda: b'{"device":"' + b"x" * 60_000_000 + b'"'),
@@ -164,7 +170,7 @@ KINDS: dict[str, Kind] = {
     "an envelope in an envelope, deep": (HUB, lambda: _enveloped(b'{"ts":' + b"[" * 50_000)),
     "Parquet cut off": (JSON, lambda: SOUND[:-20]),
     "Parquet magic only": (JSON, lambda: b"PAR1"),
-    "Parquet with a broken footer": (JSON, lambda: _patched(SOUND, -60, os.urandom(40))),
+    "Parquet with a broken footer": (JSON, lambda: _patched(SOUND, -60, _noise(40))),
     "Parquet with a huge footer": (JSON, lambda: _patched(SOUND, -8, struct.pack("<I", 2**31 - 1))),
     "Parquet with broken pages": (JSON, lambda: _patched(SOUND, 30, b"\xff" * 200)),
     "Parquet of another world": (JSON, lambda: table(a=pa.array([1, 2]), b=pa.array(["x", "y"]))),
@@ -194,16 +200,16 @@ KINDS: dict[str, Kind] = {
     "CSV of one endless line": (CSV, lambda: b"device,ts,temp\n" + b"x" * 20_000_000),
     "CSV with hexadecimal": (CSV, lambda: b"device,ts,temp\nd,0x10,1\n"),
     "CSV in another encoding": (CSV, lambda: "device,ts,temp\nd,1,2\n".encode("utf-16")),
-    "CSV that is a spreadsheet": (CSV, lambda: b"PK\x03\x04" + os.urandom(500)),
+    "CSV that is a spreadsheet": (CSV, lambda: b"PK\x03\x04" + _noise(500)),
     "line protocol of nothing": (LINE, lambda: b"=,= =" * 1000),
     "line protocol, a line of 2 MB": (LINE, lambda: b"press,device=d temp=" + b"1" * 2_000_000),
     "line protocol of backslashes": (LINE, lambda: b"press,device=" + b"\\" * 20_000 + b" temp=1 1"),
     "line protocol of commas": (LINE, lambda: b"press" + b",a=b" * 20_000),
     "a key with dots and slashes": (PATHS, lambda: b'{"ts":null}'),
     "a tape of TAR": (JSON, lambda: b"raw/x" + b"\0" * 507),
-    "a picture": (JSON, lambda: b"\x89PNG\r\n\x1a\n" + os.urandom(2000)),
+    "a picture": (JSON, lambda: b"\x89PNG\r\n\x1a\n" + _noise(2000)),
     "HTML of a proxy": (JSON, lambda: b"<html><body>502 Bad Gateway</body></html>"),
-    "noise": (JSON, lambda: os.urandom(100_000)),
+    "noise": (JSON, lambda: _noise(100_000)),
     "a CSV that nobody declared": (JSON, lambda: b"device,ts,temp\nd,1,2\n"),
     "entries without names": (
         Mapping(received=None, long=Long(rows="metrics[]")),
