@@ -170,14 +170,15 @@ def flags(options: Mapping[str, str]) -> list[str]:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Reduce a result to what may travel between tasks: names, counts and short lists of them.
+    """Reduce a result to what may travel between tasks: names, counts, short lists of them, sentences cut short.
 
     Example:
         >>> summary({"version": "pump_failure/3", "rows": 240, "scores": [0.1] * 1000, "lineage": {"table": 7}})
         {'version': 'pump_failure/3', 'rows': 240, 'lineage': {'table': 7}}
     """
     brief: dict[str, Any] = {}
-    for name, value in result.items():
+    for name, whole in result.items():
+        value = [_cut(item) for item in whole] if isinstance(whole, list) else _cut(whole)
         if isinstance(value, Mapping):
             inner = summary(value)
             if inner and len(inner) <= MOST_NAMES:
@@ -200,6 +201,13 @@ def may_pass(exit_code: int, error: str | None) -> bool:
         (True, True, False, True)
     """
     return exit_code == UNREACHABLE or exit_code < 0 or error in SOMEBODY_ELSE_AT_WORK
+
+
+def _cut(value: object) -> object:
+    """A sentence that is too long loses its end, not itself; a name that is too long would become another one."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT and " " in value:
+        return f"{value[: LONGEST_TEXT - 1]}…"
+    return value
 
 
 def _short(value: object) -> bool:

@@ -1,7 +1,12 @@
 """The ledger of retraining: the decision of each day, made once and never rewritten.
 
+Who looks again on the same day is told the same, because the run before may have been killed before it could wake the
+training. A yes that a training has followed is done with, and would wake a second one: the next look of that day
+decides anew, with the cool-down as its brake, and is kept beside the first.
+
 Specification, format 1. One object a day and use case, ``ledger/retraining/<use case>/<yyyy-mm-dd>.json`` by the UTC
-day of the run, written whole and once; a JSON object whose fields are all there, null where nothing can be told:
+day of the run, and at most one more, ``<yyyy-mm-dd>.later.json``, of a look after the training. Each is written whole
+and once; a JSON object whose fields are all there, null where nothing can be told:
 
 =================  =================================================================================================
 ``format``         1
@@ -24,14 +29,16 @@ Objects from before format 1 have no ``format``, ``usecase``, ``date``, ``eviden
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.retraining import Decision
+from serving.approval import judged_since
 from serving.store import Store
 
 FORMAT = 1
-_MOST_DAYS = 31  # of which anybody asks how often a model was trained anew
+_MOST = 62  # in the 31 days of which anybody asks how often a model was trained anew
 
 
 def decision_key(usecase: str, now_us: int) -> str:
@@ -44,25 +51,34 @@ def decision_key(usecase: str, now_us: int) -> str:
     return f"ledger/retraining/{usecase}/{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}.json"
 
 
-def decide_once(store: Store, key: str, decision: Decision, document: dict[str, Any]) -> Decision:
-    """Write a decision down, or return the one that this day already has.
+def decide_once(store: Store, key: str, decision: Decision, document: Mapping[str, Any]) -> tuple[str, Decision]:
+    """Write a decision down, or return the one that holds for this day already.
 
     Args:
         store: Holds the ledger.
         key: See ``decision_key``.
         decision: What was decided now.
-        document: The other fields; nothing in it that JSON has not.
+        document: The other fields, ``usecase`` among them; nothing in it that JSON has not.
+
+    Returns:
+        Where the decision lies that holds, and what it is.
     """
     said = {"retrain": decision.retrain, "reasons": decision.reasons, "brakes": decision.brakes}
-    data = {"format": FORMAT, **document, **said, "sentence": decision.sentence}
-    if store.put_if_absent(key, json.dumps(data, indent=1, allow_nan=False).encode()):
-        return decision
+    fields = {"format": FORMAT, **document, **said, "sentence": decision.sentence}
+    data = json.dumps(fields, indent=1, allow_nan=False).encode()
+    if store.put_if_absent(key, data):
+        return key, decision
     made = json.loads(store.get(key))
-    return Decision(bool(made["retrain"]), list(made["reasons"]), list(made["brakes"]))
+    if made["retrain"] and judged_since(store, str(document["usecase"]), int(made["decided_at_us"])):
+        key = f"{key.removesuffix('.json')}.later.json"
+        if store.put_if_absent(key, data):
+            return key, decision
+        made = json.loads(store.get(key))
+    return key, Decision(bool(made["retrain"]), list(made["reasons"]), list(made["brakes"]))
 
 
 def retrained(store: Store, usecase: str) -> list[int]:
     """Return when retraining was decided within the latest decisions, UTC microseconds."""
     keys = sorted(entry.key for entry in store.list(f"ledger/retraining/{usecase}/"))
-    decisions = [json.loads(store.get(key)) for key in keys[-_MOST_DAYS:]]
+    decisions = [json.loads(store.get(key)) for key in keys[-_MOST:]]
     return [int(decision["decided_at_us"]) for decision in decisions if decision["retrain"]]

@@ -9,7 +9,7 @@ last. What is broken, a sensor or a clock, is found first and kept out of drift 
 Kept: ``reports/monitoring/<use case>/<date>.json`` with every number (`pipelines.monitorreport`), the decision of a
 day, made once, in ``ledger/retraining/<use case>/<date>.json`` (`pipelines.decisions`), and what came of each
 prediction in the table ``outcomes`` (`pipelines.outcomes`). A run that finds today's decision made repeats it, because
-the run that made it may have been killed before it could wake the training.
+the run that made it may have been killed before it could wake the training; once that has trained, it decides anew.
 """
 
 import math
@@ -155,9 +155,9 @@ def monitor(
         "date": date,
         "report": f"reports/monitoring/{usecase.name}/{date}.json",
     }
-    key = decision_key(usecase.name, now_us)
     document = {**named, "decided_at_us": now_us, **_document(found, evidence, rules)}
-    decision = decide_once(store, key, decide(evidence, usecase.gate, rules, now_us), document)
+    made = decide(evidence, usecase.gate, rules, now_us)
+    key, decision = decide_once(store, decision_key(usecase.name, now_us), made, document)
     progress("shadow", 3, 4)
     shadowed, why = _shadowed(store, lake, registry, usecase, last, now_us=now_us)
     notes = [*seen.notes, *why]

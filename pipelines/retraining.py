@@ -177,7 +177,20 @@ def _brakes(evidence: Evidence, rules: RetrainingRules, now_us: int) -> list[str
         found.append(f"{evidence.devices} devices are too few to tell, {rules.min_devices} are needed")
     ages = sorted((now_us - at) / DAY_US for at in evidence.retrained_at)
     if ages and ages[0] < rules.cool_down_days:
-        found.append(f"trained anew {ages[0]:.0f} days ago, {rules.cool_down_days} days have to pass")
+        found.append(f"a new model was asked for {_ago(ages[0])}, {rules.cool_down_days} days have to pass")
     if sum(age < 30 for age in ages) >= rules.most_in_30_days:  # noqa: PLR2004 - as the rule is named
-        found.append(f"trained anew {rules.most_in_30_days} times within 30 days")
+        found.append(f"a new model was asked for {rules.most_in_30_days} times within 30 days")
     return found
+
+
+def _ago(days: float) -> str:
+    """A number of days since then.
+
+    Example:
+        >>> _ago(0.2), _ago(1.0), _ago(6.4)
+        ('less than a day ago', '1 day ago', '6 days ago')
+    """
+    whole = round(days)
+    if not whole:
+        return "less than a day ago"
+    return f"{whole} day{'s' if whole > 1 else ''} ago"

@@ -130,12 +130,12 @@ def clocks(log: Log, late_after: timedelta) -> list[Finding]:
     rows, strays = log.rows, log.strays
     lag, stray = (each["predicted_at"].to_numpy() - each["window_end"].to_numpy() for each in (rows, strays))
     late, early = (time // timedelta(microseconds=1) for time in (late_after, -SKEW))
-    hours = f"{late_after / timedelta(hours=1):g} hours"
+    after = f"{late_after / timedelta(minutes=1):g} minutes"
     told = (
         ("ahead of now", "about windows that end after now, and are left out", strays, stray <= late),
         ("long ago", "about windows that ended more than four weeks before, and are left out", strays, stray > late),
         ("device ahead", "made before their window had ended: a device is ahead of its gateway", rows, lag < early),
-        ("late answer", f"made {hours} after their window or later: a device is behind, or was late", rows, lag > late),
+        ("late answer", f"made {after} after their window or later: a device is behind, or was late", rows, lag > late),
     )
     total = len(rows) + len(strays)
     found = (_clock(subject, what, each.filter(pa.array(wrong)), total) for subject, what, each, wrong in told)

@@ -18,6 +18,7 @@ Example:
     True
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from serving.bundle import canonical_json, digest_of
 from serving.errors import GateRecordError, MissingObjectError
 from serving.store import Store
 
+FOLDER = "ledger/gates/"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -121,7 +123,7 @@ def gate_key(digest: str) -> str:
     matched = _DIGEST.fullmatch(digest)
     if matched is None:
         raise GateRecordError("a gate record needs the digest of a bundle", why=f"{digest[:80]!r} is not sha256:<hex>")
-    return f"ledger/gates/{matched[1]}.json"
+    return f"{FOLDER}{matched[1]}.json"
 
 
 def write_gate(store: Store, record: GateRecord) -> None:
@@ -158,6 +160,24 @@ def read_gate(store: Store, digest: str) -> GateRecord | None:
     if record.digest != digest:
         raise GateRecordError("a gate record is about another bundle", where=key, why=f"it names {record.digest[:80]}")
     return record
+
+
+def judged_since(store: Store, usecase: str, since_us: int) -> GateRecord | None:
+    """The latest decision about a bundle of a use case that was made after a moment, UTC microseconds; None for none.
+
+    A record that cannot be read says nothing here: whoever releases the bundle is told.
+    """
+    latest: GateRecord | None = None
+    for entry in store.list(FOLDER):
+        if entry.modified_us < since_us:
+            continue
+        with contextlib.suppress(MissingObjectError, ValueError, KeyError, TypeError, AttributeError):
+            record = _parse(store.get(entry.key))
+            if record.usecase == usecase and record.decided_at_us > max(
+                since_us, latest.decided_at_us if latest else 0
+            ):
+                latest = record
+    return latest
 
 
 def _parse(data: bytes) -> GateRecord:

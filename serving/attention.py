@@ -62,7 +62,7 @@ def attention(
     if muster is not None:
         found += [*_failed(seen, release), *_states(muster, seen, now_us), *_troubles(seen)]
     if retraining is not None and retraining.retrain:
-        found.append(Attention("retrain", f"monitoring says {retraining.sentence}", "follow the DAG train"))
+        found.append(_retrain(retraining))
     return found[:MOST]
 
 
@@ -87,6 +87,18 @@ def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
         yield Attention("refused", f"version {version} is refused: {reason}", step, code=code_in(reason))
     elif reason.startswith("paused"):
         yield Attention("paused", f"the rollout is {reason}", "resume it, or abort it")
+
+
+def _retrain(retraining: Retraining) -> Attention:
+    """A model that was asked for: to come, refused, or waiting for a person, who alone promotes."""
+    judged = retraining.followed
+    if judged is None:
+        return Attention("retrain", f"monitoring says {retraining.sentence}", "follow the DAG train")
+    if not judged.passed:
+        told = f"a new model was trained, and the gate refused it: {'; '.join(judged.reasons)}"
+        return Attention("retrain", told, "read its report in MLflow; the version in use stays")
+    told = "a new model was trained as monitoring asked for, and has passed the gate"
+    return Attention("retrain", told, "look at the challenger in MLflow; it serves once somebody makes it champion")
 
 
 def _failed(seen: Sequence[Seen], release: Release | None) -> Iterable[Attention]:

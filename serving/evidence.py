@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.approval import GateRecord, judged_since
 from serving.errors import DamagedObjectError, MissingObjectError
 from serving.store import Store
 
@@ -28,7 +29,10 @@ class Monitoring:
         headline: What was reached, in a few words.
         features: How many features were compared; ``drifted``: which moved far.
         moved: The features that moved most, with their stability index.
-        score_index: Stability index of the scores.
+        score_index: Stability index of the scores; ``score_distance``: how far they moved, in scales of the test's.
+        present_us: Up to when the fleet was heard, UTC microseconds; what happened later is not known.
+        label_delay_hours: Median time from the end of a window to its outcome.
+        findings: What is not sound and therefore left out of drift, in sentences.
     """
 
     key: str
@@ -42,11 +46,24 @@ class Monitoring:
     drifted: tuple[str, ...]
     moved: tuple[tuple[str, float], ...]
     score_index: float | None
+    score_distance: float | None = None
+    present_us: int = 0
+    label_delay_hours: float | None = None
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """The latest decision whether to train anew, with what speaks for it and against it."""
+    """The latest decision whether to train anew, with what speaks for it and against it.
+
+    Attributes:
+        key: Where it lies.
+        decided_at_us: When it was made, UTC microseconds.
+        retrain: Whether to train anew.
+        sentence: All of it in one sentence.
+        reasons: What speaks for it; ``brakes``: what speaks against it.
+        followed: What the gate said of the model that was trained since; None for none, and where none was asked for.
+    """
 
     key: str
     decided_at_us: int
@@ -54,6 +71,12 @@ class Retraining:
     sentence: str
     reasons: tuple[str, ...]
     brakes: tuple[str, ...]
+    followed: GateRecord | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether a new model was asked for and none was trained since."""
+        return self.retrain and self.followed is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +140,10 @@ def monitoring(store: Store, usecase: str) -> Monitoring | None:
         _texts(summary.get("drifted")),
         tuple(sorted(known, key=lambda pair: (-pair[1], pair[0]))[:_MOST_FEATURES]),
         _number(summary.get("score_index")),
+        _number(summary.get("score_distance")),
+        _count(fields.get("present_us")) or 0,
+        _number(summary.get("label_delay_hours")),
+        _texts(summary.get("findings")),
     )
 
 
@@ -126,13 +153,15 @@ def retraining(store: Store, usecase: str) -> Retraining | None:
     if found is None:
         return None
     key, fields = found
+    decided_at_us, retrain = _count(fields.get("decided_at_us")) or 0, fields.get("retrain") is True
     return Retraining(
         key,
-        _count(fields.get("decided_at_us")) or 0,
-        fields.get("retrain") is True,
+        decided_at_us,
+        retrain,
         _text(fields.get("sentence")),
         _texts(fields.get("reasons")),
         _texts(fields.get("brakes")),
+        judged_since(store, usecase, decided_at_us) if retrain else None,
     )
 
 

@@ -39,6 +39,8 @@ def simulate() -> None:
 @click.option("--disorder-share", default=0.01, metavar="SHARE", help="Messages overtaken by later ones, 0-0.5.")
 @click.option("--corrupt-share", default=0.0005, metavar="SHARE", help="Messages spoilt on their way, 0-0.5.")
 @click.option("--fault-share", default=0.004, metavar="SHARE", help="Time with one faulty sensor a pump, 0-0.5.")
+@click.option("--more-demand", default=0.0, metavar="SHARE", help="Flow asked for beyond the usual, of rated, 0-0.5.")
+@click.option("--more-from-day", default=0, metavar="DAY", help="First day on which it is.")
 @click.option("--processes", default=2, metavar="COUNT", help="Processes to use, 1 or 2.")
 def pumps(run: Run, *, start: int, to_day: int | None, processes: int, **options: Any) -> Outcome:
     """Simulate pumps."""

@@ -1,6 +1,7 @@
 """From demand and wear to the six readings of a centrifugal pump with a variable speed drive.
 
-Demand ``u`` (flow relative to rated) follows the day and the week plus a slowly wandering part (Ornstein-Uhlenbeck).
+Demand ``u`` (flow relative to rated) follows the day and the week plus a slowly wandering part (Ornstein-Uhlenbeck),
+and may rise for good on a day of the plan.
 The drive holds the flow, so speed follows from the pump curve and the plant curve by the affinity laws
 (``Q ~ n``, ``H ~ n^2``; Gülich, "Centrifugal Pumps", ch. 4):
 
@@ -119,14 +120,16 @@ def _draw(random: np.random.Generator) -> _Pump:
 
 
 def _demand(plan: Plan, device: int, pump: _Pump, minute: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Flow asked for, relative to rated: two peaks a working day, less at the weekend, and a slow wander."""
+    """Flow asked for, relative to rated: two peaks a working day, less at the weekend, a slow wander, a rise."""
     day = 2.0 * np.pi * (minute + pump.phase) / MINUTES_A_DAY
     weekday = (plan.start_ms // 86_400_000 + 3 + minute // MINUTES_A_DAY) % 7  # 1970-01-01 was a Thursday
     shape = -0.14 * np.cos(day) - 0.07 * np.cos(2.0 * day + 0.6)
     random = np.random.default_rng((plan.seed, device, 4))
     wander = lag(random.standard_normal(plan.minutes), 300.0) * 0.05 * np.sqrt(2.0 * 300.0)
     weekend = (weekday > 4).astype(np.float64)  # noqa: PLR2004 - Saturday and Sunday
-    return np.asarray(np.clip(pump.base_demand + shape - 0.08 * weekend + wander, 0.25, 1.05), dtype=np.float64)
+    risen = plan.more_demand * (minute >= plan.more_from_day * MINUTES_A_DAY)
+    demand = pump.base_demand + shape - 0.08 * weekend + wander + risen
+    return np.asarray(np.clip(demand, 0.25, 1.05), dtype=np.float64)
 
 
 def _hydraulics(

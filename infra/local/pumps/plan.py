@@ -28,6 +28,8 @@ class Plan:
         fault_share: Share of minutes in which a pump has one faulty sensor (stuck, silent or spiking).
         from_day: First day whose arrivals are written, 0 = the first.
         to_day: Day before which writing stops; ``days`` when not given (-1).
+        more_demand: Flow that the station asks for beyond the usual, relative to rated, 0 … 0.5: inputs that move.
+        more_from_day: First day on which it does.
 
     Example:
         >>> plan = Plan(devices=2, days=3, seed=7, start_ms=parse_start("2026-01-05"))
@@ -46,10 +48,12 @@ class Plan:
     fault_share: float = 0.004
     from_day: int = 0
     to_day: int = -1
+    more_demand: float = 0.0
+    more_from_day: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated, all complaints together."""
-        shares = [field.name for field in dataclasses.fields(self) if field.name.endswith("_share")]
+        shares = [field.name for field in dataclasses.fields(self) if field.name.endswith(("_share", "_demand"))]
         complaints = [f"{name} is {getattr(self, name)}, allowed 0 … 0.5" for name in shares if not self._allowed(name)]
         if not 1 <= self.devices <= 999:  # noqa: PLR2004 - the name of a pump has three digits
             complaints.append(f"devices is {self.devices}, allowed 1 … 999")

@@ -170,6 +170,14 @@ def test_only_names_and_counts_travel_between_tasks():
     }
 
 
+def test_a_long_sentence_loses_its_end_and_a_task_that_needs_it_still_finds_it():
+    """A decision with several reasons is longer than a name; the task that wakes the training reads it."""
+    long = "speed has moved far, " * 15
+    brief = command.summary({"retrain": True, "sentence": long, "reasons": [long, "short"]})
+    assert brief["sentence"] == f"{long[:199]}…"
+    assert brief["reasons"] == [f"{long[:199]}…", "short"]
+
+
 def test_a_task_has_a_button_to_what_it_made(program):
     made = {
         "url": "http://mlflow/#/models/pump_failure/versions/3",

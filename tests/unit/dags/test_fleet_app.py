@@ -20,6 +20,8 @@ from airflow.models.base import Base
 from dags.fleet import app, exports, pages
 from dags.fleet.plugin import TidemillPlugin
 from dags.fleet.source import Sources
+from serving.approval import GateRecord
+from serving.evidence import Retraining
 from serving.fleet import FleetView
 from serving.roster import Query
 from tests.fakes.gatherings import USECASE, Gathering, name, write_reports
@@ -257,7 +259,7 @@ def test_the_page_holds_its_ten_elements_each_with_its_time(client):
     assert html.count('class="asof"') >= 8
     for words in (
         "Champion and challenger",
-        "Labels joined",
+        "Outcomes known",
         "Most moved",
         "clock that is not set",
         "Predictions / min",
@@ -265,6 +267,42 @@ def test_the_page_holds_its_ten_elements_each_with_its_time(client):
     ):
         assert words in html
     assert "http://" not in html.replace("http://127.0.0.1", "")
+
+
+def test_the_page_says_why_a_model_was_trained_anew_what_came_of_it_and_whose_turn_it_is(plant):
+    site = pages.Site("/f", "/", "http://m/#/models", "ada", writes=True, now_us=clock())
+    fleet = FleetView(plant.store, clock).fleet(30)
+    found = fleet.overviews[USECASE]
+    assert found.monitoring is not None
+    asked = Retraining("k", clock(), retrain=True, sentence="s", reasons=("46 of 55 features moved far",), brakes=())
+    seen = replace(
+        found.monitoring,
+        drifted=tuple(f"feature_{number}" for number in range(46)),
+        features=55,
+        score_distance=1.8,
+        present_us=clock(),
+        label_delay_hours=36.0,
+        findings=("flow stands still on 3 of 9 devices",),
+    )
+    html = pages.usecase(site, fleet, replace(found, monitoring=seen, retraining=asked, challenger=None), Query())
+    assert "46 of 55 features moved far" in html
+    assert "feature_45" not in html, "a list of all of them hides the rest of the page"
+    for words in (
+        "moved by 1.80 of their scale",
+        "36 h after their end",
+        "the fleet was heard up to",
+        "flow stands still",
+    ):
+        assert words in html
+    assert "is woken by this" in html
+    judged = GateRecord(USECASE, f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=clock())
+    followed = replace(asked, followed=judged)
+    html = pages.usecase(site, fleet, replace(found, retraining=followed, challenger=None), Query())
+    for words in ("Trained, and passed the gate", "Promoting it is up to a person", "compares it with the champion"):
+        assert words in html
+    refused = replace(asked, followed=replace(judged, passed=False))
+    html = pages.usecase(site, fleet, replace(found, retraining=refused, challenger=None), Query())
+    assert "Trained, and refused by the gate" in html
 
 
 def test_a_page_that_is_not_there_says_so(client):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from pipelines.decisions import decision_key
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
 from serving import evidence
+from serving.approval import GateRecord, write_gate
 from serving.store import open_store
 from tests.fakes.predictions import DAY, DIGEST, HOUR, NOW, START, USECASE, a_fortnight, publish, send
 
@@ -74,7 +76,9 @@ def test_a_decision_from_before_the_format_still_counts(tmp_path, store):
     }
     store.put(decision_key("pump_failure", NOW - 2 * DAY), json.dumps(former).encode())
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
-    assert monitor(store, Lake(store.uri), USECASE, NOW).brakes == ["trained anew 2 days ago, 7 days have to pass"]
+    assert monitor(store, Lake(store.uri), USECASE, NOW).brakes == [
+        "a new model was asked for 2 days ago, 7 days have to pass"
+    ]
 
 
 def test_the_fleet_page_finds_what_moved_and_what_was_decided(tmp_path, store):
@@ -85,3 +89,23 @@ def test_the_fleet_page_finds_what_moved_and_what_was_decided(tmp_path, store):
     assert told is not None
     assert [name for name, _ in shown.moved] == summary.drifted[:5]
     assert (shown.windows, shown.drifted, told.sentence) == (672, tuple(summary.drifted), summary.sentence)
+
+
+def test_a_yes_that_a_training_followed_wakes_no_second_one_on_the_same_day(tmp_path, store):
+    lake = Lake(store.uri)
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
+    first = monitor(store, lake, USECASE, NOW)
+    judged = GateRecord("pump_failure", f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=NOW + HOUR)
+    for other in (replace(judged, usecase="engine_life"), replace(judged, decided_at_us=NOW - HOUR)):
+        write_gate(store, other)
+        assert monitor(store, lake, USECASE, NOW + 2 * HOUR).retrain
+    write_gate(store, judged)
+    again = monitor(store, lake, USECASE, NOW + 2 * HOUR)
+    assert (first.retrain, again.retrain) == (True, False)
+    assert again.brakes == ["a new model was asked for less than a day ago, 7 days have to pass"]
+    assert again.decision == first.decision.replace(".json", ".later.json")
+    assert decided(store)["retrain"], "what was decided first stays as it was"
+    assert monitor(store, lake, USECASE, NOW + 3 * HOUR).decision == again.decision
+    told = evidence.retraining(store, "pump_failure")
+    assert told is not None
+    assert (told.retrain, told.brakes) == (False, tuple(again.brakes))

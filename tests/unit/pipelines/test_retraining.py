@@ -86,8 +86,11 @@ def test_where_there_is_no_scale_the_index_speaks_alone():
     [
         ({"windows": 499}, "499 windows are too few to tell, 500 are needed"),
         ({"devices": 4}, "4 devices are too few to tell, 5 are needed"),
-        ({"retrained_at": [NOW - 6 * DAY_US]}, "trained anew 6 days ago, 7 days have to pass"),
-        ({"retrained_at": [NOW - days * DAY_US for days in (8, 16, 29)]}, "trained anew 3 times within 30 days"),
+        ({"retrained_at": [NOW - 6 * DAY_US]}, "a new model was asked for 6 days ago, 7 days have to pass"),
+        (
+            {"retrained_at": [NOW - days * DAY_US for days in (8, 16, 29)]},
+            "a new model was asked for 3 times within 30 days",
+        ),
     ],
 )
 def test_each_brake_holds_back_a_good_reason(seen, brake):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from serving.approval import GateRecord, gate_key, write_gate
 from serving.errors import MissingObjectError, ReleaseError, StoreUnreachableError
 from serving.fleet import FRESH_US, FleetView
 from serving.published import read_releases
@@ -237,3 +238,32 @@ def test_a_published_release_that_was_changed_is_not_shown(plant):
             read_releases(plant.store)
     finally:
         plant.store.put(entry.key, kept)
+
+
+@pytest.mark.parametrize(
+    ("judged", "sentence", "step"),
+    [
+        (None, "monitoring says train anew: inputs moved", "follow the DAG train"),
+        (True, "a new model was trained as monitoring asked for, and has passed the gate", "it serves once somebody"),
+        (False, "a new model was trained, and the gate refused it: too few", "the version in use stays"),
+    ],
+)
+def test_a_model_that_was_asked_for_is_to_come_or_waits_or_was_refused(plant, judged, sentence, step):
+    decided = {
+        "decided_at_us": NOW,
+        "retrain": True,
+        "sentence": "train anew: inputs moved",
+        "reasons": ["inputs moved"],
+    }
+    plant.store.put(f"ledger/retraining/{USECASE}/2026-11-27.json", json.dumps(decided).encode())
+    record = GateRecord(USECASE, f"sha256:{'7' * 64}", passed=bool(judged), reasons=("too few",), decided_at_us=NOW + 1)
+    plant.store.delete(gate_key(record.digest))
+    if judged is not None:
+        write_gate(plant.store, record)
+    found = overview(plant)
+    (line,) = [each for each in found.attention if each.kind == "retrain"]
+    assert line.sentence == sentence
+    assert step in line.step
+    assert found.retraining is not None
+    assert found.retraining.open is (judged is None)
+    plant.store.delete(gate_key(record.digest))

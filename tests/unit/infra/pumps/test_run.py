@@ -191,3 +191,13 @@ def test_a_spoilt_message_is_rejected_for_the_reason_it_was_spoilt_in(how: int):
     judged = believe(fleet, decode((sound + spoil(sound, how)).encode(), fleet.mapping, fleet.signal_names), 0)
     assert len(judged.times) == 1
     assert [reject.reason for reject in judged.rejects] == [SPOILT[how][1]]
+
+
+def test_more_demand_moves_flow_and_speed_from_its_day_on_and_nothing_before():
+    usual, more = (
+        simulate(dataclasses.replace(FOUR_DAYS, more_demand=share, more_from_day=2), 0) for share in (0, 0.3)
+    )
+    before, flow, speed = 2 * MINUTES_A_DAY, SIGNALS.index("flow"), SIGNALS.index("speed")
+    assert np.array_equal(usual.values[:before], more.values[:before])
+    for signal in (flow, speed):
+        assert np.median(more.values[before:, signal]) > 1.05 * np.median(usual.values[before:, signal])
