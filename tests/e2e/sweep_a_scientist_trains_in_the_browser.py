@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.registry import Registry
 from tests.e2e.browsing import RUN_MS, Album, choose, needs_chromium
-from tests.e2e.house import USECASE
+from tests.e2e.house import END, USECASE
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 NOTE = "a first look from the form"
@@ -35,6 +35,7 @@ def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(
     page.goto(f"{town.office.url}/dags/train")
     form = fill(page, estimator="linear")
     album.take(page, "form-again", readme="airflow")
+    write(form, "until", END)  # other journeys bring more telemetry, of other ways to run the pumps
     write(form, "note", NOTE)
     album.take(page, "filled-in")
     submit(page, form)
