@@ -13,7 +13,7 @@ from features.mapping import Mapping
 from features.path import Field
 from features.quotes import NULL_TEXTS
 from pipelines.formats.columns import Refused, type_of
-from pipelines.formats.plan import Plan, Scope
+from pipelines.formats.plan import Plan, Scope, compile_plan
 from pipelines.formats.rendering import as_json
 from pipelines.formats.sources import Columns, TableColumns
 from pipelines.formats.unpacking import UnreadableError
@@ -111,6 +111,10 @@ class CsvText:
         if not first:
             raise UnreadableError("The object holds no line.")
         names = [name.strip() for name in first[0][2]]
+        needed = _needed(self._mapping)
+        if len(first) == 1 and needed and needed.isdisjoint(names):  # a header would make whatever it is vanish
+            told = " or ".join(f"'{name}'" for name in sorted(needed))
+            raise UnreadableError(f"The object holds a single line, and it is no header: no column is {told}.")
         if len(first) > 1 and len(first[1][2]) == len(names) + 1:
             names.insert(0, "#")
         return [name or f"#{place}" for place, name in enumerate(names)]
@@ -130,6 +134,14 @@ class CsvText:
             if cells is None or cells:
                 yield begin, end, cells or []
             begin = end
+
+
+def _needed(mapping: Mapping) -> set[str]:
+    """The columns in which device and time may stand; none where both stand outside of the table."""
+    plan = compile_plan(mapping, ())
+    places = [*plan.device, *(place for choice in plan.times for place in choice)]
+    first = [place.steps[0] for place in places if place.scope is Scope.RECORD and place.steps]
+    return {step.name for step in first if isinstance(step, Field)}
 
 
 def _cells(lines: Iterator[str], delimiter: str) -> Iterator[Cells | None]:

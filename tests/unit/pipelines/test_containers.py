@@ -253,6 +253,16 @@ def test_a_table_of_text_counts_the_columns_that_a_mapping_leaves_out():
         assert (len(decoded.times), decoded.unknown) == (2, {"fw": 2})
 
 
+@pytest.mark.parametrize("line", [b"PK\x03\x04\xff\x00", b"d,1764000000000,3"])
+def test_a_single_line_that_is_no_header_does_not_vanish(line):
+    for by in ("columns", "rows"):
+        decoded = decode(line, CSV, ("rpm",), by=by)
+        (reject,) = decoded.rejects
+        assert reject.data == line
+        assert "it is no header: no column is 'device' or 'ts'" in reject.sentence
+        assert not decode(b"device,ts,rpm\n", CSV, ("rpm",), by=by).rejects
+
+
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_how_many_records_are_taken_at_a_time_changes_nothing(monkeypatch, most):
     body = b' {"a": 1}{"a": "\xc3\xb6"}\nrub\nbish\n[{"a": 3},\n {"a": 4}, oops\n{"a": 5}]\n\xff{"a": 6}'
