@@ -32,7 +32,7 @@ demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on 
 test: $(READY)  ## All tests, side by side
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder
 
-sweep: $(READY)  ## The kernel under sanitizers, its laws over many examples, mutants that must die; public sets whole; use cases by Airflow
+sweep: $(READY)  ## The kernel under sanitizers, mutants that must die, all laws over many examples; public sets whole; use cases by Airflow
 	@$(BIN)/python -m tests.sweep
 
 check: $(READY)  ## Format, lint, types, import contracts

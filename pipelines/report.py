@@ -107,15 +107,7 @@ def page(
         **_in_quantities(examination, read),
         **_in_states(examination, read),
     }
-    filters: dict[str, Callable[..., str]] = {
-        "figure": figure,
-        "day": day,
-        "percent": _percent,
-        "amount": _amount,
-        "band": _band,
-        "usual": _usual,
-    }
-    html = render("report.html.j2", filters, values)
+    html = render("report.html.j2", _FILTERS, values)
     if len(html.encode()) > MOST_BYTES:
         raise ReportError(f"the report has {len(html.encode())} bytes, at most {MOST_BYTES} are allowed")
     return html
@@ -313,3 +305,13 @@ def _unit(leaning: Leaning) -> str:
 
 def _amount(number: float) -> str:
     return f"{number:,.0f}"
+
+
+_FILTERS: Mapping[str, Callable[..., str]] = {
+    "figure": figure,
+    "day": day,
+    "percent": _percent,
+    "amount": _amount,
+    "band": _band,
+    "usual": _usual,
+}

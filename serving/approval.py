@@ -167,17 +167,13 @@ def judged_since(store: Store, usecase: str, since_us: int) -> GateRecord | None
 
     A record that cannot be read says nothing here: whoever releases the bundle is told.
     """
-    latest: GateRecord | None = None
+    found = []
     for entry in store.list(FOLDER):
-        if entry.modified_us < since_us:
-            continue
-        with contextlib.suppress(MissingObjectError, ValueError, KeyError, TypeError, AttributeError):
-            record = _parse(store.get(entry.key))
-            if record.usecase == usecase and record.decided_at_us > max(
-                since_us, latest.decided_at_us if latest else 0
-            ):
-                latest = record
-    return latest
+        if entry.modified_us >= since_us:
+            with contextlib.suppress(MissingObjectError, ValueError, KeyError, TypeError, AttributeError):
+                found.append(_parse(store.get(entry.key)))
+    fitting = [record for record in found if record.usecase == usecase and record.decided_at_us > since_us]
+    return max(fitting, key=lambda record: record.decided_at_us, default=None)
 
 
 def _parse(data: bytes) -> GateRecord:

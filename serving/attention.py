@@ -90,7 +90,7 @@ def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
 
 
 def _retrain(retraining: Retraining) -> Attention:
-    """A model that was asked for: to come, refused, or waiting for a person, who alone promotes."""
+    """A model that was asked for: to come, refused, or waiting for the alias."""
     judged = retraining.followed
     if judged is None:
         return Attention("retrain", f"monitoring says {retraining.sentence}", "follow the DAG train")
@@ -98,7 +98,7 @@ def _retrain(retraining: Retraining) -> Attention:
         told = f"a new model was trained, and the gate refused it: {'; '.join(judged.reasons)}"
         return Attention("retrain", told, "read its report in MLflow; the version in use stays")
     told = "a new model was trained as monitoring asked for, and has passed the gate"
-    return Attention("retrain", told, "look at the challenger in MLflow; it serves once somebody makes it champion")
+    return Attention("retrain", told, "look at the challenger in MLflow; it serves once it has the alias champion")
 
 
 def _failed(seen: Sequence[Seen], release: Release | None) -> Iterable[Attention]:

@@ -18,7 +18,10 @@ def areas(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[floa
 
     Args:
         positive: What is true, shape ``(n,)``.
-        score: Higher means more likely, finite, shape ``(n,)``.
+        score: Higher means more likely, shape ``(n,)``.
+
+    Raises:
+        ValueError: A score is no finite number, so nothing is in order.
 
     Example:
         >>> areas(np.array([False, False, True, True]), np.array([0.1, 0.4, 0.35, 0.8]))
@@ -26,6 +29,8 @@ def areas(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> tuple[floa
     """
     if not positive.any() or positive.all():
         return math.nan, math.nan
+    if not np.isfinite(score).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(score))} of {len(score)} scores are not finite")
     order = np.argsort(-score, kind="stable")
     ordered, hit = score[order], positive[order]
     last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)

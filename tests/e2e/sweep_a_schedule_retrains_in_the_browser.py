@@ -172,8 +172,8 @@ def read_followed(town, album, page):
     """A yes that was followed says so, and whose turn it is."""
     text = evidence(town, page).inner_text()
     assert "Trained, and passed the gate" in text
-    assert "Promoting it is up to a person." in text
-    assert "it serves once somebody makes it champion" in page.locator("#attention").inner_text()
+    assert "It serves once it has the alias champion." in text
+    assert "it serves once it has the alias champion" in page.locator("#attention").inner_text()
     album.take(page, "followed", whole=True)
 
 

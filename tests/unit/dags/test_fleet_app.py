@@ -298,11 +298,16 @@ def test_the_page_says_why_a_model_was_trained_anew_what_came_of_it_and_whose_tu
     judged = GateRecord(USECASE, f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=clock())
     followed = replace(asked, followed=judged)
     html = pages.usecase(site, fleet, replace(found, retraining=followed, challenger=None), Query())
-    for words in ("Trained, and passed the gate", "Promoting it is up to a person", "compares it with the champion"):
+    for words in (
+        "Trained, and passed the gate",
+        "It serves once it has the alias champion",
+        "compares it with the champion",
+    ):
         assert words in html
     refused = replace(asked, followed=replace(judged, passed=False))
     html = pages.usecase(site, fleet, replace(found, retraining=refused, challenger=None), Query())
     assert "Trained, and refused by the gate" in html
+    assert "It serves once" not in html
 
 
 def test_a_page_that_is_not_there_says_so(client):

@@ -6,19 +6,11 @@ import pytest
 
 from serving.audit import verify
 from serving.promotion import Promotion, PromotionLedger
-from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.seal import SecretSeal
 from tests.unit.serving.test_reconcile import FAN, FIRST, SECOND, World
 
 FOLDER = f"ledger/promotions/{FAN}/"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
 
 
 @pytest.fixture

@@ -244,7 +244,11 @@ def test_a_published_release_that_was_changed_is_not_shown(plant):
     ("judged", "sentence", "step"),
     [
         (None, "monitoring says train anew: inputs moved", "follow the DAG train"),
-        (True, "a new model was trained as monitoring asked for, and has passed the gate", "it serves once somebody"),
+        (
+            True,
+            "a new model was trained as monitoring asked for, and has passed the gate",
+            "it serves once it has the alias",
+        ),
         (False, "a new model was trained, and the gate refused it: too few", "the version in use stays"),
     ],
 )

@@ -19,7 +19,6 @@ from serving.reconcile import reconcile
 from serving.release import Release, ReleaseReader
 from serving.trust.client import TrustedClient
 from serving.trust.errors import ConcurrentPublishError
-from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.interrupted import Budget, BusyStore, InterruptedStore, PowerCut
@@ -29,13 +28,6 @@ from tests.fakes.stores import MemoryStore
 FAN = "fan_failure"
 NOW = 1_790_000_000_000_000
 FIRST, SECOND = packed(), packed(bias=0.5)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
 
 
 @dataclass

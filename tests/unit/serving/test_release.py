@@ -9,7 +9,6 @@ from serving.errors import BundleDigestError, ReleaseError
 from serving.release import Release, ReleaseReader, bundle_path, release_path
 from serving.trust.client import TrustedClient
 from serving.trust.errors import UnreachableError
-from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.stores import MemoryStore
@@ -18,13 +17,6 @@ NOW = 1_790_000_000_000_000
 BUNDLE = packed()
 DIGEST = digest_of(BUNDLE)
 RELEASE = Release("fan_failure", 3, "7", DIGEST, bundle_path(DIGEST), NOW, ("gateway",), "sha256:aa")
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
 
 
 @pytest.fixture

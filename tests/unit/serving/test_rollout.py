@@ -13,7 +13,6 @@ from serving.errors import PolicyError
 from serving.policy import Rollout
 from serving.reports import Report, ReportReader, parse
 from serving.rollout import STANDINGS, Spread, advise, spread, standing
-from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.gatherings import document
@@ -23,13 +22,6 @@ from tests.unit.serving.test_reconcile import FAN, FIRST, NOW, SECOND, World
 HOUR_US = 3_600_000_000
 STAGED = Rollout(stages=(0.2, 0.6, 1.0), soak=timedelta(hours=1), failing=0.1)
 NAMES = [f"kiln-{number}" for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
 
 
 @pytest.fixture

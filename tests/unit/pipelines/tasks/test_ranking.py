@@ -15,3 +15,9 @@ def test_the_areas_are_those_of_the_library_ties_and_all(rows):
         return
     expected = average_precision_score(positive, score), roc_auc_score(positive, score)
     assert areas(positive, score) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_in_no_order(wrong):
+    with pytest.raises(ValueError, match="1 of 3 scores are not finite"):
+        areas(np.array([True, False, True]), np.array([0.1, wrong, 0.3]))

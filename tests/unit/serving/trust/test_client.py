@@ -57,13 +57,6 @@ class CountingStore(MemoryStore):
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def history(keys):
     """What the store held after the first publication, and after the second one a day later."""
     store = MemoryStore()

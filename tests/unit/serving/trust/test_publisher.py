@@ -27,13 +27,6 @@ OLD = {"releases/pump_failure.json": b'{"number":1}', "bundles/aa.tmb": b"first 
 NEW = {"releases/pump_failure.json": b'{"number":2}', "bundles/bb.tmb": b"second model"}
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("signing") / "keys"
-    create_keys(folder)
-    return folder
-
-
 @pytest.fixture
 def store():
     return MemoryStore()
