@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SPARK := .venv/.spark
 TORCH := .venv/.torch
-WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() + 1))")
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, 2 * os.cpu_count()))")
 BENCH_READY := build/bench-env/.ready
 
 .PHONY: help setup demo test sweep check up down clean gateway spark torch lock bench-features bench-ingest bench-store bench-quality bench-promotion
@@ -27,7 +27,7 @@ $(READY): infra/requirements.lock infra/bootstrap.lock pyproject.toml features/k
 demo: $(READY)  ## The whole main job on this machine; DATA=<folder> runs it on real telemetry
 	@$(BIN)/tidemill demo $(if $(DATA),--data "$(DATA)")
 
-# Some tests wait for servers, so there is a worker more than cores, up to four, since each of them collects everything;
+# Tests of servers wait for them, so there are two workers a core; four at most, since each collects everything;
 # what takes longest comes first and is dealt out first.
 test: $(READY)  ## All tests, side by side
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --no-loadscope-reorder

@@ -99,7 +99,7 @@ def open_version(page: Page, mlflow: str, usecase: str, version: str) -> None:
     """Open the page of a version in MLflow, and put away what it shows to newcomers."""
     page.goto("about:blank")  # an address that differs behind the # alone loads nothing anew
     page.goto(f"{mlflow}/#/models/{usecase}/versions/{version}")
-    page.get_by_role("heading", name=f"Version {version}").wait_for()
+    page.get_by_role("heading", name=f"Version {version}", exact=True).wait_for()
     assistant = page.get_by_role("button", name="Close")
     if assistant.count():
         assistant.click()

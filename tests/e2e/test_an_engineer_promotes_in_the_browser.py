@@ -143,7 +143,7 @@ def reloaded(page, house, version, reached):
     registry = Registry(house.stack.mlflow_url)
     eventually(lambda: reached(registry.tags(USECASE, version)))
     page.reload()
-    page.get_by_role("heading", name="Version").wait_for()
+    page.get_by_role("heading", name=f"Version {version}", exact=True).wait_for()
     page.get_by_role("cell", name="release.status").wait_for()
     seen = tags_of(page)
     assert reached(seen)
