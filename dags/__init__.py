@@ -1,18 +1,19 @@
-"""When things run: seven Airflow DAGs without logic of their own.
+"""When things run: eight Airflow DAGs without logic of their own.
 
 A task is one call of the ``tidemill`` command in a process of its own; between tasks travel names and counts only::
 
     ingest      hourly    check_parameters → each fleet:     ingest → materialize     → asset telemetry.<fleet>
     materialize daily     check_parameters → behind → plan → runs → each run of dates: panes → each fleet: rows
     train       on demand check_parameters → each use case:  materialize → train      ← asset retrain.<use case>
-    release     on alias  release                                                     ← asset registry.champions
+    release     on alias  release → questions → ask, later → look_again               ← asset registry.champions
+    approve     on asking check_parameters → ask → answered → keep → wake             → asset registry.champions
     monitor     daily     check_parameters → each use case:  monitor → decide         → asset retrain.<use case>
     upkeep      daily     check_parameters → each fleet:     upkeep
     metrics     5 min     metrics, where a file for it is named
 
 Floor plan::
 
-    ingest materialize train release monitor upkeep metrics   one DAG a file: form, tasks
+    ingest materialize train release approve monitor upkeep metrics   one DAG a file: form, tasks
     command        the operator: one call of the tidemill command, its log lines, its summary, its end, its buttons
     forms          the fields of the trigger forms, and what refuses values that no form has or that make no sense
     assets         names of the assets through which DAGs wake each other
@@ -42,6 +43,9 @@ Why so:
       ``materialize`` has a past, so only it can be backfilled: a run of last month would otherwise do today's work.
     * *Pools only where somebody names them.* A task in a pool that does not exist waits for ever without a word; so the
       default pool serves until ``[pools]`` names others, urgency decides there, and ``tidemill doctor`` looks.
+    * *What a dead scheduler left running* is given up by the next one as late as five minutes after (Airflow's own
+      default), and so long no release goes on. An Airflow of your own wants ``[scheduler] orphaned_tasks_check_interval
+      = 30`` beside ``task_instance_heartbeat_timeout = 30``, as the stack of ``tidemill up`` has them.
     * *Tries again only what can end otherwise*: something was out of reach (exit code 3), somebody else was at work, or
       a signal came. A refused gate is a result, and a wrong parameter fails at once.
     * *One DAG a step with mapped fleets and use cases*, not a DAG per fleet: a new fleet or use case is one file in its

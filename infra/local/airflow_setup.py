@@ -111,8 +111,10 @@ def airflow_environment(
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         # Also how long the end of a task may stay unnoticed: every tenth task took five seconds longer.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        # A task that was cut off with the stack is given up half a minute after the next start, not after five.
+        # A task that was killed is given up after half a minute, not after five. Two settings, because a scheduler
+        # looks after the tasks of its own life by the first, and after those of one that died by the second.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         # Tasks that were due while the stack was down begin before the API answers.
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "false",

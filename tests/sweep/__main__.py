@@ -1,4 +1,4 @@
-"""``make sweep``: kernel and ingest under strain, use cases through Airflow, for hours rather than minutes.
+"""``make sweep``: kernel, ingest and promotion under strain, use cases and journeys through Airflow, for hours rather than minutes.
 
 Prints a line of counts for each part, and ends with 1 where something broke. ``SWEEP=<words>`` takes the parts whose
 name holds the words.
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from tests.sweep import (
     faults,
     hostile,
+    interruptions,
     journeys,
     kernel,
     laws,
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[], bool]] = {
     "ingest faults": faults.run,
     "store faults": store_faults.sweep,
     "promotions": promotions.sweep,
+    "interruptions": interruptions.sweep,
     "use cases": use_cases.run,
     "journeys": journeys.run,
 }
