@@ -1,4 +1,4 @@
-"""``make sweep``: kernel, ingest and promotion under strain, use cases and journeys through Airflow, for hours rather than minutes.
+"""``make sweep``: kernel, ingest and promotion under strain, use cases and journeys, for hours rather than minutes.
 
 Prints a line of counts for each part, and ends with 1 where something broke. ``SWEEP=<words>`` takes the parts whose
 name holds the words.
