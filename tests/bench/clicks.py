@@ -7,16 +7,16 @@ and the server is asked twenty times a second which version it serves. Between t
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 from mlflow import MlflowClient
 
 from infra.local.stack import Stack, read_state
-from serving.store import Store, open_store
+from serving.store import open_store
 from tests.bench.table import Row, of_runs
 from tests.fakes.bundles import packed
+from tests.fakes.registered import register
 
 USECASE = "fan_failure_0"
 ROUNDS = 9
@@ -25,12 +25,11 @@ ASKED_EVERY_S = 0.05
 REST_S = 8.0
 
 
-def measure(folder: Path, register: Callable[[MlflowClient, str, Store, bytes], str]) -> list[Row]:
+def measure(folder: Path) -> list[Row]:
     """Start the stack, move the alias to and fro, and weigh Airflow at rest.
 
     Args:
         folder: An empty folder.
-        register: Registers a bundle that passed as a version of a model; returns the version.
     """
     store = open_store(str(folder / "store"), create=True)
     known = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "TIDEMILL_"))}

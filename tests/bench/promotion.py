@@ -21,11 +21,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from rich.console import Console
 
-from pipelines.registration import BUNDLE
 from pipelines.registry import Registry
-from pipelines.registry.runs import DIGEST_TAG
-from serving.approval import GateRecord, write_gate
-from serving.bundle import digest_of, unpack
+from serving.bundle import digest_of
 from serving.reconcile import reconcile
 from serving.store import Store, open_store
 from serving.trust.keys import create_keys
@@ -34,6 +31,7 @@ from tests.bench import clicks
 from tests.bench.table import Row, machine, of_runs, show, write
 from tests.fakes.bundles import packed
 from tests.fakes.mlflow_server import mlflow_server
+from tests.fakes.registered import register
 
 RESULT = Path("build/bench/promotion.json")
 MODELS, GATEWAYS, ROUNDS = 200, 10_000, 5
@@ -59,7 +57,7 @@ def main() -> None:
             _report(store)
             rows += _idle(url, store, folder, MODELS, "_10000_gateways")
     with tempfile.TemporaryDirectory() as name:
-        rows += clicks.measure(Path(name), register_version)
+        rows += clicks.measure(Path(name))
     write(rows, machine(), RESULT)
     show(rows, console, "Looking for something to do")
 
@@ -76,21 +74,8 @@ def _register(client: MlflowClient, home: str, store: Store, count: int) -> None
         if name in known:
             continue
         client.create_registered_model(name)
-        version = register_version(client, home, store, packed(usecase=name))
+        version = register(client, home, store, packed(usecase=name))
         client.set_registered_model_alias(name, "champion", version)
-
-
-def register_version(client: MlflowClient, home: str, store: Store, data: bytes) -> str:
-    """Register a bundle as a version that passed, of a model that is there; return the version."""
-    name = unpack(data).manifest.usecase
-    write_gate(store, GateRecord(name, digest_of(data), True, (), _now()))
-    run = client.create_run(home, tags={DIGEST_TAG: digest_of(data)}).info.run_id
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, BUNDLE)
-        file.parent.mkdir()
-        file.write_bytes(data)
-        client.log_artifacts(run, folder)
-    return str(client.create_model_version(name, f"runs:/{run}/bundle", run).version)
 
 
 def _look(url: str, store: Store, folder: Path) -> tuple[float, float, set[str]]:

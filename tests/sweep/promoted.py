@@ -1,23 +1,20 @@
 """A model whose alias is moved while something goes wrong, and what must hold of it whatever went wrong."""
 
 import random
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
 
-from pipelines.registration import BUNDLE
 from pipelines.registry import Registry
-from pipelines.registry.runs import DIGEST_TAG
-from serving.approval import GateRecord, write_gate
 from serving.audit import verify
 from serving.bundle import digest_of
 from serving.release import FOLDER, Release
 from serving.store import Store
 from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
+from tests.fakes.registered import register
 
 FAN = "fan_failure"
 
@@ -53,24 +50,12 @@ class Promoted:
         """Register a version: passed, refused (False) or unjudged (None) by the gate."""
         self.made += 1
         data = packed(bias=0.001 * self.made)
+        version = register(self.client, self.experiment, self.store, data, judged=judged)
         digest = digest_of(data)
-        if judged is not None:
-            write_gate(self.store, GateRecord(FAN, digest, judged, () if judged else ("no",), self.now()))
         if judged:
             self.passed.add(digest)
-        run = self.client.create_run(self.experiment, tags={DIGEST_TAG: digest}).info.run_id
-        self.put_bundle(run, data)
-        version = str(self.client.create_model_version(FAN, f"runs:/{run}/bundle", run).version)
         self.bundles[version] = digest
         return version
-
-    def put_bundle(self, run: str, data: bytes) -> None:
-        """Put bytes where the bundle of a run lies."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, BUNDLE)
-            file.parent.mkdir()
-            file.write_bytes(data)
-            self.client.log_artifacts(run, folder)
 
     def promote(self, version: str | None) -> None:
         """Set the alias, or delete it."""

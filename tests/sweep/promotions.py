@@ -30,6 +30,7 @@ from serving.trust.publisher import Publisher
 from tests.fakes.bundles import packed
 from tests.fakes.interrupted import Budget, InterruptedStore, PowerCut
 from tests.fakes.mlflow_server import Server, free_port
+from tests.fakes.registered import put_bundle
 from tests.sweep.promoted import FAN, Promoted
 
 YEARS_US = 10 * 365 * 86_400_000_000
@@ -198,7 +199,7 @@ def deleted_version(world: World) -> None:
 def tampered_bundle(world: World) -> None:
     """Somebody who can write artifacts exchanges the bytes before the alias is set."""
     version = world.train()
-    world.put_bundle(world.client.get_model_version(FAN, version).run_id, packed(bias=77.0 + world.made))
+    put_bundle(world.client, world.client.get_model_version(FAN, version).run_id, packed(bias=77.0 + world.made))
     world.bundles[version] = "exchanged"
     world.promote(version)
 
