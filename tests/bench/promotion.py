@@ -5,7 +5,8 @@ with a bundle, a gate record and the alias champion, and is released. A *reconci
 ``serving.reconcile`` from an opened registry on: wall seconds, of which MLflow takes a part; CPU seconds are those of
 our process alone. The *watcher* is Airflow's trigger ``dags.alias_watcher`` in a process of its own that looks every
 five seconds: its CPU share over a minute, without the time to import. *Gateways* are reports of 10,000 in the store.
-The last rows are of the whole stack (``tests.bench.clicks``).
+The last rows are of the whole stack (``tests.bench.clicks``) and of the Fleet page in a browser
+(``tests.bench.paint``).
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from serving.reconcile import reconcile
 from serving.store import Store, open_store
 from serving.trust.keys import create_keys
 from serving.trust.publisher import Publisher
-from tests.bench import clicks
+from tests.bench import clicks, paint
 from tests.bench.table import Row, machine, of_runs, show, write
 from tests.fakes.bundles import packed
 from tests.fakes.mlflow_server import mlflow_server
@@ -58,6 +59,8 @@ def main() -> None:
             rows += _idle(url, store, folder, MODELS, "_10000_gateways")
     with tempfile.TemporaryDirectory() as name:
         rows += clicks.measure(Path(name))
+    with tempfile.TemporaryDirectory() as name:
+        rows += paint.measure(Path(name))
     write(rows, machine(), RESULT)
     show(rows, console, "Looking for something to do")
 
