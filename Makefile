@@ -77,7 +77,7 @@ bench-store: $(READY)  ## Reading and listing S3: ours beside boto3 and obstore 
 bench-quality: $(READY)  ## Models of the use cases on the public sets in $TIDEMILL_DATA; BENCH_ONLY=cmapss takes some
 	@$(BIN)/python -m tests.bench.quality
 
-bench-promotion: $(READY)  ## What a release run costs that finds nothing to do; the alias watcher; how long a click takes to arrive
+bench-promotion: $(READY)  ## What a release run costs that finds nothing to do; alias watcher, a click until it arrives, Fleet page
 	@$(BIN)/python -m tests.bench.promotion
 
 $(BENCH_READY): infra/bench.lock
