@@ -11,6 +11,7 @@ from typing import Any
 
 from serving.approval import GateRecord, judged_since
 from serving.errors import DamagedObjectError, MissingObjectError
+from serving.retraining import decision_keys
 from serving.store import Store
 
 _MOST_FEATURES = 5
@@ -148,11 +149,11 @@ def monitoring(store: Store, usecase: str) -> Monitoring | None:
 
 
 def retraining(store: Store, usecase: str) -> Retraining | None:
-    """Return the latest decision; None before the first."""
-    found = _latest(store, f"ledger/retraining/{usecase}/", "decided_at_us")
-    if found is None:
+    """Return the latest decision, or where that cannot be read the one before; None before the first."""
+    latest = reversed(decision_keys(store, usecase)[-2:])
+    key, fields = next(((key, fields) for key in latest if (fields := _read(store, key))), ("", {}))
+    if not key:
         return None
-    key, fields = found
     decided_at_us, retrain = _count(fields.get("decided_at_us")) or 0, fields.get("retrain") is True
     return Retraining(
         key,
