@@ -23,8 +23,9 @@ Triggered by hand, or by monitoring through an asset `retrain.<use case>`; by th
 `[schedules]` says so.
 #### In and out
 Reads `lake/<fleet>/…`.
-Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`. The task
-`train` has buttons to run, version and report, under *Details*.
+Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`,
+and once the version is there `ledger/trainings/…`. The task `train` has buttons to run, version and report, under
+*Details*.
 #### If it fails
 Read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """

@@ -1,10 +1,10 @@
 """The ledger of retraining: decisions whether to train anew, each written once and told again while it holds.
 
 The latest decision of a day holds, and who looks again is told the same, because the run before may have been killed
-before it could wake the training. Until it is done with: a yes, once a training has followed, since it would wake a
-second one; a no, once it would rest on something else, such as labels that arrived at noon. Then the next look decides
-anew, with the cool-down as its brake, and that is kept beside the ones before. Of two who decide at once, the one who
-writes first is right.
+before it could wake the training. Until it is done with: a yes, once a training that followed has given a version,
+since it would wake a second one; a no, once it would rest on something else, such as labels that arrived at noon. Then
+the next look decides anew, with the cool-down as its brake, and that is kept beside the ones before. Of two who decide
+at once, the one who writes first is right.
 
 Specification, format 1. Objects ``ledger/retraining/<use case>/<yyyy-mm-dd>.json``, ``<yyyy-mm-dd>.2.json``, … by the
 UTC day of the run (`serving.retraining`). Each is written whole and once; a JSON object whose fields are all there,
@@ -39,8 +39,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.retraining import Decision
-from serving.approval import judged_since
-from serving.retraining import decision_key, decision_keys, number_of
+from serving.retraining import decision_key, decision_keys, number_of, trained_since
 from serving.store import Store
 
 FORMAT = 1
@@ -84,7 +83,7 @@ def retrained(store: Store, usecase: str, since_us: int, until_us: int) -> list[
 def _done_with(store: Store, usecase: str, made: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a decision has had its effect, or has lost its ground."""
     if made["retrain"]:
-        return judged_since(store, usecase, int(made["decided_at_us"])) is not None
+        return trained_since(store, usecase, int(made["decided_at_us"])) is not None
     return any(made.get(name) != now.get(name) for name in _RESTS_ON)
 
 

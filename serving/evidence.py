@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving.approval import GateRecord, judged_since
 from serving.errors import DamagedObjectError, MissingObjectError
-from serving.retraining import decision_keys
+from serving.retraining import Trained, decision_keys, trained_since
 from serving.store import Store
 
 _MOST_FEATURES = 5
@@ -63,7 +62,8 @@ class Retraining:
         retrain: Whether to train anew.
         sentence: All of it in one sentence.
         reasons: What speaks for it; ``brakes``: what speaks against it.
-        followed: What the gate said of the model that was trained since; None for none, and where none was asked for.
+        followed: The version that was trained since, and what the gate said of it; None for none, and where none was
+            asked for.
     """
 
     key: str
@@ -72,7 +72,7 @@ class Retraining:
     sentence: str
     reasons: tuple[str, ...]
     brakes: tuple[str, ...]
-    followed: GateRecord | None = None
+    followed: Trained | None = None
 
     @property
     def open(self) -> bool:
@@ -162,7 +162,7 @@ def retraining(store: Store, usecase: str) -> Retraining | None:
         _text(fields.get("sentence")),
         _texts(fields.get("reasons")),
         _texts(fields.get("brakes")),
-        judged_since(store, usecase, decided_at_us) if retrain else None,
+        trained_since(store, usecase, decided_at_us) if retrain else None,
     )
 
 

@@ -12,7 +12,7 @@ from pipelines.retraining import Decision
 from pipelines.watched import events_of, watched_versions
 from serving import evidence
 from serving.approval import GateRecord, write_gate
-from serving.retraining import decision_key
+from serving.retraining import Trained, decision_key, record_training
 from serving.store import open_store
 from tests.fakes.predictions import (
     DAY,
@@ -113,11 +113,17 @@ def test_a_yes_that_a_training_followed_wakes_no_second_one_on_the_same_day(tmp_
     lake = Lake(store.uri)
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
     first = monitor(store, lake, USECASE, NOW)
-    judged = GateRecord("pump_failure", f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=NOW + HOUR)
-    for other in (replace(judged, usecase="engine_life"), replace(judged, decided_at_us=NOW - HOUR)):
-        write_gate(store, other)
+    digest = f"sha256:{'7' * 64}"
+    write_gate(store, GateRecord("pump_failure", digest, passed=True, reasons=(), decided_at_us=NOW + HOUR))
+    assert monitor(store, lake, USECASE, NOW + 2 * HOUR).retrain, "it was judged, but has become no version"
+    trained = Trained("pump_failure", "4", digest, passed=True, reasons=(), decided_at_us=NOW + HOUR)
+    for other in (
+        replace(trained, usecase="engine_life"),
+        *(replace(trained, decided_at_us=NOW - at) for at in (0, 1)),
+    ):
+        record_training(store, other)
         assert monitor(store, lake, USECASE, NOW + 2 * HOUR).retrain
-    write_gate(store, judged)
+    record_training(store, trained)
     again = monitor(store, lake, USECASE, NOW + 2 * HOUR)
     assert (first.retrain, again.retrain) == (True, False)
     assert again.brakes == ["a new model was asked for less than a day ago, 7 days have to pass"]
