@@ -30,6 +30,7 @@ and once the version is there `ledger/trainings/…`. The task `train` has butto
 Read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
 TOO_LITTLE = ("TM-305", "TM-320")
+LONGEST_NOTE = 500
 FORM = {
     "usecase": forms.usecase(usecases.names()),
     "since": forms.day("From", "First day of telemetry to learn from (UTC). Empty: all there is."),
@@ -53,9 +54,9 @@ FORM = {
     "note": Param(
         None,
         type=["null", "string"],
-        maxLength=500,
+        maxLength=LONGEST_NOTE,
         title="Note",
-        description="Why this training; shown on the run in MLflow.",
+        description="Why this training; shown on the run in MLflow. Empty: the reasons of monitoring, if it asked.",
     ),
     "seed": Param(
         0,
@@ -139,6 +140,39 @@ def shares(chosen: Sequence[Mapping[str, str]], params: Mapping[str, Any], run_i
     ]
 
 
+def asked_for(events: Mapping[Asset, Sequence[Any]]) -> dict[str, str]:
+    """Return why monitoring asked for a training, by use case, as notes; of an event made by hand nothing is known.
+
+    Several events about one use case may have been merged into a run; a reason that several give is told once.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> moved = SimpleNamespace(extra={"reasons": ["scores moved far", "3 of 9 features moved far"]})
+        >>> asked_for({assets.retrain("pump_failure"): [moved, moved]})
+        {'pump_failure': 'monitoring: scores moved far; 3 of 9 features moved far'}
+    """
+    notes = {}
+    for source in events:
+        if isinstance(source, Asset):
+            given = [event.extra.get("reasons") for event in events[source]]
+            reasons = [str(reason) for several in given if isinstance(several, list) for reason in several]
+            note = f"monitoring: {'; '.join(dict.fromkeys(reasons))}"
+            if reasons:
+                cut = f"{note[: LONGEST_NOTE - 1]}…" if len(note) > LONGEST_NOTE else note
+                notes[assets.usecase_of(source.name)] = cut
+    return notes
+
+
+def calls(chosen: Sequence[Mapping[str, str]], context: Context) -> list[dict[str, Any]]:
+    """Return what the trainings call; the note is that of the form, else the reasons of monitoring."""
+    params, events = context["params"], context["triggering_asset_events"]
+    given, asked = options(params, context["run_id"]), asked_for(events)
+    return [
+        {"words": ["train", name], "options": given | {"note": params["note"] or asked.get(name, "")}}
+        for name in (usecase["name"] for usecase in chosen)
+    ]
+
+
 with DAG(
     "train",
     dag_display_name="Train a use case",
@@ -169,9 +203,7 @@ with DAG(
     @task
     def trainings(chosen: list[dict[str, str]]) -> list[dict[str, Any]]:
         """Say what is trained, and with what."""
-        context = get_current_context()
-        given = options(context["params"], context["run_id"]) | {"note": context["params"]["note"] or ""}
-        return [{"words": ["train", usecase["name"]], "options": given} for usecase in chosen]
+        return calls(chosen, get_current_context())
 
     chosen = check_parameters()
     # A run by the clock is for every use case: of some, nothing is stored, or too little yet.
