@@ -31,6 +31,8 @@ Read the last lines of the task's log: what, where, why, how to mend it. A refus
 """
 TOO_LITTLE = ("TM-305", "TM-320")
 LONGEST_NOTE = 500
+# Numbers have no bounds here: Airflow's form would put the nearest bound in the place of what is beyond it, and say
+# nothing. `pipelines.asking` refuses them in a sentence.
 FORM = {
     "usecase": forms.usecase(usecases.names()),
     "since": forms.day("From", "First day of telemetry to learn from (UTC). Empty: all there is."),
@@ -45,7 +47,6 @@ FORM = {
     ),
     "budget": Param(
         None,
-        # Without bounds: Airflow's form would put the nearest bound in the place of what is beyond it, and say nothing.
         type=["null", "integer"],
         title="Search budget in seconds",
         description="How long to search for better settings, all search tasks together; at most "
@@ -61,18 +62,16 @@ FORM = {
     "seed": Param(
         0,
         type="integer",
-        minimum=0,
         title="Seed",
-        description="Starts whatever is drawn at random: same seed, same data, same model.",
+        description=f"Starts whatever is drawn at random: same seed, same data, same model. 0 to {asking.MOST_SEED:,}.",
         section=forms.MORE,
     ),
     "workers": Param(
         2,
         type="integer",
-        minimum=1,
-        maximum=16,
         title="Search tasks",
-        description="How many tasks share the budget of the search, 1 to 16; each takes a slot of its pool.",
+        description=f"How many tasks share the budget of the search, 1 to {asking.MOST_WORKERS}; "
+        "each takes a slot of its pool.",
         section=forms.MORE,
     ),
 }
@@ -95,7 +94,7 @@ def wanted(context: Context) -> list[dict[str, str]]:
     chosen = [usecases.load(name) for name in sorted(asked)]
     try:
         for usecase in chosen:
-            asking.refuse(usecase, _parameters(params), time.time_ns() // 1000)
+            asking.refuse(usecase, _parameters(params), time.time_ns() // 1000, params["workers"])
     except RequestError as error:
         raise forms.told(error) from error
     return [{"name": usecase.name, "fleet": usecase.fleet} for usecase in chosen]
@@ -108,7 +107,7 @@ def by_clock(context: Context) -> bool:
 
 def _parameters(params: Mapping[str, Any]) -> Parameters:
     since, until = _moment(params["since"]), _moment(params["until"])
-    return Parameters(since, until, params["estimator"], float(params["budget"] or 0))
+    return Parameters(since, until, params["estimator"], float(params["budget"] or 0), params["seed"])
 
 
 def _moment(day: str | None) -> int | None:
