@@ -21,8 +21,9 @@ Reads `predictions/<use case>/…`, `lake/<fleet>/events`.
 Writes `lake/<use case>/predictions`, `lake/<use case>/outcomes`, `reports/monitoring/<use case>/…`,
 `reports/shadow/<use case>/…`, `ledger/retraining/<use case>/…`, and asset `retrain.<use case>` when it is yes.
 #### If it fails
-Run it again: predictions are loaded once, and a decision of a day is made once. Without MLflow it
-decides all the same and says that no challenger was compared.
+Run it again: predictions are loaded once, and on the same day the same evidence gets the same answer; what
+has changed since, such as labels that came at noon, is decided anew. Without MLflow it decides all the same and says
+that no challenger was compared.
 """
 FORM = {"usecase": forms.any_usecase(usecases.names())}
 

@@ -23,12 +23,16 @@ Triggered by hand, or by monitoring through an asset `retrain.<use case>`; by th
 `[schedules]` says so.
 #### In and out
 Reads `lake/<fleet>/…`.
-Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`. The task
-`train` has buttons to run, version and report, under *Details*.
+Writes a version with alias `challenger` in [MLflow]({defaults.REGISTRY}), its report, `ledger/gates/…`,
+and once the version is there `ledger/trainings/…`. The task `train` has buttons to run, version and report, under
+*Details*.
 #### If it fails
 Read the last lines of the task's log: what, where, why, how to mend it. A refused gate is no failure.
 """
 TOO_LITTLE = ("TM-305", "TM-320")
+LONGEST_NOTE = 500
+# Numbers have no bounds here: Airflow's form would put the nearest bound in the place of what is beyond it, and say
+# nothing. `pipelines.asking` refuses them in a sentence.
 FORM = {
     "usecase": forms.usecase(usecases.names()),
     "since": forms.day("From", "First day of telemetry to learn from (UTC). Empty: all there is."),
@@ -43,7 +47,6 @@ FORM = {
     ),
     "budget": Param(
         None,
-        # Without bounds: Airflow's form would put the nearest bound in the place of what is beyond it, and say nothing.
         type=["null", "integer"],
         title="Search budget in seconds",
         description="How long to search for better settings, all search tasks together; at most "
@@ -52,25 +55,23 @@ FORM = {
     "note": Param(
         None,
         type=["null", "string"],
-        maxLength=500,
+        maxLength=LONGEST_NOTE,
         title="Note",
-        description="Why this training; shown on the run in MLflow.",
+        description="Why this training; shown on the run in MLflow. Empty: the reasons of monitoring, if it asked.",
     ),
     "seed": Param(
         0,
         type="integer",
-        minimum=0,
         title="Seed",
-        description="Starts whatever is drawn at random: same seed, same data, same model.",
+        description=f"Starts whatever is drawn at random: same seed, same data, same model. 0 to {asking.MOST_SEED:,}.",
         section=forms.MORE,
     ),
     "workers": Param(
         2,
         type="integer",
-        minimum=1,
-        maximum=16,
         title="Search tasks",
-        description="How many tasks share the budget of the search, 1 to 16; each takes a slot of its pool.",
+        description=f"How many tasks share the budget of the search, 1 to {asking.MOST_WORKERS}; "
+        "each takes a slot of its pool.",
         section=forms.MORE,
     ),
 }
@@ -93,7 +94,7 @@ def wanted(context: Context) -> list[dict[str, str]]:
     chosen = [usecases.load(name) for name in sorted(asked)]
     try:
         for usecase in chosen:
-            asking.refuse(usecase, _parameters(params), time.time_ns() // 1000)
+            asking.refuse(usecase, _parameters(params), time.time_ns() // 1000, params["workers"])
     except RequestError as error:
         raise forms.told(error) from error
     return [{"name": usecase.name, "fleet": usecase.fleet} for usecase in chosen]
@@ -106,7 +107,7 @@ def by_clock(context: Context) -> bool:
 
 def _parameters(params: Mapping[str, Any]) -> Parameters:
     since, until = _moment(params["since"]), _moment(params["until"])
-    return Parameters(since, until, params["estimator"], float(params["budget"] or 0))
+    return Parameters(since, until, params["estimator"], float(params["budget"] or 0), params["seed"])
 
 
 def _moment(day: str | None) -> int | None:
@@ -135,6 +136,39 @@ def shares(chosen: Sequence[Mapping[str, str]], params: Mapping[str, Any], run_i
         {"words": ["train", usecase["name"]], "options": {**given, "share": f"{number}/{count}"}}
         for usecase in chosen
         for number in range(1, count + 1)
+    ]
+
+
+def asked_for(events: Mapping[Asset, Sequence[Any]]) -> dict[str, str]:
+    """Return why monitoring asked for a training, by use case, as notes; of an event made by hand nothing is known.
+
+    Several events about one use case may have been merged into a run; a reason that several give is told once.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> moved = SimpleNamespace(extra={"reasons": ["scores moved far", "3 of 9 features moved far"]})
+        >>> asked_for({assets.retrain("pump_failure"): [moved, moved]})
+        {'pump_failure': 'monitoring: scores moved far; 3 of 9 features moved far'}
+    """
+    notes = {}
+    for source in events:
+        if isinstance(source, Asset):
+            given = [event.extra.get("reasons") for event in events[source]]
+            reasons = [str(reason) for several in given if isinstance(several, list) for reason in several]
+            note = f"monitoring: {'; '.join(dict.fromkeys(reasons))}"
+            if reasons:
+                cut = f"{note[: LONGEST_NOTE - 1]}…" if len(note) > LONGEST_NOTE else note
+                notes[assets.usecase_of(source.name)] = cut
+    return notes
+
+
+def calls(chosen: Sequence[Mapping[str, str]], context: Context) -> list[dict[str, Any]]:
+    """Return what the trainings call; the note is that of the form, else the reasons of monitoring."""
+    params, events = context["params"], context["triggering_asset_events"]
+    given, asked = options(params, context["run_id"]), asked_for(events)
+    return [
+        {"words": ["train", name], "options": given | {"note": params["note"] or asked.get(name, "")}}
+        for name in (usecase["name"] for usecase in chosen)
     ]
 
 
@@ -168,9 +202,7 @@ with DAG(
     @task
     def trainings(chosen: list[dict[str, str]]) -> list[dict[str, Any]]:
         """Say what is trained, and with what."""
-        context = get_current_context()
-        given = options(context["params"], context["run_id"]) | {"note": context["params"]["note"] or ""}
-        return [{"words": ["train", usecase["name"]], "options": given} for usecase in chosen]
+        return calls(chosen, get_current_context())
 
     chosen = check_parameters()
     # A run by the clock is for every use case: of some, nothing is stored, or too little yet.

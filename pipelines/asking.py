@@ -35,16 +35,21 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 """Libraries that come as an extra, by estimator."""
 MOST_BUDGET_S = 86_400
 """The longest search, in seconds: a day. More is a slip of the hand, and would hold slots of its pool for that long."""
+MOST_SEED = 2**31 - 1
+"""The largest seed: scikit-learn takes those below 2**32, and parts of a training add their number to it."""
+MOST_WORKERS = 16
+"""The most tasks that share a search."""
 _SECOND = 1_000_000
 
 
-def refuse(usecase: UseCase, parameters: Parameters, now_us: int) -> None:
+def refuse(usecase: UseCase, parameters: Parameters, now_us: int, workers: int = 1) -> None:
     """Refuse what cannot be.
 
     Args:
         usecase: What is to be foreseen.
         parameters: What is asked for.
         now_us: The clock, UTC microseconds.
+        workers: How many tasks are to share the search.
 
     Raises:
         RequestError: Everything that is wrong with it, in one message.
@@ -58,7 +63,13 @@ def refuse(usecase: UseCase, parameters: Parameters, now_us: int) -> None:
         no probability (training of pump_failure). Fix: give an earlier since or a later until; use one of
         hist_gradient_boosting, random_forest, linear, mlp, torch_cnn, keras_cnn
     """
-    found = [*_dates(parameters, now_us), *_estimator(usecase, parameters.estimator), *_budget(parameters.budget_s)]
+    found = [
+        *_dates(parameters, now_us),
+        *_estimator(usecase, parameters.estimator),
+        *_budget(parameters.budget_s),
+        *_within(f"seed {parameters.seed}", parameters.seed, 0, MOST_SEED, f"give a seed of 0 to {MOST_SEED}"),
+        *_within(f"a number of {workers} search tasks", workers, 1, MOST_WORKERS, f"give 1 to {MOST_WORKERS} of them"),
+    ]
     if found:
         raise RequestError(
             "; ".join(what for what, _ in found),
@@ -106,6 +117,10 @@ def _budget(seconds: float) -> list[tuple[str, str]]:
         return []
     what = f"a search budget of {seconds:,.10g} s is not between 0 and {MOST_BUDGET_S:,} s (a day)"
     return [(what, f"give at most {MOST_BUDGET_S} seconds, or none")]
+
+
+def _within(what: str, value: int, least: int, most: int, fix: str) -> list[tuple[str, str]]:
+    return [] if least <= value <= most else [(f"{what} is not between {least} and {most:,}", fix)]
 
 
 def _told(moment_us: int) -> str:

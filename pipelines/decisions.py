@@ -1,12 +1,14 @@
-"""The ledger of retraining: the decision of each day, made once and never rewritten.
+"""The ledger of retraining: decisions whether to train anew, each written once and told again while it holds.
 
-Who looks again on the same day is told the same, because the run before may have been killed before it could wake the
-training. A yes that a training has followed is done with, and would wake a second one: the next look of that day
-decides anew, with the cool-down as its brake, and is kept beside the first.
+The latest decision of a day holds, and who looks again is told the same, because the run before may have been killed
+before it could wake the training. Until it is done with: a yes, once a training that followed has given a version,
+since it would wake a second one; a no, once it would rest on something else, such as labels that arrived at noon. Then
+the next look decides anew, with the cool-down as its brake, and that is kept beside the ones before. Of two who decide
+at once, the one who writes first is right.
 
-Specification, format 1. One object a day and use case, ``ledger/retraining/<use case>/<yyyy-mm-dd>.json`` by the UTC
-day of the run, and at most one more, ``<yyyy-mm-dd>.later.json``, of a look after the training. Each is written whole
-and once; a JSON object whose fields are all there, null where nothing can be told:
+Specification, format 1. Objects ``ledger/retraining/<use case>/<yyyy-mm-dd>.json``, ``<yyyy-mm-dd>.2.json``, … by the
+UTC day of the run (`serving.retraining`). Each is written whole and once; a JSON object whose fields are all there,
+null where nothing can be told:
 
 =================  =================================================================================================
 ``format``         1
@@ -25,60 +27,65 @@ and once; a JSON object whose fields are all there, null where nothing can be to
 ``report``         key of the report with every number
 =================  =================================================================================================
 
+What a decision rests on are ``version``, ``bundle`` and ``evidence``: of the same log, labels and panes always the
+same, whenever somebody looks. Only where a fleet has no telemetry at all, or a clock runs ahead, does it change with
+the hour (`pipelines.watched.present`, `pipelines.predictionlog`).
+
 Objects from before format 1 have no ``format``, ``usecase``, ``date``, ``evidence`` and ``report``.
 """
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.retraining import Decision
-from serving.approval import judged_since
+from serving.retraining import decision_key, decision_keys, number_of, trained_since
 from serving.store import Store
 
 FORMAT = 1
-_MOST = 62  # in the 31 days of which anybody asks how often a model was trained anew
+_RESTS_ON = ("version", "bundle", "evidence")
 
 
-def decision_key(usecase: str, now_us: int) -> str:
-    """Where the decision of a day lies.
-
-    Example:
-        >>> decision_key("pump_failure", 1_790_000_000_000_000)
-        'ledger/retraining/pump_failure/2026-09-21.json'
-    """
-    return f"ledger/retraining/{usecase}/{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}.json"
-
-
-def decide_once(store: Store, key: str, decision: Decision, document: Mapping[str, Any]) -> tuple[str, Decision]:
-    """Write a decision down, or return the one that holds for this day already.
+def decide_once(store: Store, decision: Decision, document: Mapping[str, Any]) -> tuple[str, Decision]:
+    """Write a decision down, or return the one that holds already.
 
     Args:
         store: Holds the ledger.
-        key: See ``decision_key``.
         decision: What was decided now.
-        document: The other fields, ``usecase`` among them; nothing in it that JSON has not.
+        document: The other fields, ``usecase`` and ``decided_at_us`` among them; nothing in it that JSON has not.
 
     Returns:
         Where the decision lies that holds, and what it is.
     """
     said = {"retrain": decision.retrain, "reasons": decision.reasons, "brakes": decision.brakes}
-    fields = {"format": FORMAT, **document, **said, "sentence": decision.sentence}
-    data = json.dumps(fields, indent=1, allow_nan=False).encode()
+    data = json.dumps(
+        {"format": FORMAT, **document, **said, "sentence": decision.sentence}, indent=1, allow_nan=False
+    ).encode()
+    usecase, now_us = str(document["usecase"]), int(document["decided_at_us"])
+    before = decision_keys(store, usecase, now_us, now_us)
+    if before:
+        made = json.loads(store.get(before[-1]))
+        if not _done_with(store, usecase, made, json.loads(data)):
+            return before[-1], _decision(made)
+    key = decision_key(usecase, now_us, number_of(before[-1]) + 1 if before else 1)
     if store.put_if_absent(key, data):
         return key, decision
-    made = json.loads(store.get(key))
-    if made["retrain"] and judged_since(store, str(document["usecase"]), int(made["decided_at_us"])):
-        key = f"{key.removesuffix('.json')}.later.json"
-        if store.put_if_absent(key, data):
-            return key, decision
-        made = json.loads(store.get(key))
-    return key, Decision(bool(made["retrain"]), list(made["reasons"]), list(made["brakes"]))
+    return key, _decision(json.loads(store.get(key)))
 
 
-def retrained(store: Store, usecase: str) -> list[int]:
-    """Return when retraining was decided within the latest decisions, UTC microseconds."""
-    keys = sorted(entry.key for entry in store.list(f"ledger/retraining/{usecase}/"))
-    decisions = [json.loads(store.get(key)) for key in keys[-_MOST:]]
-    return [int(decision["decided_at_us"]) for decision in decisions if decision["retrain"]]
+def retrained(store: Store, usecase: str, since_us: int, until_us: int) -> list[int]:
+    """Return when retraining was decided from one moment to another, both included; all of it UTC microseconds."""
+    made = [json.loads(store.get(key)) for key in decision_keys(store, usecase, since_us, until_us)]
+    found = [int(each["decided_at_us"]) for each in made if each["retrain"]]
+    return [at for at in found if since_us <= at <= until_us]
+
+
+def _done_with(store: Store, usecase: str, made: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a decision has had its effect, or has lost its ground."""
+    if made["retrain"]:
+        return trained_since(store, usecase, int(made["decided_at_us"])) is not None
+    return any(made.get(name) != now.get(name) for name in _RESTS_ON)
+
+
+def _decision(made: Mapping[str, Any]) -> Decision:
+    return Decision(bool(made["retrain"]), list(made["reasons"]), list(made["brakes"]))

@@ -6,10 +6,11 @@
 Every version that predicted lately is reported on (`pipelines.watched`); the decision is about the one that predicted
 last. What is broken, a sensor or a clock, is found first and kept out of drift (`pipelines.soundness`).
 
-Kept: ``reports/monitoring/<use case>/<date>.json`` with every number (`pipelines.monitorreport`), the decision of a
-day, made once, in ``ledger/retraining/<use case>/<date>.json`` (`pipelines.decisions`), and what came of each
+Kept: ``reports/monitoring/<use case>/<date>.json`` with every number (`pipelines.monitorreport`), decisions in
+``ledger/retraining/<use case>/<date>.json`` and its successors (`pipelines.decisions`), and what came of each
 prediction in the table ``outcomes`` (`pipelines.outcomes`). A run that finds today's decision made repeats it, because
-the run that made it may have been killed before it could wake the training; once that has trained, it decides anew.
+the run that made it may have been killed before it could wake the training; once that has trained, or once a no would
+rest on something else, it decides anew.
 """
 
 import math
@@ -22,7 +23,7 @@ import numpy as np
 
 from features.errors import TidemillError
 from pipelines import monitorreport, outcomes, shadowing
-from pipelines.decisions import decide_once, decision_key, retrained
+from pipelines.decisions import decide_once, retrained
 from pipelines.drift import Shift
 from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake
@@ -146,7 +147,7 @@ def monitor(
     progress("measure", 2, 4)
     last = watched[-1] if watched else None
     seen = _look(lake, usecase, watched, log, rules=rules, now_us=now_us)
-    before = [at for at in retrained(store, usecase.name) if at <= now_us]
+    before = retrained(store, usecase.name, now_us - rules.memory_us, now_us)
     evidence = _evidence(usecase, last, seen.shifts, before)
     date = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
     found = _found(usecase, evidence, seen, rules)
@@ -157,7 +158,7 @@ def monitor(
     }
     document = {**named, "decided_at_us": now_us, **_document(found, evidence, rules)}
     made = decide(evidence, usecase.gate, rules, now_us)
-    key, decision = decide_once(store, decision_key(usecase.name, now_us), made, document)
+    key, decision = decide_once(store, made, document)
     progress("shadow", 3, 4)
     shadowed, why = _shadowed(store, lake, registry, usecase, last, now_us=now_us)
     notes = [*seen.notes, *why]

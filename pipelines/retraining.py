@@ -15,6 +15,7 @@ from pipelines.rules import GateRules
 from pipelines.tasks import Task
 
 DAY_US = 86_400_000_000
+_MONTH_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class RetrainingRules:
     max_drifted: float = 0.3
     cool_down_days: int = 7
     most_in_30_days: int = 3
+
+    @property
+    def memory_us(self) -> int:
+        """For how long a retraining counts, in microseconds."""
+        return max(_MONTH_DAYS, self.cool_down_days) * DAY_US
 
     def far(self, shift: Shift) -> bool:
         """Whether something moved far.
@@ -178,7 +184,7 @@ def _brakes(evidence: Evidence, rules: RetrainingRules, now_us: int) -> list[str
     ages = sorted((now_us - at) / DAY_US for at in evidence.retrained_at)
     if ages and ages[0] < rules.cool_down_days:
         found.append(f"a new model was asked for {_ago(ages[0])}, {rules.cool_down_days} days have to pass")
-    if sum(age < 30 for age in ages) >= rules.most_in_30_days:  # noqa: PLR2004 - as the rule is named
+    if sum(age < _MONTH_DAYS for age in ages) >= rules.most_in_30_days:
         found.append(f"a new model was asked for {rules.most_in_30_days} times within 30 days")
     return found
 

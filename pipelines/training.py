@@ -1,9 +1,11 @@
 """One training: from feature rows and events to a judged, registered version.
 
     regimes -> load and split -> search -> fit, export, pack -> examine the bundle -> gate record -> report -> register
+      -> ledger of trainings
 
 It can be killed anywhere and run again: the same data, parameters and code give the same bundle, its gate record is
-replaced by an equal one, and the registry finishes the run that was begun. The version comes last.
+replaced by an equal one, and the registry finishes the run that was begun. The version comes last, and after it the
+ledger of trainings, which says that there is one (`serving.retraining`).
 
 Why so:
 
@@ -32,6 +34,7 @@ from pipelines.usecases import UseCase
 from serving.approval import write_gate
 from serving.bundle import unpack
 from serving.predictor import Predictor
+from serving.retraining import Trained, record_training
 from serving.store import Store
 
 __all__ = ["STAGES", "Parameters", "Progress", "TrainingSummary", "origin", "train"]
@@ -108,7 +111,7 @@ def train(
     """Train a use case.
 
     Args:
-        store: Takes the gate record.
+        store: Takes the gate record, and at the end the ledger's word of the version.
         lake: Holds features, events and telemetry.
         registry: Takes run and version, knows the champion.
         usecase: What to foresee.
@@ -149,11 +152,14 @@ def train(
         timer=timer,
         rebuild=partial(cutoff.before_ends, lake, features, version=int(data.lineage["features.version"])),
     )
-    write_gate(store, recording.gate_record(examination, now_us))
+    gate = recording.gate_record(examination, now_us)
+    write_gate(store, gate)
     step("report")
     registration = recording.registration(lake, examination, found, parameters, now_us)
     step("register")
     registered = registry.register(registration)
+    made = Trained(usecase.name, registered.version, gate.digest, gate.passed, gate.reasons, gate.decided_at_us)
+    record_training(store, made)
     return _summary(examination, registered, found, step.done())
 
 

@@ -157,7 +157,8 @@ def _watch(  # noqa: PLR0917 - what all versions share, and one of them
 ) -> Watched:
     newest = rows.slice(int(np.argmax(rows["predicted_at"].to_numpy())), 1).to_pylist()[0]
     rows = rows.drop_columns(["instance", "version", "bundle"])
-    rows = rows.sort_by([("device", "ascending"), ("window_end", "ascending"), ("predicted_at", "ascending")])
+    # By id at last: of two answers of one moment the same one counts, in whatever order files are read.
+    rows = rows.sort_by([(name, "ascending") for name in ("device", "window_end", "predicted_at", "id")])
     device = np.asarray(rows["device"].to_numpy(), dtype=np.str_)
     end = rows["window_end"].to_numpy()
     again = np.concatenate([[False], (device[1:] == device[:-1]) & (end[1:] == end[:-1])])

@@ -22,6 +22,7 @@ Floor plan, from the ground up:
 ``approval`` ``policy`` ``release``     gate records, wishes; how releases spread; releases as placements see them
 ``promotion`` ``seal`` ``audit``        the promotion ledger: chained, signed, and held against what is published
 ``consent`` ``asking``                  what people were asked, and what they answered
+``retraining``                          decisions whether to train anew, in their order, and the trainings that followed
 ``reports`` ``rollout`` ``status``      what gateways say they run, how far a release has come, what a run found
 ``decision`` ``step`` ``books``         what to do about an alias, doing it, and writing it down
 ``reconcile`` ``ports``                 all use cases one after the other; what that needs of registry and repository

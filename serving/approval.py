@@ -18,7 +18,6 @@ Example:
     True
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -160,20 +159,6 @@ def read_gate(store: Store, digest: str) -> GateRecord | None:
     if record.digest != digest:
         raise GateRecordError("a gate record is about another bundle", where=key, why=f"it names {record.digest[:80]}")
     return record
-
-
-def judged_since(store: Store, usecase: str, since_us: int) -> GateRecord | None:
-    """The latest decision about a bundle of a use case that was made after a moment, UTC microseconds; None for none.
-
-    A record that cannot be read says nothing here: whoever releases the bundle is told.
-    """
-    found = []
-    for entry in store.list(FOLDER):
-        if entry.modified_us >= since_us:
-            with contextlib.suppress(MissingObjectError, ValueError, KeyError, TypeError, AttributeError):
-                found.append(_parse(store.get(entry.key)))
-    fitting = [record for record in found if record.usecase == usecase and record.decided_at_us > since_us]
-    return max(fitting, key=lambda record: record.decided_at_us, default=None)
 
 
 def _parse(data: bytes) -> GateRecord:

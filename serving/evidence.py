@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving.approval import GateRecord, judged_since
 from serving.errors import DamagedObjectError, MissingObjectError
+from serving.retraining import Trained, decision_keys, trained_since
 from serving.store import Store
 
 _MOST_FEATURES = 5
@@ -62,7 +62,8 @@ class Retraining:
         retrain: Whether to train anew.
         sentence: All of it in one sentence.
         reasons: What speaks for it; ``brakes``: what speaks against it.
-        followed: What the gate said of the model that was trained since; None for none, and where none was asked for.
+        followed: The version that was trained since, and what the gate said of it; None for none, and where none was
+            asked for.
     """
 
     key: str
@@ -71,7 +72,7 @@ class Retraining:
     sentence: str
     reasons: tuple[str, ...]
     brakes: tuple[str, ...]
-    followed: GateRecord | None = None
+    followed: Trained | None = None
 
     @property
     def open(self) -> bool:
@@ -148,11 +149,11 @@ def monitoring(store: Store, usecase: str) -> Monitoring | None:
 
 
 def retraining(store: Store, usecase: str) -> Retraining | None:
-    """Return the latest decision; None before the first."""
-    found = _latest(store, f"ledger/retraining/{usecase}/", "decided_at_us")
-    if found is None:
+    """Return the latest decision, or where that cannot be read the one before; None before the first."""
+    latest = reversed(decision_keys(store, usecase)[-2:])
+    key, fields = next(((key, fields) for key in latest if (fields := _read(store, key))), ("", {}))
+    if not key:
         return None
-    key, fields = found
     decided_at_us, retrain = _count(fields.get("decided_at_us")) or 0, fields.get("retrain") is True
     return Retraining(
         key,
@@ -161,7 +162,7 @@ def retraining(store: Store, usecase: str) -> Retraining | None:
         _text(fields.get("sentence")),
         _texts(fields.get("reasons")),
         _texts(fields.get("brakes")),
-        judged_since(store, usecase, decided_at_us) if retrain else None,
+        trained_since(store, usecase, decided_at_us) if retrain else None,
     )
 
 

@@ -63,10 +63,18 @@ def plan(run: Run, usecase: str, since: int | None, until: int | None) -> Outcom
     metavar="SECONDS",
     help="Time to search, of all shares together, a day at most; automatic without a budget takes 60.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="NUMBER", help="Same seed and data, same model.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    metavar="NUMBER",
+    help="Same seed and data, same model; 0 to 2,147,483,647.",
+)
 @click.option("--note", default="", show_default=False, metavar="TEXT", help="Why this training; shown on its run.")
 @click.option("--study", default="", show_default=False, metavar="NAME", help="Shared by those who search together.")
-@click.option("--share", type=SHARE, metavar="N/M", help="Only search, as the N-th of M; train the best afterwards.")
+@click.option(
+    "--share", type=SHARE, metavar="N/M", help="Only search, as the N-th of M, 16 at most; train the best afterwards."
+)
 def train(run: Run, usecase: str, *, budget: float, share: tuple[int, int] | None, **options: Any) -> Outcome:
     """Train a use case, or take part in its search."""
     from infra.local.settings import environment  # noqa: PLC0415 - `--help` must not pay for it
@@ -76,7 +84,7 @@ def train(run: Run, usecase: str, *, budget: float, share: tuple[int, int] | Non
 
     trigger, origin = training.origin(environment())
     parameters = training.Parameters(budget_s=budget, trigger=trigger, origin=origin, **options)
-    asking.refuse(usecases.load(usecase), parameters, run.now_us)
+    asking.refuse(usecases.load(usecase), parameters, run.now_us, workers=share[1] if share else 1)
     store = run.open_store()
     if share is not None:
         return _share(run, store, usecase, parameters, share)

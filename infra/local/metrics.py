@@ -19,6 +19,7 @@ from serving.errors import LedgerError, MissingObjectError, ReleaseError
 from serving.exposition import Family, Sample
 from serving.promotion import Promotion, PromotionLedger
 from serving.published import read_releases
+from serving.retraining import decision_keys
 from serving.status import read_status
 from serving.store import Store
 
@@ -102,7 +103,7 @@ def _retraining(store: Store, usecases: Sequence[str]) -> Iterator[Family]:
     when: list[Sample] = []
     wanted: list[Sample] = []
     for usecase in usecases:
-        keys = sorted(entry.key for entry in store.list(f"ledger/retraining/{usecase}/"))
+        keys = decision_keys(store, usecase)
         last = _fields(store, keys[-1], "decided_at_us", "retrain") if keys else None
         if last is None:
             continue

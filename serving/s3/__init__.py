@@ -4,6 +4,7 @@ Endpoint, region and credentials come from boto3's own chain (``AWS_*``, profile
 
     connection.py  a client of a service, and its errors in our words
     bulk.py        reading and listing much, at a tenth of the cost
+    etags.py       what an ETag says about the bytes of its object
     store.py       a bucket as a store
     queue.py       messages about new objects from an SQS queue
 """

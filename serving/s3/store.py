@@ -4,17 +4,14 @@ Calls time out and are repeated by boto3. A repeated conditional write is told a
 object's metadata: without it, a writer whose first answer got lost would take its own object for a rival's.
 
 A body is taken for whole only when it has the promised length and, where there is one, the promised checksum: that of
-S3 itself (CRC-32, SHA), else the ETag where it is an MD5. It is none for objects written in parts or encrypted with a
-key of KMS or of the customer. Services whose ETag merely looks like an MD5 are recognised by giving the same bytes
-twice before any ETag fitted. Of a part-wise object without checksum only the length is known. Checksums beyond the
-ones S3 demands are not sent, because many look-alikes refuse them.
+S3 itself (CRC-32, SHA), else the ETag where it is an MD5 (`serving.s3.etags`). Of a part-wise object without checksum
+only the length is known. Checksums beyond the ones S3 demands are not sent, because many look-alikes refuse them.
 """
 
 import base64
 import contextlib
 import hashlib
 import io
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +33,7 @@ from serving.errors import DamagedObjectError, InvalidStoreUriError, StoreUnreac
 from serving.s3 import connection
 from serving.s3.bulk import Bulk, BulkError
 from serving.s3.connection import damaged, raise_for
+from serving.s3.etags import Etags
 from serving.store import PART_BYTES, Entry, Fetched, Level, check_key, check_readable
 
 PAGE = 1000  # keys of a listing that one request brings; S3 gives no more
@@ -43,7 +41,6 @@ _BUSY_S = 0.25
 _MARK = "tidemill-writer"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAKEN, _CONFLICT = 412, 409
-_MD5 = re.compile("[0-9a-f]{32}")
 _TORN = (ResponseStreamingError, IncompleteReadError, ReadTimeoutError, FlexibleChecksumError)
 
 _Answer = TypeVar("_Answer")
@@ -64,7 +61,7 @@ class S3Store:
         self._bulk = bulk
         self._bucket = bucket
         self._folder = f"{prefix}/" if prefix else ""
-        self._tags_are_digests: bool | None = None  # not known before one fitted
+        self._etags = Etags()
 
     @classmethod
     def open(
@@ -226,11 +223,8 @@ class S3Store:
             found = bulk.fetch(name)
         except BulkError:
             return None
-        etag = found.entry.etag
-        if self._tags_are_digests is not False and _MD5.fullmatch(etag):
-            if _md5(found.data) != etag:
-                return None
-            self._tags_are_digests = True
+        if not self._etags.fit(found.entry.etag, found.data):
+            return None
         return replace(found, entry=replace(found.entry, key=key))
 
     def _list_in_bulk(self, bulk: Bulk, prefix: str, after: str) -> Iterator[Entry]:
@@ -271,26 +265,11 @@ class S3Store:
     def _reading(self, answer: dict[str, Any], key: str, seen: set[tuple[str, str]]) -> Fetched:
         data: bytes = self._call(answer["Body"].read, key)
         etag = answer["ETag"].strip('"')
-        if not isinstance(answer["Body"], StreamingChecksumBody) and not self._fits(answer, etag, data, seen):
+        if not isinstance(answer["Body"], StreamingChecksumBody) and not self._etags.fit_answer(
+            answer, etag, data, seen
+        ):
             raise damaged(self._where(key), f"its MD5 is not its ETag {etag}")
         return Fetched(Entry(key, len(data), etag, _microseconds(answer["LastModified"])), data, answer["Metadata"])
-
-    def _fits(self, answer: dict[str, Any], etag: str, data: bytes, seen: set[tuple[str, str]]) -> bool:
-        """Whether the ETag is the MD5 of the data, or no MD5 at all; ``seen`` holds the misfits of former attempts."""
-        if self._tags_are_digests is False or not _MD5.fullmatch(etag):
-            return True
-        if "SSECustomerAlgorithm" in answer or answer.get("ServerSideEncryption", "").startswith("aws:kms"):
-            self._tags_are_digests = bool(self._tags_are_digests)
-            return True
-        digest = _md5(data)
-        if digest == etag:
-            self._tags_are_digests = True
-            return True
-        if self._tags_are_digests is None and (etag, digest) in seen:
-            self._tags_are_digests = False
-            return True
-        seen.add((etag, digest))
-        return False
 
     def _pages(self, prefix: str, **arguments: str) -> Iterator[dict[str, Any]]:
         arguments |= {"Bucket": self._bucket, "Prefix": self._folder + prefix}
@@ -317,10 +296,6 @@ class S3Store:
 
     def _where(self, key: str) -> str:
         return f"{key} in {self.uri} at {self._client.meta.endpoint_url}"
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _microseconds(moment: datetime) -> int:

@@ -152,8 +152,11 @@ def follow_the_training(town, album, page, before, known):
     page.get_by_role("tab", name="Asset Events").or_(page.get_by_role("link", name="Asset Events")).first.click()
     page.get_by_text(f"retrain.{USECASE}").first.wait_for()
     album.take(page, "woken-by")
-    (made,) = {each.version for each in Registry(town.house.stack.mlflow_url).versions(USECASE)} - known
-    return made
+    (made,) = [each for each in Registry(town.house.stack.mlflow_url).versions(USECASE) if each.version not in known]
+    page.goto(f"{town.house.stack.mlflow_url}/#/runs/{made.run_id}")
+    page.get_by_text(re.compile(r"^monitoring: \d+ of 55 features moved far")).first.wait_for()
+    album.take(page, "why")
+    return made.version
 
 
 def find_the_challenger(town, album, version, champion):

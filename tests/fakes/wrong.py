@@ -13,5 +13,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "an estimator for another question": ({"estimator": "pca"}, "estimator pca learns no probability"),
     "a search of ten days": ({"budget": 864_000}, "a search budget of 864,000 s is not between 0 and 86,400 s"),
     "a search of less than nothing": ({"budget": -60}, "a search budget of -60 s is not between 0 and 86,400 s"),
+    "a seed of less than nothing": ({"seed": -1}, "seed -1 is not between 0 and 2,147,483,647"),
+    "a seed that no estimator takes": ({"seed": 2**32}, "seed 4294967296 is not between 0 and 2,147,483,647"),
     "an average of failures": ({"estimator": "average"}, "estimator average learns no probability"),
 }

@@ -443,7 +443,7 @@ def test_a_damaged_body_is_read_again_and_never_handed_out(store, server, monkey
 
 def test_a_checksum_of_s3_itself_is_looked_at_where_there_is_one(store, bucket, server, monkeypatch):
     monkeypatch.setattr(store, "_bulk", None)
-    monkeypatch.setattr(store, "_tags_are_digests", False)
+    monkeypatch.setattr(store._etags, "_are_digests", False)
     client, folder = boto3.client("s3", region_name="us-east-1"), store.uri.removeprefix(f"s3://{bucket}/")
     client.put_object(Bucket=bucket, Key=f"{folder}/a", Body=b"data", ChecksumAlgorithm="CRC32")
     assert store.get("a") == b"data"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import Asset
+from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import TimeRestriction
@@ -260,6 +262,45 @@ def test_training_is_woken_only_when_monitoring_asks_for_it(retrain):
     seen = {"retrain": retrain, "reasons": ["scores moved"], "sentence": "so it is"}
     assert monitor.wake("pump_failure", seen, {assets.RETRAIN: alias}) == "so it is"
     assert sent == ([("retrain.pump_failure", {"reasons": ["scores moved"]})] if retrain else [])
+
+
+def events_of(*told):
+    """Events as a task is given them: of assets, with what was sent along."""
+    return TriggeringAssetEventsAccessor.build(
+        AssetEventDagRunReferenceResult.model_validate(
+            {
+                "asset": {"name": asset.name, "uri": asset.uri, "extra": {}},
+                "extra": extra,
+                "source_task_id": "decide",
+                "source_dag_id": "monitor",
+                "source_run_id": f"scheduled__{number}",
+                "source_map_index": 0,
+                "source_aliases": [{"name": "retrain"}],
+                "timestamp": datetime(2026, 11, 26, tzinfo=UTC),
+            }
+        )
+        for number, (asset, extra) in enumerate(told)
+    )
+
+
+def test_the_reasons_of_monitoring_become_the_note_of_each_use_case_they_are_about():
+    pumps, machines, engines = (assets.retrain(name) for name in ("pump_failure", "machine_failure", "engine_life"))
+    moved, missed = "scores moved far (index 0.90)", "share of failures caught 0, at least 0.6 is demanded"
+    events = events_of(
+        (pumps, {"reasons": [moved]}),
+        (machines, {"reasons": ["x" * 400, "y" * 400]}),
+        (pumps, {"reasons": [moved, missed]}),
+        (engines, {"from_rest_api": True}),
+    )
+    params = {"since": None, "until": None, "estimator": None, "budget": None, "seed": 0, "workers": 2, "note": None}
+    chosen = [{"name": name, "fleet": "f"} for name in ("engine_life", "machine_failure", "pump_failure")]
+    context = {"params": params, "run_id": "asset_triggered__1", "triggering_asset_events": events}
+    notes = {call["words"][1]: call["options"]["note"] for call in train.calls(chosen, context)}
+    assert notes["pump_failure"] == f"monitoring: {moved}; {missed}"
+    assert (len(notes["machine_failure"]), notes["machine_failure"][-1]) == (train.LONGEST_NOTE, "…")
+    assert notes["engine_life"] == ""
+    by_hand = {**context, "params": {**params, "note": "as the plant asked for"}}
+    assert {call["options"]["note"] for call in train.calls(chosen, by_hand)} == {"as the plant asked for"}
 
 
 def test_parsing_loads_nothing_heavy_and_asks_for_no_connection():

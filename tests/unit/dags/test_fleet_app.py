@@ -20,9 +20,9 @@ from airflow.models.base import Base
 from dags.fleet import app, exports, pages
 from dags.fleet.plugin import TidemillPlugin
 from dags.fleet.source import Sources
-from serving.approval import GateRecord
 from serving.evidence import Retraining
 from serving.fleet import FleetView
+from serving.retraining import Trained
 from serving.roster import Query
 from tests.fakes.gatherings import USECASE, Gathering, name, write_reports
 
@@ -295,7 +295,7 @@ def test_the_page_says_why_a_model_was_trained_anew_what_came_of_it_and_whose_tu
     ):
         assert words in html
     assert "is woken by this" in html
-    judged = GateRecord(USECASE, f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=clock())
+    judged = Trained(USECASE, "4", f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=clock())
     followed = replace(asked, followed=judged)
     html = pages.usecase(site, fleet, replace(found, retraining=followed, challenger=None), Query())
     for words in (

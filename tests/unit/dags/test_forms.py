@@ -64,10 +64,22 @@ def test_a_training_that_cannot_be_is_refused_by_the_first_task(wrong, said):
         train.wanted(context(wrong))
 
 
-def test_the_page_cannot_put_a_bound_in_the_place_of_a_mistyped_budget():
-    assert {"minimum", "maximum"}.isdisjoint(train.FORM["budget"].schema)
-    for most in (None, 0, 86_400):
-        assert train.wanted(context(budget=most))
+@pytest.mark.parametrize("workers", [0, -1, 17])
+def test_tasks_that_cannot_share_a_search_are_refused(workers):
+    with pytest.raises(
+        AirflowFailException, match=f"TM-329 a number of {workers} search tasks is not between 1 and 16"
+    ):
+        train.wanted(context(workers=workers))
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("budget", (None, 0, 86_400)), ("seed", (0, 2**31 - 1)), ("workers", (1, 16))]
+)
+def test_the_page_cannot_put_a_bound_in_the_place_of_a_mistyped_number(name, allowed):
+    assert {"minimum", "maximum"}.isdisjoint(train.FORM[name].schema)
+    for value in allowed:
+        assert train.wanted(context(**{name: value}))
+    assert f"{allowed[-1]:,}" in train.FORM[name].description
 
 
 def test_everything_that_is_wrong_with_a_training_is_said_at_once():

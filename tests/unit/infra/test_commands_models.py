@@ -9,6 +9,7 @@ import pytest
 from infra.local import cli
 from serving.store import FolderStore
 from serving.trust.client import TrustedClient
+from tests.fakes.wrong import WRONG
 
 
 @pytest.fixture
@@ -38,6 +39,25 @@ def test_a_registry_that_is_away_is_exit_code_3(folder: Path, nobody: str, words
     err = capsys.readouterr().err
     assert "TM-340" in err
     assert "tidemill up" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        *(
+            (f"--{name}={value}", said)
+            for wrong, said in WRONG.values()
+            if len(wrong) == 1
+            for name, value in wrong.items()
+        ),
+        ("--share=3/17", "a number of 17 search tasks is not between 1 and 16"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_with_the_sentence_of_the_form(folder, option: str, said: str, capsys):
+    assert cli.run(["train", "pump_failure", option]) == 2
+    err = capsys.readouterr().err
+    assert "TM-329" in err
+    assert said in " ".join(err.split())
 
 
 def test_a_release_without_keys_is_exit_code_2(folder: Path, nobody: str, capsys):

@@ -65,7 +65,7 @@ def test_gates_decisions_and_promotions_are_told_by_use_case(tmp_path):
     store = FolderStore(tmp_path)
     for number, passed in ((1, True), (2, False)):
         write_gate(store, GateRecord("pump_failure", f"sha256:{number:064d}", passed, (), NOW_US - DAY_US + number))
-    for day, retrain in (("2026-09-19", False), ("2026-09-20", True)):
+    for day, retrain in (("2026-09-20", False), ("2026-09-20.2", False), ("2026-09-20.10", True)):
         document = {"decided_at_us": NOW_US - DAY_US, "retrain": retrain, "reasons": []}
         store.put(f"ledger/retraining/pump_failure/{day}.json", json.dumps(document).encode())
     ledger = PromotionLedger(store, "pump_failure", SecretSeal())
@@ -73,7 +73,7 @@ def test_gates_decisions_and_promotions_are_told_by_use_case(tmp_path):
     found = told(store)
     assert (found["gate_results", "passed", "pump_failure"], found["gate_results", "failed", "pump_failure"]) == (1, 1)
     assert found["gate_last_passed", "pump_failure"] == 0
-    assert (found["retraining_decisions", "pump_failure"], found["retraining_wanted", "pump_failure"]) == (2, 1)
+    assert (found["retraining_decisions", "pump_failure"], found["retraining_wanted", "pump_failure"]) == (3, 1)
     assert (found["release_number", "3", "pump_failure"], found["release_refused", "pump_failure"]) == (1, 0)
     ledger.append(ledger.last(), promotion("refused", "3", "4", 1, "its gate failed"))
     found = told(store)

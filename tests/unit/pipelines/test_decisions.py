@@ -4,13 +4,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.decisions import decision_key
+from pipelines.decisions import decide_once, retrained
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
+from pipelines.predictionlog import read_log
+from pipelines.retraining import Decision
+from pipelines.watched import events_of, watched_versions
 from serving import evidence
 from serving.approval import GateRecord, write_gate
+from serving.retraining import Trained, decision_key, record_training
 from serving.store import open_store
-from tests.fakes.predictions import DAY, DIGEST, HOUR, NOW, START, USECASE, a_fortnight, publish, send
+from tests.fakes.predictions import (
+    DAY,
+    DIGEST,
+    HOUR,
+    NOW,
+    PUMPS,
+    START,
+    USECASE,
+    a_fortnight,
+    prediction,
+    publish,
+    send,
+)
+from tests.fakes.stores import MemoryStore
+from tests.fakes.watched import hear_of
 
 FIELDS = {
     "format", "usecase", "date", "decided_at_us", "version", "bundle", "retrain", "reasons", "brakes", "sentence",
@@ -95,17 +113,116 @@ def test_a_yes_that_a_training_followed_wakes_no_second_one_on_the_same_day(tmp_
     lake = Lake(store.uri)
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
     first = monitor(store, lake, USECASE, NOW)
-    judged = GateRecord("pump_failure", f"sha256:{'7' * 64}", passed=True, reasons=(), decided_at_us=NOW + HOUR)
-    for other in (replace(judged, usecase="engine_life"), replace(judged, decided_at_us=NOW - HOUR)):
-        write_gate(store, other)
+    digest = f"sha256:{'7' * 64}"
+    write_gate(store, GateRecord("pump_failure", digest, passed=True, reasons=(), decided_at_us=NOW + HOUR))
+    assert monitor(store, lake, USECASE, NOW + 2 * HOUR).retrain, "it was judged, but has become no version"
+    trained = Trained("pump_failure", "4", digest, passed=True, reasons=(), decided_at_us=NOW + HOUR)
+    for other in (
+        replace(trained, usecase="engine_life"),
+        *(replace(trained, decided_at_us=NOW - at) for at in (0, 1)),
+    ):
+        record_training(store, other)
         assert monitor(store, lake, USECASE, NOW + 2 * HOUR).retrain
-    write_gate(store, judged)
+    record_training(store, trained)
     again = monitor(store, lake, USECASE, NOW + 2 * HOUR)
     assert (first.retrain, again.retrain) == (True, False)
     assert again.brakes == ["a new model was asked for less than a day ago, 7 days have to pass"]
-    assert again.decision == first.decision.replace(".json", ".later.json")
+    assert again.decision == first.decision.replace(".json", ".2.json")
     assert decided(store)["retrain"], "what was decided first stays as it was"
     assert monitor(store, lake, USECASE, NOW + 3 * HOUR).decision == again.decision
     told = evidence.retraining(store, "pump_failure")
     assert told is not None
     assert (told.retrain, told.brakes) == (False, tuple(again.brakes))
+
+
+def keys(store):
+    return [entry.key.rpartition("/")[2] for entry in store.list("ledger/retraining/pump_failure/")]
+
+
+def test_a_no_is_reconsidered_as_soon_as_labels_say_something_else(tmp_path, store):
+    lake = Lake(store.uri)
+    send(tmp_path, store, a_fortnight(np.random.default_rng(1)))
+    hear_of(lake, [], until_us=NOW - HOUR)
+    first = monitor(store, lake, USECASE, NOW)
+    assert not first.retrain
+    hear_of(lake, [(device, START + 5 * DAY) for device in PUMPS], until_us=NOW - HOUR)
+    noon = monitor(store, lake, USECASE, NOW + 8 * HOUR)
+    assert (noon.retrain, noon.decision) == (True, first.decision.replace(".json", ".2.json"))
+    assert not decided(store)["retrain"], "what was decided first stays as it was"
+    assert monitor(store, lake, USECASE, NOW + 9 * HOUR).decision == noon.decision
+    told = evidence.retraining(store, "pump_failure")
+    assert told is not None
+    assert told.key == noon.decision
+
+
+def test_the_same_telemetry_labels_and_log_give_the_same_evidence_whenever_and_in_whatever_order_they_came(tmp_path):
+    found, scores = [], []
+    again = [
+        prediction(device, START + hour * HOUR, alert=hour % 2 == 0, instance="site-2", id=f"{device}-{hour}")
+        for device in PUMPS
+        for hour in range(0, 14 * 24, 3)
+    ]
+    sent = [*a_fortnight(np.random.default_rng(1)), *again]
+    for name, ordered in (("forth", sent), ("back", sent[::-1])):
+        store = open_store(str(tmp_path / name), create=True)
+        publish(store)
+        send(tmp_path / f"{name}-spool", store, ordered)
+        lake = Lake(store.uri)
+        hear_of(lake, [(device, START + 5 * DAY) for device in PUMPS[:2]], until_us=NOW - HOUR)
+        for later in (0, HOUR, 20 * HOUR):
+            monitor(store, lake, USECASE, NOW + later)
+            assert keys(store) == [f"{decided(store)['date']}.json"]
+        found.append(decided(store))
+        log = read_log(lake, "pump_failure", NOW)
+        for rows in (log.rows, log.rows.take(list(reversed(range(len(log.rows)))))):
+            (watched,) = watched_versions(store, replace(log, rows=rows), USECASE, events_of(lake, USECASE), NOW)
+            scores.append(watched.score.tolist())
+    assert found[0]["evidence"]["judged"] == 2
+    assert found[0] == found[1]
+    assert scores == scores[:1] * 4, "of two answers of one moment always the same one counts"
+
+
+def test_all_of_a_day_are_found_and_told_in_their_order():
+    store = MemoryStore()
+    for number in range(1, 13):
+        made = {"usecase": "pump_failure", "decided_at_us": NOW + number, "evidence": {"windows": number}}
+        wanted = Decision(retrain=False, brakes=[f"no {number}"])
+        assert decide_once(store, wanted, made)[0] == decision_key("pump_failure", NOW, number)
+        assert decide_once(store, wanted, made | {"decided_at_us": NOW + HOUR})[1] == wanted
+    assert len(store.writes) == 12
+    told = evidence.retraining(store, "pump_failure")
+    assert told is not None
+    assert told.brakes == ("no 12",)
+
+
+def test_of_a_month_every_yes_counts_however_many_were_decided_on_a_day():
+    store = MemoryStore()
+    for day in range(40):
+        for number in range(1, 12):
+            at = NOW + day * DAY + number
+            made = {"decided_at_us": at, "retrain": number == 1 and day % 10 == 9}
+            store.put(decision_key("pump_failure", at, number), json.dumps(made).encode())
+    last = NOW + 39 * DAY + HOUR
+    assert (
+        retrained(store, "pump_failure", last - 30 * DAY, last) == [NOW + day * DAY + 1 for day in (9, 19, 29, 39)][1:]
+    )
+    assert retrained(store, "pump_failure", NOW, last - DAY) == [NOW + day * DAY + 1 for day in (9, 19, 29)]
+
+
+def test_of_two_who_decide_at_once_the_first_is_right():
+    class Slow(MemoryStore):
+        def put_if_absent(self, key, data):
+            if not self.writes:
+                self.put(key, json.dumps(made | {"retrain": True, "reasons": ["x"], "brakes": []}).encode())
+            return super().put_if_absent(key, data)
+
+    made = {"usecase": "pump_failure", "decided_at_us": NOW, "evidence": {}}
+    key, decision = decide_once(Slow(), Decision(retrain=False), made)
+    assert (key, decision) == (decision_key("pump_failure", NOW), Decision(retrain=True, reasons=["x"]))
+
+
+def test_objects_of_another_name_are_no_decisions(store):
+    for name in ("2026-04-11.later.json", "2026-04-11.1.json", "2026-04-11.02.json", "notes.txt"):
+        store.put(f"ledger/retraining/pump_failure/{name}", b"{")
+    assert evidence.retraining(store, "pump_failure") is None
+    assert monitor(store, Lake(store.uri), USECASE, NOW).decision.endswith("/2026-04-11.json")

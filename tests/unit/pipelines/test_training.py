@@ -19,6 +19,7 @@ from pipelines.windows import Windows
 from serving.approval import read_gate
 from serving.bundle import Manifest, digest_of, pack, unpack
 from serving.predictor import Predictor
+from serving.retraining import Trained, trained_since
 from serving.store import open_store
 from tests.fakes.histories import HOUR, append, fill_lake, history
 from tests.fakes.trainings import MemoryTrainings
@@ -58,6 +59,8 @@ def filled(tmp_path_factory, past):
 @pytest.fixture
 def works(filled):
     filled.registry = MemoryTrainings()
+    for entry in list(filled.store.list("ledger/trainings/")):
+        filled.store.delete(entry.key)
     return filled
 
 
@@ -214,6 +217,24 @@ def test_an_unreachable_registry_is_found_out_before_anything_is_computed(works)
     with pytest.raises(RegistryUnreachableError):
         works.train(progress=lambda stage, done, total: stages.append(stage))
     assert stages == []
+
+
+def test_a_training_that_died_before_its_version_was_registered_has_not_been(works):
+    parameters = replace(FAST, seed=8)
+    register, works.registry.register = works.registry.register, broken
+    with pytest.raises(RegistryUnreachableError):
+        works.train(parameters)
+    judged = [entry.key for entry in works.store.list("ledger/gates/")]
+    assert trained_since(works.store, "machine_failure", NOW - 1) is None
+    works.registry.register = register
+    summary = works.train(parameters)
+    found = trained_since(works.store, "machine_failure", NOW - 1)
+    assert found == Trained("machine_failure", summary.version, summary.digest, summary.gate == "passed", (), NOW)
+    assert [entry.key for entry in works.store.list("ledger/gates/")] == judged, "its gate record was there before"
+
+
+def broken(_registration):
+    raise RegistryUnreachableError("the MLflow server does not answer", where="memory")
 
 
 def test_without_features_the_missing_table_is_named(tmp_path):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from serving.approval import GateRecord, gate_key, write_gate
 from serving.errors import MissingObjectError, ReleaseError, StoreUnreachableError
 from serving.fleet import FRESH_US, FleetView
 from serving.published import read_releases
 from serving.release import Release
+from serving.retraining import Trained, record_training
 from tests.fakes.gatherings import USECASE, Gathering, document, name, write_reports
 
 NOW = 1_790_000_000_000_000
@@ -260,14 +260,14 @@ def test_a_model_that_was_asked_for_is_to_come_or_waits_or_was_refused(plant, ju
         "reasons": ["inputs moved"],
     }
     plant.store.put(f"ledger/retraining/{USECASE}/2026-11-27.json", json.dumps(decided).encode())
-    record = GateRecord(USECASE, f"sha256:{'7' * 64}", passed=bool(judged), reasons=("too few",), decided_at_us=NOW + 1)
-    plant.store.delete(gate_key(record.digest))
+    made = Trained(USECASE, "4", f"sha256:{'7' * 64}", passed=bool(judged), reasons=("too few",), decided_at_us=NOW + 1)
     if judged is not None:
-        write_gate(plant.store, record)
+        record_training(plant.store, made)
     found = overview(plant)
     (line,) = [each for each in found.attention if each.kind == "retrain"]
     assert line.sentence == sentence
     assert step in line.step
     assert found.retraining is not None
     assert found.retraining.open is (judged is None)
-    plant.store.delete(gate_key(record.digest))
+    for entry in list(plant.store.list("ledger/trainings/")):
+        plant.store.delete(entry.key)
