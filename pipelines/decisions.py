@@ -38,7 +38,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.retraining import Decision
+from pipelines.retraining import Asked, Decision
 from serving.retraining import decision_key, decision_keys, number_of, trained_since
 from serving.store import Store
 
@@ -73,17 +73,28 @@ def decide_once(store: Store, decision: Decision, document: Mapping[str, Any]) -
     return key, _decision(json.loads(store.get(key)))
 
 
-def retrained(store: Store, usecase: str, since_us: int, until_us: int) -> list[int]:
-    """Return when retraining was decided from one moment to another, both included; all of it UTC microseconds."""
+def asked(store: Store, usecase: str, since_us: int, until_us: int) -> list[Asked]:
+    """Return when retraining was decided from one moment to another, both included, oldest first; and what came of it.
+
+    Args:
+        store: Holds the ledger.
+        usecase: Name of the use case.
+        since_us: The first moment, UTC microseconds.
+        until_us: The last one.
+    """
     made = [json.loads(store.get(key)) for key in decision_keys(store, usecase, since_us, until_us)]
     found = [int(each["decided_at_us"]) for each in made if each["retrain"]]
-    return [at for at in found if since_us <= at <= until_us]
+    return [Asked(at, _followed(store, usecase, at)) for at in found if since_us <= at <= until_us]
+
+
+def _followed(store: Store, usecase: str, decided_at_us: int) -> bool:
+    return trained_since(store, usecase, decided_at_us) is not None
 
 
 def _done_with(store: Store, usecase: str, made: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a decision has had its effect, or has lost its ground."""
     if made["retrain"]:
-        return trained_since(store, usecase, int(made["decided_at_us"])) is not None
+        return _followed(store, usecase, int(made["decided_at_us"]))
     return any(made.get(name) != now.get(name) for name in _RESTS_ON)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from features.errors import TidemillError
 from pipelines import monitorreport, outcomes, shadowing
-from pipelines.decisions import decide_once, retrained
+from pipelines.decisions import asked, decide_once
 from pipelines.drift import Shift
 from pipelines.ingest import Progress, silent
 from pipelines.lake import Lake
@@ -31,7 +31,7 @@ from pipelines.monitorreport import Seen, plain
 from pipelines.outcomes import delay_hours
 from pipelines.predictionlog import Log, read_log
 from pipelines.predictions import load_predictions
-from pipelines.retraining import Decision, Evidence, RetrainingRules, decide, drifted
+from pipelines.retraining import Asked, Decision, Evidence, RetrainingRules, decide, drifted
 from pipelines.shadowing import ShadowRegistry, ShadowSummary
 from pipelines.signals import SignalHistory, histories
 from pipelines.slicedrift import slice_drifts
@@ -147,7 +147,7 @@ def monitor(
     progress("measure", 2, 4)
     last = watched[-1] if watched else None
     seen = _look(lake, usecase, watched, log, rules=rules, now_us=now_us)
-    before = retrained(store, usecase.name, now_us - rules.memory_us, now_us)
+    before = asked(store, usecase.name, now_us - rules.memory_us, now_us)
     evidence = _evidence(usecase, last, seen.shifts, before)
     date = f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
     found = _found(usecase, evidence, seen, rules)
@@ -226,9 +226,9 @@ def _shadowed(
         return ShadowSummary(), [f"no challenger was compared: {' '.join(str(error).split())}"]
 
 
-def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Shift], before: list[int]) -> Evidence:
+def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Shift], before: list[Asked]) -> Evidence:
     if watched is None:
-        return Evidence(0, 0, task_of(usecase.label), 0, "", {}, retrained_at=before)
+        return Evidence(0, 0, task_of(usecase.label), 0, "", {}, asked=before)
     judged, counted = watched.task.evidence(watched.bare.select(watched.joined), watched.span)
     return Evidence(
         windows=len(watched.windows),
@@ -239,7 +239,7 @@ def _evidence(usecase: UseCase, watched: Watched | None, shifts: Mapping[str, Sh
         figures=watched.metrics().figures,
         features=shifts,
         score=watched.score_shift(),
-        retrained_at=before,
+        asked=before,
     )
 
 

@@ -30,8 +30,9 @@ class RetrainingRules:
         min_distance: if it also moved by this share of its scale,
         min_values: and this many values say so.
         max_drifted: Share of the features that may have shifted.
-        cool_down_days: Days after a retraining in which there is none.
-        most_in_30_days: Retrainings in thirty days.
+        cool_down_days: Days after a retraining was asked for in which none is.
+        overdue_days: The same where none came of it: its training failed, or still runs.
+        most_in_30_days: How often one is asked for in thirty days, whatever came of it.
     """
 
     min_windows: int = 500
@@ -42,6 +43,7 @@ class RetrainingRules:
     min_values: int = 200
     max_drifted: float = 0.3
     cool_down_days: int = 7
+    overdue_days: int = 2
     most_in_30_days: int = 3
 
     @property
@@ -62,6 +64,19 @@ class RetrainingRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A retraining that was asked for.
+
+    Attributes:
+        at_us: When, UTC microseconds.
+        come: Whether a training has followed and given a version, passed or refused.
+    """
+
+    at_us: int
+    come: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What monitoring saw of the version in use.
 
@@ -74,7 +89,7 @@ class Evidence:
         figures: What it reached, by measure; NaN where nothing can be told.
         features: How far each feature has moved.
         score: How far its scores have moved.
-        retrained_at: When retraining was decided before, UTC microseconds.
+        asked: What retraining was asked for before, oldest first.
     """
 
     windows: int
@@ -85,7 +100,7 @@ class Evidence:
     figures: Mapping[str, float]
     features: Mapping[str, Shift] = field(default_factory=dict)
     score: Shift = NOWHERE
-    retrained_at: Sequence[int] = ()
+    asked: Sequence[Asked] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +196,13 @@ def _brakes(evidence: Evidence, rules: RetrainingRules, now_us: int) -> list[str
         found.append(f"{evidence.windows} windows are too few to tell, {rules.min_windows} are needed")
     if evidence.devices < rules.min_devices:
         found.append(f"{evidence.devices} devices are too few to tell, {rules.min_devices} are needed")
-    ages = sorted((now_us - at) / DAY_US for at in evidence.retrained_at)
-    if ages and ages[0] < rules.cool_down_days:
-        found.append(f"a new model was asked for {_ago(ages[0])}, {rules.cool_down_days} days have to pass")
+    ages = [(now_us - each.at_us) / DAY_US for each in evidence.asked]
+    if ages:
+        come = evidence.asked[-1].come
+        days = rules.cool_down_days if come else rules.overdue_days
+        if ages[-1] < days:
+            missing = "" if come else " and has not come yet"
+            found.append(f"a new model was asked for {_ago(ages[-1])}{missing}, {days} days have to pass")
     if sum(age < _MONTH_DAYS for age in ages) >= rules.most_in_30_days:
         found.append(f"a new model was asked for {rules.most_in_30_days} times within 30 days")
     return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipelines.decisions import decide_once, retrained
+from pipelines.decisions import asked, decide_once
 from pipelines.lake import Lake
 from pipelines.monitor import monitor
 from pipelines.predictionlog import read_log
@@ -86,16 +86,16 @@ def test_what_was_decided_later_brakes_nothing_that_is_told_of_a_former_day(tmp_
 
 def test_a_decision_from_before_the_format_still_counts(tmp_path, store):
     former = {
-        "decided_at_us": NOW - 2 * DAY,
+        "decided_at_us": NOW - DAY,
         "retrain": True,
         "reasons": ["x"],
         "brakes": [],
         "sentence": "train anew: x",
     }
-    store.put(decision_key("pump_failure", NOW - 2 * DAY), json.dumps(former).encode())
+    store.put(decision_key("pump_failure", NOW - DAY), json.dumps(former).encode())
     send(tmp_path, store, a_fortnight(np.random.default_rng(1), shift=8.0))
     assert monitor(store, Lake(store.uri), USECASE, NOW).brakes == [
-        "a new model was asked for 2 days ago, 7 days have to pass"
+        "a new model was asked for 1 day ago and has not come yet, 2 days have to pass"
     ]
 
 
@@ -203,10 +203,13 @@ def test_of_a_month_every_yes_counts_however_many_were_decided_on_a_day():
             made = {"decided_at_us": at, "retrain": number == 1 and day % 10 == 9}
             store.put(decision_key("pump_failure", at, number), json.dumps(made).encode())
     last = NOW + 39 * DAY + HOUR
-    assert (
-        retrained(store, "pump_failure", last - 30 * DAY, last) == [NOW + day * DAY + 1 for day in (9, 19, 29, 39)][1:]
-    )
-    assert retrained(store, "pump_failure", NOW, last - DAY) == [NOW + day * DAY + 1 for day in (9, 19, 29)]
+    found = asked(store, "pump_failure", last - 30 * DAY, last)
+    assert [each.at_us for each in found] == [NOW + day * DAY + 1 for day in (19, 29, 39)]
+    before = asked(store, "pump_failure", NOW, last - DAY)
+    assert [each.at_us for each in before] == [NOW + day * DAY + 1 for day in (9, 19, 29)]
+    assert not any(each.come for each in found)
+    record_training(store, Trained("pump_failure", "4", DIGEST, True, (), NOW + 30 * DAY))
+    assert [each.come for each in asked(store, "pump_failure", NOW, last)] == [True, True, True, False]
 
 
 def test_of_two_who_decide_at_once_the_first_is_right():

@@ -209,7 +209,8 @@ def test_moved_inputs_ask_for_a_new_model_once_and_the_cool_down_holds_back_the_
     tomorrow = monitor(store, lake, USECASE, NOW + DAY)
     assert tomorrow.reasons
     assert not tomorrow.retrain
-    assert tomorrow.brakes == ["a new model was asked for 1 day ago, 7 days have to pass"]
+    assert tomorrow.brakes == ["a new model was asked for 1 day ago and has not come yet, 2 days have to pass"]
+    assert monitor(store, lake, USECASE, NOW + 2 * DAY).retrain, "the training failed, so it is asked for again"
 
 
 def test_a_decision_to_keep_the_model_starts_no_cool_down(tmp_path, store, lake):

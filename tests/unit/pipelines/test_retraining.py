@@ -4,7 +4,7 @@ import math
 import pytest
 
 from pipelines.drift import NOWHERE, Shift
-from pipelines.retraining import DAY_US, Evidence, RetrainingRules, decide
+from pipelines.retraining import DAY_US, Asked, Evidence, RetrainingRules, decide
 from pipelines.rules import GateRules
 from pipelines.tasks import TASKS
 
@@ -22,6 +22,11 @@ CALM = Evidence(
 )
 FAR = Shift(0.9, 0.7, 1000)
 MOVED = {"flow": FAR, "heat": Shift(0.4, 0.3, 1000), "speed": Shift(0.01, 0.01, 1000)}
+
+
+def asked(*days, come=True):
+    """Retrainings that were asked for so many days ago."""
+    return [Asked(NOW - each * DAY_US, come) for each in days]
 
 
 def decision(**seen):
@@ -86,10 +91,12 @@ def test_where_there_is_no_scale_the_index_speaks_alone():
     [
         ({"windows": 499}, "499 windows are too few to tell, 500 are needed"),
         ({"devices": 4}, "4 devices are too few to tell, 5 are needed"),
-        ({"retrained_at": [NOW - 6 * DAY_US]}, "a new model was asked for 6 days ago, 7 days have to pass"),
+        ({"asked": asked(16, 6)}, "a new model was asked for 6 days ago, 7 days have to pass"),
+        ({"asked": asked(29, 16, 8)}, "a new model was asked for 3 times within 30 days"),
+        ({"asked": asked(6, 4, 2, come=False)}, "a new model was asked for 3 times within 30 days"),
         (
-            {"retrained_at": [NOW - days * DAY_US for days in (8, 16, 29)]},
-            "a new model was asked for 3 times within 30 days",
+            {"asked": asked(1, come=False)},
+            "a new model was asked for 1 day ago and has not come yet, 2 days have to pass",
         ),
     ],
 )
@@ -102,6 +109,6 @@ def test_each_brake_holds_back_a_good_reason(seen, brake):
 
 
 def test_brakes_let_go():
-    assert decision(
-        figures={**FIGURES, "caught_share": 0.0}, retrained_at=[NOW - days * DAY_US for days in (7, 16, 31)]
-    ).retrain
+    missed = {**FIGURES, "caught_share": 0.0}
+    assert decision(figures=missed, asked=asked(31, 16, 7)).retrain
+    assert decision(figures=missed, asked=asked(2, come=False)).retrain, "a training that failed is asked for again"
