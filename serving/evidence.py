@@ -93,7 +93,7 @@ class Challenger:
         measure: What they are compared by; ``gain``: by how much the challenger is better.
         gain_interval: 95 %, low and high; None where it is not known.
         headlines: What each reached, in a few words.
-        examples: Windows on which they differ: device, score of the champion, score of the challenger.
+        examples: Windows on which they differ, one of each device: its name, score of the champion, of the challenger.
     """
 
     key: str
@@ -185,11 +185,17 @@ def challenger(store: Store, usecase: str) -> Challenger | None:
         _number(fields.get("gain")),
         _interval(fields.get("gain_interval")),
         (_text(mine.get("headline")), _text(other.get("headline"))),
-        tuple(
-            (_text(each.get("device")), _number(each.get("champion")) or 0.0, _number(each.get("challenger")) or 0.0)
-            for each in _mappings(fields.get("examples"))[:_MOST_FEATURES]
-        ),
+        _examples(_mappings(fields.get("examples"))),
     )
+
+
+def _examples(windows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float, float], ...]:
+    """The first window of each device: those of one tell the same."""
+    found: dict[str, tuple[str, float, float]] = {}
+    for each in windows:
+        device, ours, theirs = _text(each.get("device")), _number(each.get("champion")), _number(each.get("challenger"))
+        found.setdefault(device, (device, ours or 0.0, theirs or 0.0))
+    return tuple(found.values())[:_MOST_FEATURES]
 
 
 def _latest(store: Store, prefix: str, made: str) -> tuple[str, Mapping[str, Any]] | None:

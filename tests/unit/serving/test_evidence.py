@@ -65,3 +65,13 @@ def test_the_file_that_says_it_is_the_newest_counts():
     found = evidence.retraining(store, USECASE)
     assert found is not None
     assert found.sentence == "2026-11-26"
+
+
+def test_a_device_is_one_example_however_many_of_its_windows_differ():
+    store = MemoryStore()
+    apart = [("pump-1", 0.9, 0.0), ("pump-2", 0.8, 0.1), ("pump-2", 0.7, 0.1), ("pump-3", 0.6, 0.2)]
+    examples = [{"device": device, "champion": ours, "challenger": theirs} for device, ours, theirs in apart]
+    store.put("reports/shadow/pump_failure/3.json", json.dumps({"made_at_us": 1, "examples": examples}).encode())
+    found = evidence.challenger(store, "pump_failure")
+    assert found is not None
+    assert found.examples == (apart[0], apart[1], apart[3])
