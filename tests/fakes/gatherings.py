@@ -151,7 +151,7 @@ class Gathering:
                 "usecase": USECASE,
                 "wanted": "2",
                 "action": "waiting",
-                "reason": "stage 2 goes on for 30 min",
+                "reason": "stage 2 goes on for another 30 min",
                 "release": 2,
                 "gateways": "",
                 "question": None,
