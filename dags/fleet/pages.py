@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
 from serving.attention import code_in
@@ -136,6 +136,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "age": age,
+        "breakable": _breakable,
         "code_in": code_in,
         "gateways": gateways,
         "iso": iso,
@@ -193,6 +194,16 @@ def _when(time_us: int) -> str:
         '2025-11-24 16:00:00 UTC'
     """
     return (iso(time_us) or "never").replace("T", " ").replace("Z", " UTC")
+
+
+def _breakable(name: str) -> Markup:
+    """A long name that a line may end within, after an underscore.
+
+    Example:
+        >>> str(_breakable("bearing_max<24h"))
+        'bearing_<wbr>max&lt;24h'
+    """
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def _short(digest: str) -> str:
