@@ -54,10 +54,11 @@ def leak_verdict(examination: Examination) -> list[tuple[str, bool | None]]:
     first = "It learns from normal operation, without labels: there is nothing to know by heart."
     if scrambled is not None and overlap is not None:
         by_heart = "training and test overlap, and every figure here is by heart"
+        knows = "does not know" if overlap.passed else "knows"
         first = (
-            f"When labels are scrambled, training knows those of {scrambled.windows:,} windows of the test with a "
-            f"correlation of {figure(scrambled.skill)}, at least {figure(scrambled.bound)} (allowed "
-            f"{figure(overlap.limit)}): {'training and test do not overlap' if overlap.passed else by_heart}."
+            f"With scrambled labels there is nothing to learn, and training {knows} those of {scrambled.windows:,} "
+            f"windows of the test (correlation {figure(scrambled.skill)}, lower bound {figure(scrambled.bound)}, "
+            f"allowed {figure(overlap.limit)}): {'training and test do not overlap' if overlap.passed else by_heart}."
         )
     second = "Features were not made again without the future."
     if shifted is not None and ahead is not None:
