@@ -226,6 +226,11 @@ def test_a_misspelt_estimator_is_an_error_before_the_search(works):
         works.train(replace(FAST, estimator="random_forst"))
 
 
+def test_a_run_without_a_search_says_nothing_of_one(works):
+    works.train(replace(FAST, estimator="linear"))
+    assert not [name for name in works.registry.registrations[0].tags if name.startswith("search")]
+
+
 def test_what_a_search_found_is_used_again(works):
     small = replace(USECASE, search={"C": (0.01, 1.0)}, estimator="linear")
     parameters = Parameters(budget_s=0.5, seed=1)
