@@ -144,6 +144,7 @@ def _environment() -> Environment:
         "short": _short,
         "share": _share,
         "rate": _rate,
+        "measured": _measured,
     }
     made.globals |= {
         "STATES": STATES,
@@ -213,6 +214,16 @@ def _short(digest: str) -> str:
 
 def _share(value: float | None) -> str:
     return "not known" if value is None else f"{value:.0%}"
+
+
+def _measured(value: float | None) -> str:
+    """A measure with three digits.
+
+    Example:
+        >>> _measured(0.93871), _measured(23.4), _measured(None)
+        ('0.939', '23.4', 'not known')
+    """
+    return "not known" if value is None else f"{value:.3g}"
 
 
 def _rate(value: float | None) -> str:

@@ -21,6 +21,7 @@ def test_what_monitoring_wrote_is_read(store):
     assert found is not None
     assert (found.version, found.windows, found.drifted) == ("1", 18_234, ("vibration_mean_6h",))
     assert found.moved == (("vibration_mean_6h", 0.31), ("current_std_24h", 0.07))
+    assert found.beside == (("share of failures caught", 0.818, 0.9), ("warning, median, h", 14.0, None))
     decided = evidence.retraining(store, USECASE)
     assert decided is not None
     assert not decided.retrain
