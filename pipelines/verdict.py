@@ -13,6 +13,7 @@ from pipelines.tasks import Measure, Metrics
 
 MOST_PARAMS = 20
 _ROWS = 6  # of the table in a description
+_GAP = "&ensp;"  # MLflow draws the cells of a table without a space between them, and trims plain ones
 # Figures of a run that a summary leaves out.
 DETAILS = ("known_devices_", "constant_", "parity_", "interval_", "brier", "roc_auc", "windows", "positives")
 _DAY_US = 86_400_000_000
@@ -157,10 +158,10 @@ def _table(examination: Examination) -> list[str]:
     champion = examination.champion
     other = champion.metrics if champion else None
     name = f"champion v{champion.version}" if champion else "no champion yet"
-    head = [f"| on the same held-out windows | {name} | this version |", "|---|---|---|"]
+    head = [f"| on the same held-out windows | {_GAP}{name} | {_GAP}this version |", "|---|---|---|"]
     unit = examination.usecase.label.unit
     return head + [
-        f"| {titled(measure, unit)} | {shown(measure, other)} | {shown(measure, examination.metrics)} |"
+        f"| {titled(measure, unit)} | {_GAP}{shown(measure, other)} | {_GAP}{shown(measure, examination.metrics)} |"
         for measure in examination.task.measures[:_ROWS]
     ]
 

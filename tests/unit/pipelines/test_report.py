@@ -291,6 +291,12 @@ def test_the_headline_fits_the_list_of_versions(passed, refused):
     assert verdict.headline(refused).startswith("Refused by")
 
 
+def test_the_columns_of_a_description_do_not_touch(passed):
+    rows = [line for line in verdict.description(passed, "#/report").splitlines() if line.startswith("| ")]
+    assert rows[0] == "| on the same held-out windows | &ensp;champion v3 | &ensp;this version |"
+    assert all(row.count("| &ensp;") == 2 for row in rows)
+
+
 def test_a_refused_description_says_why_and_does_not_say_how_to_ship(refused):
     text = verdict.description(refused, "#/report")
     assert "cannot be shipped" in text
