@@ -202,7 +202,7 @@ class Gathering:
                         "feature_index": {"vibration_mean_6h": 0.31, "current_std_24h": 0.07},
                         "beside": [
                             {"title": "share of failures caught", "unit": "1", "live": 0.818, "offline": 0.9},
-                            {"title": "warning, median", "unit": "h", "live": 14.0, "offline": None},
+                            {"title": "false alarms per device and week", "unit": "1", "live": 0.25, "offline": None},
                         ],
                     }
                 ],

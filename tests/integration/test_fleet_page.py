@@ -121,6 +121,7 @@ def test_an_engineer_finds_what_failed_and_pauses_the_rollout(site, visit, recor
     print(json.dumps({name: round(value) for name, value in figures.items()}))
     record_property("figures", figures)
     picture(page, "desk", full_page=True)
+    assert min(page.locator("#evidence dd").evaluate_all("all => all.map(each => each.clientWidth)")) > 180
 
     page.get_by_role("link", name="10 failed").click()
     page.get_by_text("10 of 10,000 gateways, failed").wait_for()

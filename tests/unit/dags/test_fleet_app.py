@@ -266,7 +266,7 @@ def test_the_page_holds_its_ten_elements_each_with_its_time(client):
         "Predictions / min",
         "Features missing",
         "0.818 live, 0.9 in its test",
-        "14 live, not known in its test",
+        "0.25 live, not known in its test",
     ):
         assert words in html
     assert "http://" not in html.replace("http://127.0.0.1", "")

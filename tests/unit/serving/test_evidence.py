@@ -21,7 +21,7 @@ def test_what_monitoring_wrote_is_read(store):
     assert found is not None
     assert (found.version, found.windows, found.drifted) == ("1", 18_234, ("vibration_mean_6h",))
     assert found.moved == (("vibration_mean_6h", 0.31), ("current_std_24h", 0.07))
-    assert found.beside == (("share of failures caught", 0.818, 0.9), ("warning, median, h", 14.0, None))
+    assert found.beside == (("share of failures caught", 0.818, 0.9), ("false alarms per device and week", 0.25, None))
     decided = evidence.retraining(store, USECASE)
     assert decided is not None
     assert not decided.retrain
@@ -76,3 +76,13 @@ def test_a_device_is_one_example_however_many_of_its_windows_differ():
     found = evidence.challenger(store, "pump_failure")
     assert found is not None
     assert found.examples == (apart[0], apart[1], apart[3])
+
+
+def test_a_measure_is_named_with_its_unit():
+    store = MemoryStore()
+    beside = [{"title": "warning, median", "unit": "h", "live": 14.0, "offline": None}]
+    report = {"made_at_us": 1, "summary": {"version": "1"}, "versions": [{"version": "1", "beside": beside}]}
+    store.put(f"reports/monitoring/{USECASE}/2026-11-26.json", json.dumps(report).encode())
+    found = evidence.monitoring(store, USECASE)
+    assert found is not None
+    assert found.beside == (("warning, median, h", 14.0, None),)
