@@ -189,7 +189,7 @@ def test_the_champion_is_asked_on_the_same_rows(works):
     assert summary.champion == "1"
     assert len(summary.metrics) <= 20
     registration = works.registry.registrations[1]
-    assert "| champion v1 | this version |" in registration.describe("#/report")
+    assert "| &ensp;champion v1 | &ensp;this version |" in registration.describe("#/report")
     assert {"champion_average_precision", "interval_low_caught_share"} <= set(registration.metrics)
 
 
