@@ -38,7 +38,9 @@ PAGE = f"{defaults.REGISTRY}/{{{{ params.usecase }}}}/versions/{{{{ params.versi
 BODY = f"""
 [Version {{{{ params.version }}}} of {{{{ params.usecase }}}} in MLflow]({PAGE}) has its report and its gate.
 
-It waits: {{{{ params.waits }}}}. {{% if params.gateways %}}Gateways now: {{{{ params.gateways }}}}.{{% endif %}}
+Why you are asked: {{{{ params.waits }}}}.
+{{% if params.gateways %}}Gateways now{{% if params.stage == 1 %}}, with what is released before it{{% endif %}}:
+{{{{ params.gateways }}}}.{{% endif %}}
 
 Your name and your reason go into the promotion ledger. Where it takes two people, you must not be the one who promoted.
 """

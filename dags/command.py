@@ -117,7 +117,9 @@ class CommandOperator(BaseOperator):
             _fail(result.get("error") or {}, code, arguments, self.skip_on)
         self.result = result
         brief = summary(result)
-        self.log.info("%s", json.dumps(brief, indent=2))
+        self.log.info("%s", json.dumps(legible(brief), indent=2))
+        if sentence := result.get("sentence"):  # last, because a log is opened at its end
+            self.log.info("%s", sentence)
         return brief
 
     def on_kill(self) -> None:
@@ -191,6 +193,20 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
         elif _short(value):
             brief[name] = value
     return brief
+
+
+def legible(value: Any) -> Any:
+    """Return a result for people: numbers with six digits. What travels between tasks keeps all of them.
+
+    Example:
+        >>> legible({"latency_us": 25.66799958003685, "rows": 1234567, "moved": [0.09888901472037262]})
+        {'latency_us': 25.668, 'rows': 1234567, 'moved': [0.098889]}
+    """
+    if isinstance(value, Mapping):
+        return {name: legible(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [legible(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def may_pass(exit_code: int, error: str | None) -> bool:

@@ -59,9 +59,9 @@ def refuse(usecase: UseCase, parameters: Parameters, now_us: int, workers: int =
         >>> refuse(usecases.load("pump_failure"), Parameters(since=2, until=1, estimator="pca"), 3)
         Traceback (most recent call last):
         ...
-        pipelines.errors.RequestError: since 1970-01-01 00:00 is not before until 1970-01-01 00:00; estimator pca learns
-        no probability (training of pump_failure). Fix: give an earlier since or a later until; use one of
-        hist_gradient_boosting, random_forest, linear, mlp, torch_cnn, keras_cnn
+        pipelines.errors.RequestError: since 1970-01-01 00:00 UTC is not before until 1970-01-01 00:00 UTC; estimator
+        pca learns no probability (training of pump_failure). Fix: give an earlier since (From in the form) or a later
+        until (To); use one of hist_gradient_boosting, random_forest, linear, mlp, torch_cnn, keras_cnn
     """
     found = [
         *_dates(parameters, now_us),
@@ -82,12 +82,12 @@ def _dates(parameters: Parameters, now_us: int) -> list[tuple[str, str]]:
     since, until, found = parameters.since, parameters.until, []
     for name, moment in (("since", since), ("until", until)):
         if moment is not None and moment > now_us:
-            found.append((f"{name} {_told(moment)} is still to come", f"give a {name} of the past, or none"))
+            found.append((f"{name} {_told(moment)} is still to come", f"give a moment of the past as {name}, or none"))
     if since is not None and until is not None and since >= until:
         found.append(
             (
                 f"since {_told(since)} is not before until {_told(until)}",
-                "give an earlier since or a later until",
+                "give an earlier since (From in the form) or a later until (To)",
             )
         )
     return found
@@ -124,4 +124,4 @@ def _within(what: str, value: int, least: int, most: int, fix: str) -> list[tupl
 
 
 def _told(moment_us: int) -> str:
-    return datetime.fromtimestamp(moment_us // _SECOND, UTC).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(moment_us // _SECOND, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -70,7 +70,7 @@ class Searched:
 
     def tags(self) -> dict[str, str]:
         """Return what a run says of it."""
-        found = {"search.found": json.dumps(dict(self.parameters))}
+        found = {"search.found": json.dumps(dict(self.parameters))} if self.best is not None or self.parameters else {}
         if self.best is None:
             return found
         told = {"search.best": self.best, "search.runner_up": self.second, "search.linear": self.linear}

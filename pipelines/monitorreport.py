@@ -7,6 +7,7 @@ Specification, format 2. ``reports/monitoring/<use case>/<yyyy-mm-dd>.json``, wr
 ``notes`` (what could not be told, and why).
 
 Of each version: ``figures`` by measure, ``live`` beside ``offline`` (the test it was judged on, by its gate record),
+``beside`` (the same of the measures that people look at first, with title and unit),
 ``as_of`` (the same figures by what was known at the end of each week), ``features`` and ``score`` (how far they moved
 in the latest week: index, distance, values), ``feature_index`` (the first of these alone, as format 1 had it) and
 ``days``.
@@ -43,6 +44,7 @@ SOURCES = {
     "offline": "the gate record of the bundle",
 }
 _WEEKS = 4
+_FIRST = 3  # measures that a page has room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,15 @@ def _version(
         "label_delay_hours": delay_hours(watched, label),
         "quality": quality(watched.windows.label, watched.alert),
         "figures": {name: {"live": value, "offline": tested.get(name)} for name, value in live.figures.items()},
+        "beside": [
+            {
+                "title": each.title,
+                "unit": label.unit if each.unit == "label" else each.unit,
+                "live": live.figures[each.name],
+                "offline": tested.get(each.name),
+            }
+            for each in watched.task.measures[:_FIRST]
+        ],
         "as_of": as_of,
         "feature_index": {name: shift.index for name, shift in shifts.items()},
         "features": {name: shift.to_json() for name, shift in shifts.items()},

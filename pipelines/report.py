@@ -49,6 +49,7 @@ PARTS = (
 )
 MOST_BYTES = 300_000
 _MOST_DEVICES = 40
+_HARDLY = 1e-4  # a share of which the exact value helps nobody
 
 
 def page(
@@ -282,7 +283,15 @@ def _point(threshold: float, metrics: FailureMetrics) -> dict[str, Any]:
 
 
 def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.3g} %"
+    """Write a share for people: of what is hardly there only that.
+
+    Example:
+        >>> _percent(0.0108), _percent(0.0), _percent(0.00000697), _percent(math.nan)
+        ('1.08 %', '0 %', 'below 0.01 %', '-')
+    """
+    if math.isnan(share):
+        return "-"
+    return "below 0.01 %" if 0 < share < _HARDLY else f"{100 * share:.3g} %"
 
 
 def _band(leaning: Leaning) -> str:

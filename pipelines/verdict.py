@@ -13,6 +13,7 @@ from pipelines.tasks import Measure, Metrics
 
 MOST_PARAMS = 20
 _ROWS = 6  # of the table in a description
+_GAP = "&ensp;"  # MLflow draws the cells of a table without a space between them, and trims plain ones
 # Figures of a run that a summary leaves out.
 DETAILS = ("known_devices_", "constant_", "parity_", "interval_", "brier", "roc_auc", "windows", "positives")
 _DAY_US = 86_400_000_000
@@ -54,10 +55,11 @@ def leak_verdict(examination: Examination) -> list[tuple[str, bool | None]]:
     first = "It learns from normal operation, without labels: there is nothing to know by heart."
     if scrambled is not None and overlap is not None:
         by_heart = "training and test overlap, and every figure here is by heart"
+        knows = "does not know" if overlap.passed else "knows"
         first = (
-            f"When labels are scrambled, training knows those of {scrambled.windows:,} windows of the test with a "
-            f"correlation of {figure(scrambled.skill)}, at least {figure(scrambled.bound)} (allowed "
-            f"{figure(overlap.limit)}): {'training and test do not overlap' if overlap.passed else by_heart}."
+            f"With scrambled labels there is nothing to learn, and training {knows} those of {scrambled.windows:,} "
+            f"windows of the test (correlation {figure(scrambled.skill)}, lower bound {figure(scrambled.bound)}, "
+            f"allowed {figure(overlap.limit)}): {'training and test do not overlap' if overlap.passed else by_heart}."
         )
     second = "Features were not made again without the future."
     if shifted is not None and ahead is not None:
@@ -156,10 +158,10 @@ def _table(examination: Examination) -> list[str]:
     champion = examination.champion
     other = champion.metrics if champion else None
     name = f"champion v{champion.version}" if champion else "no champion yet"
-    head = [f"| on the same held-out windows | {name} | this version |", "|---|---|---|"]
+    head = [f"| on the same held-out windows | {_GAP}{name} | {_GAP}this version |", "|---|---|---|"]
     unit = examination.usecase.label.unit
     return head + [
-        f"| {titled(measure, unit)} | {shown(measure, other)} | {shown(measure, examination.metrics)} |"
+        f"| {titled(measure, unit)} | {_GAP}{shown(measure, other)} | {_GAP}{shown(measure, examination.metrics)} |"
         for measure in examination.task.measures[:_ROWS]
     ]
 

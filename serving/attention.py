@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from serving.evidence import Retraining
+from serving.evidence import Monitoring, Retraining
 from serving.muster import Muster, Seen
 from serving.release import Release
 from serving.reports import Report
@@ -45,6 +45,7 @@ def attention(
     seen: Sequence[Seen],
     muster: Muster | None,
     *,
+    monitoring: Monitoring | None = None,
     retraining: Retraining | None,
     now_us: int,
 ) -> list[Attention]:
@@ -55,12 +56,15 @@ def attention(
         release: What is published; None for nothing.
         seen: The gateways; empty while they are not counted.
         muster: Their numbers; None while they are not counted.
+        monitoring: The latest look at the predictions.
         retraining: The latest decision to train anew.
         now_us: The time, UTC microseconds.
     """
     found = [*_of_status(status)]
     if muster is not None:
         found += [*_failed(seen, release), *_states(muster, seen, now_us), *_troubles(seen)]
+    if monitoring is not None and monitoring.findings:
+        found.append(_unsound(monitoring.findings))
     if retraining is not None and retraining.retrain:
         found.append(_retrain(retraining))
     return found[:MOST]
@@ -84,9 +88,16 @@ def _of_status(status: Mapping[str, object]) -> Iterable[Attention]:
         yield Attention("approval", reason, asked if status.get("asks", True) else "change it by `tidemill approve`")
     elif status.get("action") == "refused":
         step = "mend what the reason names, or set the alias champion on another version"
-        yield Attention("refused", f"version {version} is refused: {reason}", step, code=code_in(reason))
+        yield Attention("refused", f"version {version} is not released: {reason}", step, code=code_in(reason))
     elif reason.startswith("paused"):
         yield Attention("paused", f"the rollout is {reason}", "resume it, or abort it")
+
+
+def _unsound(findings: Sequence[str]) -> Attention:
+    """What the model is fed is not sound: nothing that a new model would mend."""
+    more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+    step = "look at the sensor or clock that it names; a new model would not mend it"
+    return Attention("unsound", f"monitoring finds: {findings[0]}{more}", step)
 
 
 def _retrain(retraining: Retraining) -> Attention:

@@ -27,6 +27,7 @@ class Monitoring:
         windows: Windows that were predicted; ``devices``: of how many devices.
         joined_share: Share of them whose outcome is known.
         headline: What was reached, in a few words.
+        beside: The measures people look at first: title with unit, live, and in the test the version was judged on.
         features: How many features were compared; ``drifted``: which moved far.
         moved: The features that moved most, with their stability index.
         score_index: Stability index of the scores; ``score_distance``: how far they moved, in scales of the test's.
@@ -50,6 +51,7 @@ class Monitoring:
     present_us: int = 0
     label_delay_hours: float | None = None
     findings: tuple[str, ...] = ()
+    beside: tuple[tuple[str, float | None, float | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Challenger:
         measure: What they are compared by; ``gain``: by how much the challenger is better.
         gain_interval: 95 %, low and high; None where it is not known.
         headlines: What each reached, in a few words.
-        examples: Windows on which they differ: device, score of the champion, score of the challenger.
+        examples: Windows on which they differ, one of each device: its name, score of the champion, of the challenger.
     """
 
     key: str
@@ -120,14 +122,8 @@ def monitoring(store: Store, usecase: str) -> Monitoring | None:
     key, fields = found
     summary = _mapping(fields.get("summary"))
     version = _text(summary.get("version"))
-    index = next(
-        (
-            _mapping(each.get("feature_index"))
-            for each in _mappings(fields.get("versions"))
-            if each.get("version") == version
-        ),
-        {},
-    )
+    of_version = next((each for each in _mappings(fields.get("versions")) if each.get("version") == version), {})
+    index = _mapping(of_version.get("feature_index"))
     known = [(str(name), value) for name, found in index.items() if (value := _number(found)) is not None]
     return Monitoring(
         key,
@@ -145,6 +141,7 @@ def monitoring(store: Store, usecase: str) -> Monitoring | None:
         _count(fields.get("present_us")) or 0,
         _number(summary.get("label_delay_hours")),
         _texts(summary.get("findings")),
+        tuple(_beside(each) for each in _mappings(of_version.get("beside"))),
     )
 
 
@@ -186,11 +183,23 @@ def challenger(store: Store, usecase: str) -> Challenger | None:
         _number(fields.get("gain")),
         _interval(fields.get("gain_interval")),
         (_text(mine.get("headline")), _text(other.get("headline"))),
-        tuple(
-            (_text(each.get("device")), _number(each.get("champion")) or 0.0, _number(each.get("challenger")) or 0.0)
-            for each in _mappings(fields.get("examples"))[:_MOST_FEATURES]
-        ),
+        _examples(_mappings(fields.get("examples"))),
     )
+
+
+def _examples(windows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, float, float], ...]:
+    """The first window of each device: those of one tell the same."""
+    found: dict[str, tuple[str, float, float]] = {}
+    for each in windows:
+        device, ours, theirs = _text(each.get("device")), _number(each.get("champion")), _number(each.get("challenger"))
+        found.setdefault(device, (device, ours or 0.0, theirs or 0.0))
+    return tuple(found.values())[:_MOST_FEATURES]
+
+
+def _beside(measure: Mapping[str, Any]) -> tuple[str, float | None, float | None]:
+    title, unit = _text(measure.get("title")), _text(measure.get("unit"))
+    named = f"{title}, {unit}" if unit and unit != "1" else title
+    return named, _number(measure.get("live")), _number(measure.get("offline"))
 
 
 def _latest(store: Store, prefix: str, made: str) -> tuple[str, Mapping[str, Any]] | None:

@@ -221,7 +221,15 @@ class FleetView:
         now_us = self._clock()
         seen = look(reports, found.release, self._paces, now_us)
         muster = count(seen, now_us)
-        lines = attention(found.told.fields, found.release, seen, muster, retraining=found.retraining, now_us=now_us)
+        lines = attention(
+            found.told.fields,
+            found.release,
+            seen,
+            muster,
+            monitoring=found.monitoring,
+            retraining=found.retraining,
+            now_us=now_us,
+        )
         return replace(found, seen=seen, muster=muster, attention=tuple(lines), counted_us=now_us)
 
     def _told(self, usecase: str) -> Told:

@@ -98,7 +98,7 @@ def advise(release: Release, policy: Rollout, found: Spread, now_us: int) -> Adv
         )
     rest_us = release.stage_since_us + policy.soak // timedelta(microseconds=1) - now_us
     if rest_us > 0:
-        return Advice("wait", f"stage {release.stage} goes on for {_minutes(rest_us)}")
+        return Advice("wait", f"stage {release.stage} goes on for another {_minutes(rest_us)}")
     if current < policy.healthy * reached:
         found_healthy = f"{current:,} of {gateways(reached)} {'is' if current == 1 else 'are'} healthy"
         return Advice("wait", f"{found_healthy}, {policy.healthy:.0%} are needed")

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dags.fleet.control import TITLES, Wish, Woken, Word, consequence, hindrance
 from serving.attention import code_in
@@ -136,6 +136,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "age": age,
+        "breakable": _breakable,
         "code_in": code_in,
         "gateways": gateways,
         "iso": iso,
@@ -143,6 +144,7 @@ def _environment() -> Environment:
         "short": _short,
         "share": _share,
         "rate": _rate,
+        "measured": _measured,
     }
     made.globals |= {
         "STATES": STATES,
@@ -195,6 +197,16 @@ def _when(time_us: int) -> str:
     return (iso(time_us) or "never").replace("T", " ").replace("Z", " UTC")
 
 
+def _breakable(name: str) -> Markup:
+    """A long name that a line may end within, after an underscore.
+
+    Example:
+        >>> str(_breakable("bearing_max<24h"))
+        'bearing_<wbr>max&lt;24h'
+    """
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def _short(digest: str) -> str:
     """Enough of a digest to tell it from others."""
     return digest.removeprefix("sha256:")[:12]
@@ -202,6 +214,16 @@ def _short(digest: str) -> str:
 
 def _share(value: float | None) -> str:
     return "not known" if value is None else f"{value:.0%}"
+
+
+def _measured(value: float | None) -> str:
+    """A measure with three digits.
+
+    Example:
+        >>> _measured(0.93871), _measured(23.4), _measured(None)
+        ('0.939', '23.4', 'not known')
+    """
+    return "not known" if value is None else f"{value:.3g}"
 
 
 def _rate(value: float | None) -> str:

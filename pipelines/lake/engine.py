@@ -10,7 +10,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from pipelines.durability import torn_files
 from pipelines.errors import CommitConflictError, LakeError, TableMissingError
-from serving.errors import MissingObjectError
+from serving.errors import MissingObjectError, StoreDeniedError
 
 KEPT_WHILE_NAMED: Final = "after 30 days upkeep removes what no version registered in MLflow learned from"
 RESTORE: Final = "restore the table's folder from a backup, or train again on what there is"
@@ -18,11 +18,20 @@ RESTORE: Final = "restore the table's folder from a backup, or train again on wh
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STACK = " 0: <unknown>"  # the engine's own stack says nothing
+# Without keys the engine asks the machine for its role last; where there is none, that is all its error speaks of.
+_ROLE = re.compile(r"/latest/(api/token|meta-data)|169\.254\.170\.2\b|/v2/credentials")
+_REFUSED = ("lacked the necessary privileges", "lacked valid authentication credentials")
 
 
 @contextlib.contextmanager
 def translated(uri: str) -> Iterator[None]:
-    """Turn the errors of the table engine into ours; that there is no table stays its own."""
+    """Turn the errors of the table engine into ours; that there is no table stays its own.
+
+    Raises:
+        CommitConflictError: Another writer was first.
+        LakeError: The table cannot be used.
+        StoreDeniedError: The credentials are missing, or do not allow it.
+    """
     try:
         yield
     except TableNotFoundError:
@@ -31,6 +40,12 @@ def translated(uri: str) -> Iterator[None]:
         raise conflict(uri, _plain(error)) from error
     except (DeltaError, OSError, pa.ArrowException, ValueError) as error:
         why, _, _ = _plain(error).partition(_STACK)
+        if _ROLE.search(why):
+            told, fix = "there are no usable credentials for S3", "set AWS_PROFILE or the AWS_* keys"
+            raise StoreDeniedError(told, where=uri, why="no keys, and this machine has no role", fix=fix) from error
+        if any(words in why for words in _REFUSED):
+            fix = "check the credentials and their rights"
+            raise StoreDeniedError("S3 refuses this", where=uri, why=why[:500], fix=fix) from error
         torn = " ".join(f"'{path}'" for path in torn_files(uri))
         fix = f"rm {torn}: a power cut tore it, and what it said is written again" if torn else ""
         raise LakeError("the table cannot be used", where=uri, why=why[:500], fix=fix) from error

@@ -29,7 +29,7 @@ def test_a_form_is_refused_with_a_sentence_then_trains_and_leads_to_the_version(
     submit(page, form)
     page.get_by_text("Failed", exact=True).first.wait_for(timeout=RUN_MS)
     page.locator("table").get_by_role("link", name="check_parameters").click()
-    page.get_by_text("since 2026-02-03 00:00 is not before until 2026-01-20 00:00").first.wait_for()
+    page.get_by_text("since 2026-02-03 00:00 UTC is not before until 2026-01-20 00:00 UTC").first.wait_for()
     album.take(page, "refused")
 
     page.goto(f"{town.office.url}/dags/train")

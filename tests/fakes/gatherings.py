@@ -151,7 +151,7 @@ class Gathering:
                 "usecase": USECASE,
                 "wanted": "2",
                 "action": "waiting",
-                "reason": "stage 2 goes on for 30 min",
+                "reason": "stage 2 goes on for another 30 min",
                 "release": 2,
                 "gateways": "",
                 "question": None,
@@ -196,7 +196,16 @@ class Gathering:
                     "drifted": ["vibration_mean_6h"],
                     "score_index": 0.08,
                 },
-                "versions": [{"version": "1", "feature_index": {"vibration_mean_6h": 0.31, "current_std_24h": 0.07}}],
+                "versions": [
+                    {
+                        "version": "1",
+                        "feature_index": {"vibration_mean_6h": 0.31, "current_std_24h": 0.07},
+                        "beside": [
+                            {"title": "share of failures caught", "unit": "1", "live": 0.818, "offline": 0.9},
+                            {"title": "false alarms per device and week", "unit": "1", "live": 0.25, "offline": None},
+                        ],
+                    }
+                ],
             },
         )
         decided = {"decided_at_us": now_us - 5 * HOUR_US, "retrain": False, "reasons": reasons, "brakes": brakes}

@@ -121,6 +121,7 @@ def test_an_engineer_finds_what_failed_and_pauses_the_rollout(site, visit, recor
     print(json.dumps({name: round(value) for name, value in figures.items()}))
     record_property("figures", figures)
     picture(page, "desk", full_page=True)
+    assert min(page.locator("#evidence dd").evaluate_all("all => all.map(each => each.clientWidth)")) > 180
 
     page.get_by_role("link", name="10 failed").click()
     page.get_by_text("10 of 10,000 gateways, failed").wait_for()
@@ -191,6 +192,10 @@ def test_on_a_phone_in_the_dark_without_scripts_and_by_keyboard_it_is_all_there(
     phone.goto(site.airflow + PATH)
     phone.get_by_text("of 10,000 gateways").wait_for(timeout=60_000)
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    for where in ("#list", "#history"):  # nobody looks for a reason to the right of the screen
+        why = phone.locator(f"{where} td.reason:not(:empty)").first.bounding_box()
+        assert why["x"] >= 0
+        assert why["x"] + why["width"] <= 390
     picture(phone, "phone-dark", full_page=True)
     phone.keyboard.press("Tab")
     assert phone.evaluate("document.activeElement.className") == "skip"

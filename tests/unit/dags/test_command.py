@@ -49,6 +49,16 @@ def test_progress_is_logged_while_it_runs_and_the_last_object_is_the_result(prog
     assert said.index("tidemill ingest") < said.index("reading") < said.index('"rows": 2')
 
 
+def test_a_log_ends_with_the_sentence_and_its_numbers_can_be_read(program, capsys):
+    program("print(json.dumps({'share': 0.12345678901, 'sentence': 'keep the model: nothing moved', 'rows': 3}))")
+    found = CommandOperator(task_id="monitor", words=["monitor"]).execute(CONTEXT)
+    assert found["share"] == 0.12345678901
+    said = capsys.readouterr().out
+    assert '"share": 0.123457' in said
+    assert "0.12345678901" not in said
+    assert "keep the model" in said.strip().splitlines()[-1]
+
+
 def test_what_is_out_of_the_ordinary_is_a_warning_in_the_log(program, capsys):
     program("print('WARNING freshness: old', file=sys.stderr); print('{}')")
     CommandOperator(task_id="ingest", words=["ingest"]).execute(CONTEXT)

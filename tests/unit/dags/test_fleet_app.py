@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -264,6 +265,8 @@ def test_the_page_holds_its_ten_elements_each_with_its_time(client):
         "clock that is not set",
         "Predictions / min",
         "Features missing",
+        "0.818 live, 0.9 in its test",
+        "0.25 live, not known in its test",
     ):
         assert words in html
     assert "http://" not in html.replace("http://127.0.0.1", "")
@@ -308,6 +311,42 @@ def test_the_page_says_why_a_model_was_trained_anew_what_came_of_it_and_whose_tu
     html = pages.usecase(site, fleet, replace(found, retraining=refused, challenger=None), Query())
     assert "Trained, and refused by the gate" in html
     assert "It serves once" not in html
+
+
+def test_each_block_says_as_of_when_it_is(client):
+    html = client.get(PAGE).text
+    blocks = re.split('<section id="', html)[1:]
+    assert len(blocks) == 7
+    for block in blocks:
+        assert re.search(r"as of <time datetime=\"2\d{3}-[^>]+>[^<]+ UTC</time>, \d+ s ago", block), block[:60]
+
+
+def test_what_runs_is_not_claimed_of_gateways_that_are_silent_or_have_stopped(client):
+    counts = client.get(f"{PAGE}/overview.json").json()["muster"]["counts"]
+    assert counts["silent"]
+    assert counts["stopped"]
+    tile = client.get(PAGE).text.partition("Reported by gateways")[2].partition("newest report")[0]
+    assert f"{counts['silent']} silent, what they run now is not known; {counts['stopped']} stopped" in tile
+
+
+def test_a_look_at_a_version_that_is_no_longer_released_says_so(plant):
+    site = pages.Site("/f", "/", "http://m/#/models", "ada", writes=True, now_us=clock())
+    fleet = FleetView(plant.store, clock).fleet(30)
+    found = fleet.overviews[USECASE]
+    assert found.monitoring is not None
+    told = "(version 2 is released by now)"
+    assert pages.usecase(site, fleet, found, Query()).count(told) == 2
+    fresh = replace(found, monitoring=replace(found.monitoring, version="2"), challenger=None)
+    assert told not in pages.usecase(site, fleet, fresh, Query())
+
+
+def test_a_refusal_names_the_version_and_what_stays(plant):
+    site = pages.Site("/f", "/", "http://m/#/models", "ada", writes=True, now_us=clock())
+    fleet = FleetView(plant.store, clock).fleet(30)
+    found = fleet.overviews[USECASE]
+    fields = {"wanted": "3", "action": "refused", "reason": "the gate refused it: too few"}
+    html = pages.usecase(site, fleet, replace(found, told=replace(found.told, fields=fields)), Query())
+    assert "Version 3 is not released: the gate refused it: too few. Release 2 (version 2) stays." in html
 
 
 def test_a_page_that_is_not_there_says_so(client):

@@ -3,6 +3,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.errors import CommitConflictError, LakeError, SettingsError, Tabl
 from pipelines.lake import Lake, Table, compact
 from pipelines.lake.compaction import Compacted
 from pipelines.lake.engine import translated
+from serving.errors import StoreDeniedError
 
 HOUR = timedelta(hours=1)
 FLEET = Fleet("vans", "", (Signal("speed", "km/h", 0, 130),), HOUR, HOUR, HOUR, HOUR)
@@ -350,3 +352,46 @@ def test_what_the_engine_says_stands_on_one_line_without_colours():
     with pytest.raises(CommitConflictError) as refused, translated("/nowhere"):
         raise CommitFailedError("\x1b[31mtaken\x1b[0m")
     assert refused.value.why == "taken"
+
+
+@pytest.fixture
+def refusing():
+    """A service that refuses whatever it is asked, and is the one a machine asks for its role as well."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_PUT(self):
+            self.do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({}, "there are no usable credentials for S3.*set AWS_PROFILE or the AWS_"),
+        ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, "S3 refuses this.*check the credentials"),
+    ],
+)
+def test_a_table_behind_missing_or_wrong_keys_says_so(monkeypatch, tmp_path, refusing, keys, said):
+    """For a task of Airflow that is TM-204, which names connection and variables, and is not tried again."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    place = {"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": refusing, "AWS_ALLOW_HTTP": "true"}
+    lake = Lake("s3://plant/telemetry", {**place, "AWS_METADATA_ENDPOINT": refusing})
+    with pytest.raises(StoreDeniedError, match=said):
+        lake.telemetry("pumps").open()

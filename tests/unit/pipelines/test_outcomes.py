@@ -100,7 +100,13 @@ def test_live_figures_stand_beside_those_of_the_gate_under_the_same_names(tmp_pa
     summary = monitor(store, lake, USECASE, NOW)
     assert (summary.figures["caught_share"], summary.offline["caught_share"]) == (1.0, 0.75)
     assert summary.offline["lead_time_hours_median"] == 7.0
-    figures = json.loads(store.get(summary.report))["versions"][0]["figures"]
+    version = json.loads(store.get(summary.report))["versions"][0]
+    figures = version["figures"]
+    assert [(each["title"], each["live"], each["offline"]) for each in version["beside"]][1] == (
+        "share of failures caught",
+        1.0,
+        0.75,
+    )
     assert figures["caught_share"] == {"live": 1.0, "offline": 0.75}
     assert set(summary.figures) == set(summary.offline)
 

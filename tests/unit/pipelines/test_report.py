@@ -10,6 +10,7 @@ import pytest
 
 from pipelines import report, usecases, verdict
 from pipelines.candidate import build
+from pipelines.cautions import card, cautions
 from pipelines.charts import dial_picture, timeline_picture
 from pipelines.dataset import build as cut
 from pipelines.errors import ReportError
@@ -142,7 +143,32 @@ def test_the_champion_stands_beside_the_numbers(html):
 
 
 def test_a_note_is_text_and_nothing_else(html):
-    assert "&lt;b&gt;because&lt;/b&gt;" in html
+    assert "Note: &lt;b&gt;because&lt;/b&gt;" in html
+
+
+def test_the_page_names_its_zone_and_what_its_pictures_show(html):
+    for words in (
+        "all times are UTC",
+        "Failures that were caught, by hours of warning.",
+        "Up: failures caught. To the right: false alarms",
+        "µs a row (at most 5,000)",
+    ):
+        assert words in html
+
+
+def test_what_to_watch_is_said_once(passed):
+    """The card of report.json is whole: it is read alone."""
+    text = report.page(passed, [], now_us=NOW)
+    (first, *_) = cautions(passed)
+    assert text.count(first) == 1
+    assert first in card(passed)["Limits"]
+
+
+def test_a_refusal_is_told_without_the_names_of_rules_in_front(refused):
+    text = report.page(refused, timelines(refused, read), now_us=NOW).partition("<details>")[0]
+    broken = [result for result in refused.results if not result.passed]
+    assert f"It breaks {len(broken)} of the {len(refused.results)} rules of the gate" in text
+    assert all(f"<li>{result.sentence}</li>" in text for result in broken)
 
 
 def test_every_device_of_the_test_is_listed(html, passed):
@@ -263,6 +289,12 @@ def test_the_headline_fits_the_list_of_versions(passed, refused):
     for found in (passed, refused, many):
         assert len(verdict.headline(found)) <= 30
     assert verdict.headline(refused).startswith("Refused by")
+
+
+def test_the_columns_of_a_description_do_not_touch(passed):
+    rows = [line for line in verdict.description(passed, "#/report").splitlines() if line.startswith("| ")]
+    assert rows[0] == "| on the same held-out windows | &ensp;champion v3 | &ensp;this version |"
+    assert all(row.count("| &ensp;") == 2 for row in rows)
 
 
 def test_a_refused_description_says_why_and_does_not_say_how_to_ship(refused):

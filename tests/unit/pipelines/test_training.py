@@ -192,7 +192,7 @@ def test_the_champion_is_asked_on_the_same_rows(works):
     assert summary.champion == "1"
     assert len(summary.metrics) <= 20
     registration = works.registry.registrations[1]
-    assert "| champion v1 | this version |" in registration.describe("#/report")
+    assert "| &ensp;champion v1 | &ensp;this version |" in registration.describe("#/report")
     assert {"champion_average_precision", "interval_low_caught_share"} <= set(registration.metrics)
 
 
@@ -245,6 +245,11 @@ def test_without_features_the_missing_table_is_named(tmp_path):
 def test_a_misspelt_estimator_is_an_error_before_the_search(works):
     with pytest.raises(UnknownNameError, match="did you mean random_forest"):
         works.train(replace(FAST, estimator="random_forst"))
+
+
+def test_a_run_without_a_search_says_nothing_of_one(works):
+    works.train(replace(FAST, estimator="linear"))
+    assert not [name for name in works.registry.registrations[0].tags if name.startswith("search")]
 
 
 def test_what_a_search_found_is_used_again(works):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from serving.attention import attention
+from serving.evidence import Monitoring
 from serving.muster import Paces, count, look
 from serving.reports import Report
 
@@ -34,3 +35,23 @@ def test_one_gateway_is_named_and_several_are_counted(said, one, two):
 def test_a_disk_with_room_or_of_which_nobody_told_needs_no_attention(free):
     seen = look([Report("g-1", "pumps", "pump_failure", NOW, "serving", disk_free_share=free)], None, Paces(), NOW)
     assert attention({}, None, seen, count(seen, NOW), retraining=None, now_us=NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (("flow stands still on 3 of 9 devices",), "monitoring finds: flow stands still on 3 of 9 devices"),
+        (("flow stands still", "5 of 9 predictions are late"), "monitoring finds: flow stands still, and 1 more"),
+    ],
+)
+def test_what_monitoring_finds_unsound_needs_attention(findings, said):
+    found = Monitoring("k", NOW, "1", 9, 9, 0.5, "", 3, (), (), None, findings=findings)
+    (line,) = attention({}, None, [], None, monitoring=found, retraining=None, now_us=NOW)
+    assert (line.kind, line.sentence) == ("unsound", said)
+    assert attention({}, None, [], None, monitoring=replace(found, findings=()), retraining=None, now_us=NOW) == []
+
+
+def test_a_refused_version_is_told_without_saying_refused_twice():
+    status = {"action": "refused", "wanted": "3", "reason": "the gate refused it: too few"}
+    (line,) = attention(status, None, [], None, retraining=None, now_us=NOW)
+    assert line.sentence == "version 3 is not released: the gate refused it: too few"

@@ -21,6 +21,7 @@ def test_what_monitoring_wrote_is_read(store):
     assert found is not None
     assert (found.version, found.windows, found.drifted) == ("1", 18_234, ("vibration_mean_6h",))
     assert found.moved == (("vibration_mean_6h", 0.31), ("current_std_24h", 0.07))
+    assert found.beside == (("share of failures caught", 0.818, 0.9), ("false alarms per device and week", 0.25, None))
     decided = evidence.retraining(store, USECASE)
     assert decided is not None
     assert not decided.retrain
@@ -65,3 +66,23 @@ def test_the_file_that_says_it_is_the_newest_counts():
     found = evidence.retraining(store, USECASE)
     assert found is not None
     assert found.sentence == "2026-11-26"
+
+
+def test_a_device_is_one_example_however_many_of_its_windows_differ():
+    store = MemoryStore()
+    apart = [("pump-1", 0.9, 0.0), ("pump-2", 0.8, 0.1), ("pump-2", 0.7, 0.1), ("pump-3", 0.6, 0.2)]
+    examples = [{"device": device, "champion": ours, "challenger": theirs} for device, ours, theirs in apart]
+    store.put("reports/shadow/pump_failure/3.json", json.dumps({"made_at_us": 1, "examples": examples}).encode())
+    found = evidence.challenger(store, "pump_failure")
+    assert found is not None
+    assert found.examples == (apart[0], apart[1], apart[3])
+
+
+def test_a_measure_is_named_with_its_unit():
+    store = MemoryStore()
+    beside = [{"title": "warning, median", "unit": "h", "live": 14.0, "offline": None}]
+    report = {"made_at_us": 1, "summary": {"version": "1"}, "versions": [{"version": "1", "beside": beside}]}
+    store.put(f"reports/monitoring/{USECASE}/2026-11-26.json", json.dumps(report).encode())
+    found = evidence.monitoring(store, USECASE)
+    assert found is not None
+    assert found.beside == (("warning, median, h", 14.0, None),)

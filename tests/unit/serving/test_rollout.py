@@ -83,7 +83,7 @@ def test_a_release_spreads_stage_by_stage_as_its_gateways_report(world):
     assert 0 < len(first) < len(NAMES) // 2
     report(world)
     (outcome,) = world.run()
-    assert (outcome.action, outcome.reason) == ("waiting", "stage 1 goes on for 1 h 0 min")
+    assert (outcome.action, outcome.reason) == ("waiting", "stage 1 goes on for another 1 h 0 min")
     assert outcome.spreading == "2-1"
     assert world.registry.tags(FAN, "2")["release.gateways"] == f"{len(first)} of {len(first)} healthy, stage 1 of 3"
     later(world)
