@@ -46,7 +46,7 @@ Rooms, from the door inwards:
     leak cutoff                                     whether its figures are borrowed, from overlap or from the future
     slices stability calibration                    how it does part by part and stretch by stretch, and at its word
     gate verdict cautions                           judge it, and say what to watch
-    report charts curves timeline                   tell of it on one page
+    report reportfile charts curves timeline        tell of it on one page, and as JSON
     training request history                        the whole training, what it is asked for, what it reads
     recording trialpicture registry registration    what it leaves in the registry
     rows environment rebuild                        a training set again, the same to the last byte

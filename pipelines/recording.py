@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import report, verdict
+from pipelines import report, reportfile, verdict
 from pipelines.chosen import Searched
 from pipelines.dataset import Dataset
 from pipelines.drift import deciles
@@ -34,8 +34,8 @@ _MOST_PARAMS = 20
 def gate_record(examination: Examination, now_us: int) -> GateRecord:
     """Return what the gate decided, with its evidence: monitoring compares with its metrics and scores."""
     evidence = {
-        "rules": [report.plain(result) for result in examination.results],
-        "metrics": report.plain(examination.metrics),
+        "rules": [reportfile.plain(result) for result in examination.results],
+        "metrics": reportfile.plain(examination.metrics),
         "scores": deciles(examination.score).tolist(),
         "champion": examination.champion.version if examination.champion else "",
     }
@@ -59,7 +59,7 @@ def registration(
     usecase, data, candidate = examination.usecase, examination.dataset, examination.candidate
     said = searched.sentence()
     note = " ".join(part for part in (parameters.note, said) if part)
-    document = {**report.document(examination), "search": report.plain(searched.document())}
+    document = {**reportfile.document(examination), "search": reportfile.plain(searched.document())}
     name = verdict.run_name(now_us, parameters.trigger, data.since, data.until)
     key = key_of(usecase, parameters, data)
     return Registration(

@@ -1,4 +1,4 @@
-"""The report of a training: one page for a plant engineer, and the same figures as JSON.
+"""The report of a training: one page for a plant engineer.
 
 The page is one file without a single address in it: MLflow shows it in a frame, it can be mailed, printed and opened in
 ten years. Its ten parts have fixed ids (``PARTS``), so tests and links find them. All figures stem from an
@@ -9,7 +9,6 @@ Why so:
 - *Own SVG instead of a plotting library*: 35 kB and 4 ms for what others draw in 0.1 to 5 MB and seconds.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,14 +24,14 @@ from pipelines.intervals import rate_interval, share_interval
 from pipelines.labels import RemainingLife
 from pipelines.lanes import lanes_picture
 from pipelines.pages import render
+from pipelines.reportfile import point
 from pipelines.rules import BUDGETS
 from pipelines.sensitivity import Leaning
-from pipelines.slices import Slice, rounded
+from pipelines.slices import rounded
 from pipelines.spells import spell_curves
-from pipelines.stability import Period
-from pipelines.tasks.failure import FailureMetrics, failures, paid
+from pipelines.tasks.failure import FailureMetrics, failures
 from pipelines.timeline import ReadSignal, Timeline
-from pipelines.verdict import day, figure, leak_verdict, metrics_of, titled
+from pipelines.verdict import day, figure, leak_verdict, money, sentence, titled
 from pipelines.verdict import shown as shown_measure
 
 PARTS = (
@@ -125,8 +124,8 @@ def _in_failures(examination: Examination, shown: Sequence[Timeline]) -> dict[st
         "alarm_interval": rate_interval(found.false_alarms, found.device_weeks),
         "timelines": [charts.timeline_picture(t, threshold) for t in shown],
         "dial": charts.dial_picture(examination.dial, threshold),
-        "points": [_point(point.threshold, point.metrics) for point in examination.dial],
-        "chosen": [point.threshold for point in examination.dial].index(threshold),
+        "points": [point(each.threshold, each.metrics) for each in examination.dial],
+        "chosen": [each.threshold for each in examination.dial].index(threshold),
         "lead": charts.lead_picture(leads, dataset.horizon_us),
     }
 
@@ -156,130 +155,6 @@ def _in_states(examination: Examination, read: ReadSignal | None) -> dict[str, A
     rows = zip(named, (positive, ~positive), (True, False), strict=True)
     confusion = [(name, int((alert & own).sum()), int((~alert & own).sum()), good) for name, own, good in rows]
     return {"confusion": confusion, "curves": spell_curves(examination, read)}
-
-
-def document(examination: Examination) -> dict[str, Any]:
-    """Return the figures of the report, ready for JSON; NaN is null."""
-    champion = examination.champion
-    content = {
-        "format": 1,
-        "usecase": examination.usecase.name,
-        "verdict": sentence(examination),
-        "gate": {"passed": examination.passed, "rules": examination.results},
-        "question": examination.task.question,
-        "metrics": metrics_of(examination),
-        "intervals": dict(examination.intervals),
-        **_trust(examination),
-        "champion": {"version": champion.version, "metrics": champion.metrics, "note": champion.note}
-        if champion
-        else None,
-        "baselines": {"constant": examination.constant, "linear": examination.linear},
-        "parity": examination.parity,
-        "data": _data(examination),
-        "devices": [{"device": name, **plain(metrics.figures)} for name, metrics in examination.devices],
-        "signals": examination.leanings,
-        "thresholds": [_point(point.threshold, point.metrics) for point in examination.dial],
-        "bundle": _bundle(examination),
-    }
-    result: dict[str, Any] = plain(content)
-    return result
-
-
-def _trust(examination: Examination) -> dict[str, Any]:
-    """How far the figures carry: parts, leaks, stability, and what to watch."""
-    return {
-        "slices": {
-            "known_devices": examination.known,
-            "new_devices": examination.new,
-            "parts": _parts(examination.slices),
-        },
-        "leak": {"shuffled_labels": examination.scrambled, "future_shift": examination.shifted},
-        "stability": {"folds": examination.folds, "periods": _parts(examination.periods)},
-        "calibration": examination.calibration,
-        "watch": cautions(examination),
-        "card": card(examination),
-    }
-
-
-def _data(examination: Examination) -> dict[str, Any]:
-    """What was learned from and judged with."""
-    dataset = examination.dataset
-    return {
-        "quality": dataset.quality,
-        "lineage": dict(dataset.lineage),
-        "since_us": dataset.since,
-        "train_until_us": dataset.train_until,
-        "test_from_us": dataset.test_from,
-        "until_us": dataset.until,
-        "held_out": list(dataset.held_out),
-        "windows": {"train": len(dataset.train), "test": len(dataset.test)},
-        "outside": examination.outside,
-    }
-
-
-def _bundle(examination: Examination) -> dict[str, Any]:
-    """What serves, and what it takes."""
-    candidate = examination.candidate
-    return {
-        "digest": candidate.bundle.digest,
-        "bytes": len(candidate.data),
-        "latency_us": examination.latency_us,
-        "memory_mib": examination.memory_mib,
-        "threshold": candidate.threshold,
-        "feature_digest": candidate.bundle.manifest.features.digest,
-    }
-
-
-def _parts(parts: Sequence[Slice] | Sequence[Period]) -> list[dict[str, Any]]:
-    """Parts of the test with figures in place of metrics."""
-    return [
-        {f.name: getattr(part, f.name) for f in dataclasses.fields(part)} | {"metrics": part.metrics.figures}
-        for part in parts
-    ]
-
-
-def sentence(examination: Examination) -> str:
-    """Say in one sentence what the model does."""
-    return examination.task.sentence(examination.metrics, examination.usecase.label.unit)
-
-
-def money(examination: Examination) -> str:
-    """Say what mistakes would have cost in the weeks of the test, with the model and without; empty without prices."""
-    cost, found = examination.usecase.alerting.cost, examination.metrics
-    if cost is None or not isinstance(found, FailureMetrics):
-        return ""
-    alone = cost.of(found.failures, 0)
-    words = f"Its mistakes would have cost {_amount(paid(cost, found))} {cost.currency} in the weeks of the test; "
-    return words + f"without it, failures nobody was warned of would have cost {_amount(alone)} {cost.currency}."
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it: data classes as objects, NaN and infinities as null.
-
-    Example:
-        >>> plain({"a": (1.0, math.nan)})
-        {'a': [1.0, None]}
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _point(threshold: float, metrics: FailureMetrics) -> dict[str, Any]:
-    return {
-        "threshold": round(threshold, 6),
-        "caught": metrics.caught,
-        "failures": metrics.failures,
-        "false_alarms": metrics.false_alarms,
-        "false_alarms_per_device_week": plain(metrics.false_alarms_per_device_week),
-        "lead_time_hours_median": plain(metrics.lead_time_hours_median),
-    }
 
 
 def _percent(share: float) -> str:

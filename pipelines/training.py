@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from features.errors import TidemillError
-from pipelines import cutoff, history, recording, report, searching, verdict
+from pipelines import cutoff, history, recording, reportfile, searching, verdict
 from pipelines.candidate import build
 from pipelines.chosen import Searched
 from pipelines.dataset import Dataset
@@ -222,7 +222,7 @@ def _summary(
         reasons=examination.reasons,
         digest=candidate.bundle.digest,
         estimator=candidate.estimator,
-        metrics=report.plain(verdict.told(examination)),
+        metrics=reportfile.plain(verdict.told(examination)),
         parity={"rows": parity.rows, "label_flips": parity.label_flips, "max_abs": parity.max_abs},
         rows={"train": len(data.train), "test": len(data.test)},
         champion=examination.champion.version if examination.champion else "",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pipelines.examine import Examination
 from pipelines.tasks import Measure, Metrics
+from pipelines.tasks.failure import FailureMetrics, paid
 
 MOST_PARAMS = 20
 _ROWS = 6  # of the table in a description
@@ -33,6 +34,21 @@ def run_name(now_us: int, trigger: str, since_us: int, until_us: int) -> str:
 def day(moment_us: int) -> str:
     """Return the UTC day of a moment, ``yyyy-mm-dd``."""
     return datetime.fromtimestamp(moment_us // 1_000_000, UTC).strftime("%Y-%m-%d")
+
+
+def sentence(examination: Examination) -> str:
+    """Say in one sentence what the model does."""
+    return examination.task.sentence(examination.metrics, examination.usecase.label.unit)
+
+
+def money(examination: Examination) -> str:
+    """Say what mistakes would have cost in the weeks of the test, with the model and without; empty without prices."""
+    cost, found = examination.usecase.alerting.cost, examination.metrics
+    if cost is None or not isinstance(found, FailureMetrics):
+        return ""
+    alone = cost.of(found.failures, 0)
+    words = f"Its mistakes would have cost {paid(cost, found):,.0f} {cost.currency} in the weeks of the test; "
+    return words + f"without it, failures nobody was warned of would have cost {alone:,.0f} {cost.currency}."
 
 
 def headline(examination: Examination) -> str:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipelines import report, usecases, verdict
+from pipelines import report, reportfile, usecases, verdict
 from pipelines.candidate import build
 from pipelines.cautions import card, cautions
 from pipelines.charts import dial_picture, timeline_picture
@@ -193,11 +193,13 @@ def test_a_report_with_missing_numbers_says_so_instead_of_nan(refused):
 
 
 def test_the_document_is_plain_json_with_the_same_figures(passed, refused):
-    content = json.loads(json.dumps(report.document(passed), allow_nan=False))
+    content = json.loads(json.dumps(reportfile.document(passed), allow_nan=False))
     assert content["gate"]["passed"] is True
     assert content["metrics"]["caught"] == passed.metrics.caught
     assert {rule["rule"] for rule in content["gate"]["rules"]} == {result.rule for result in passed.results}
-    assert json.loads(json.dumps(report.document(refused), allow_nan=False))["metrics"]["lead_time_hours_p10"] is None
+    assert (
+        json.loads(json.dumps(reportfile.document(refused), allow_nan=False))["metrics"]["lead_time_hours_p10"] is None
+    )
 
 
 def test_a_page_that_would_be_too_large_is_an_error(passed, monkeypatch):
@@ -329,7 +331,7 @@ def test_each_question_has_a_page_of_its_own(question):
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_each_question_has_a_document_of_its_own(question):
     it = usual(question)
-    content = json.loads(json.dumps(report.document(it), allow_nan=False))
+    content = json.loads(json.dumps(reportfile.document(it), allow_nan=False))
     assert content["question"] == question
     assert content["leak"]["future_shift"]["changed"] == 0
     assert (content["leak"]["shuffled_labels"] is None) == (question == "anomaly")
