@@ -103,12 +103,15 @@ class Scenario:
 
     def promote(self, version: str) -> dict[str, Any]:
         """Set the alias ``champion``, as the click in MLflow does, and wait until everyone serves the version."""
-        if not self._model_is_ready():
-            self._registry.set_alias(self.source.usecase, "champion", version)
-            self._await(self._model_is_ready, f"the first answer of {self.source.usecase}")
-        with self._load() as requests:
+        began: float | None = None
+        if not self._model_is_ready():  # nobody can be asked before the first version of all is there
             self._registry.set_alias(self.source.usecase, "champion", version)
             began = time.monotonic()
+            self._await(self._model_is_ready, f"the first answer of {self.source.usecase}")
+        with self._load() as requests:
+            if began is None:
+                self._registry.set_alias(self.source.usecase, "champion", version)
+                began = time.monotonic()
             self._await(lambda: requests.answers and requests.answers[-1].version == version, f"server at v{version}")
             server_s = time.monotonic() - began
             self._await(lambda: set(self._gateway_versions()) == {version}, f"gateways at v{version}")
