@@ -88,7 +88,7 @@ def test_a_click_brings_a_version_everywhere_and_it_is_taken_back(town, serving,
     desk.get_by_role("cell", name="rolled back").first.wait_for()
     album.take(desk, "fleet-after", whole=True)
 
-    figures = {place: statistics.median(each[place] for each in rounds) for place in rounds[0]}
+    figures = {place: round(statistics.median(each[place] for each in rounds), 2) for place in rounds[0]}
     print(json.dumps({"rounds": rounds, "median": figures}))
     record_property("click to answer, s", figures)
     ledger = PromotionLedger(open_store(str(house.store)), USECASE).entries()

@@ -14,7 +14,16 @@ CLICKS = "7"
 def run() -> bool:
     """Live them, print what they measured, and return whether all came to their ends."""
     files = [*sorted(E2E.glob("test_*_in_the_browser.py")), *sorted(E2E.glob("sweep_*.py"))]
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={RESULT}", *map(str, files)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-o",
+        "junit_family=xunit1",
+        f"--junitxml={RESULT}",
+        *map(str, files),
+    ]
     code = subprocess.run(command, env={**os.environ, "JOURNEY_CLICKS": CLICKS}, check=False).returncode
     for journey in ET.parse(RESULT).iter("testcase"):
         measured = [f"{each.get('name')}: {each.get('value')}" for each in journey.iter("property")]
