@@ -70,13 +70,16 @@ def write(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
 def show(rows: Sequence[Row], console: Console, title: str) -> None:
     """Print the rows for people."""
     table = Table(title=title, title_justify="left")
-    for name in ("id", "value", "goal", "", "runs", "peers"):
-        table.add_column(name, justify="right" if name in ("value", "goal") else "left", overflow="fold")
+    beside = ["peers"] if any(row.peers for row in rows) else []
+    for name in ("id", "value", "goal", "", "runs", *beside):
+        number = name in ("value", "goal")
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number or name == "id")
     for row in rows:
         mark = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}[row.met]
         spread = f"{brief(min(row.runs))} to {brief(max(row.runs))}" if len(row.runs) > 1 else ""
         peers = ", ".join(f"{name} {brief(value)}" for name, value in row.peers.items())
-        table.add_row(row.id, f"{brief(row.value)} {row.unit}".removesuffix(" 1"), row.goal or "", mark, spread, peers)
+        value = f"{brief(row.value)} {row.unit}".removesuffix(" 1")
+        table.add_row(row.id, value, row.goal or "", mark, spread, *[peers for _ in beside])
     console.print(table)
     for row in rows:
         if row.note:
