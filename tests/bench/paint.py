@@ -5,14 +5,14 @@ Protocol. A real Airflow (its API server alone) over a store in a folder, in whi
 is the browser's own *first contentful paint*; *complete* is when the count of all gateways stands on the page.
 """
 
-import shutil
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.bench.table import Row, of_runs
 from tests.fakes.airflow_server import PASSWORD, Airflow
+from tests.fakes.chromium import CHROMIUM, chromium
 from tests.fakes.gatherings import USECASE, Gathering, write_reports
 
 GATEWAYS, ROUNDS = 10_000, 5
@@ -21,13 +21,11 @@ PAINT = "performance.getEntriesByName('first-contentful-paint').map(entry => ent
 
 def measure(folder: Path) -> list[Row]:
     """Gather the gateways in an empty folder, start Airflow, and visit the page; no rows where there is no Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
+    if CHROMIUM is None:
         return []
     gathering = Gathering(folder / "plant", time.time_ns() // 1000)
     write_reports(gathering.folder, GATEWAYS, gathering.release, time.time_ns() // 1000)
-    with Airflow(folder).serve(TIDEMILL_STORE=str(gathering.folder)) as (url, _), sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with Airflow(folder).serve(TIDEMILL_STORE=str(gathering.folder)) as (url, _), chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{url}/auth/login")
         page.fill("input[name=username]", "ada")
@@ -35,7 +33,6 @@ def measure(folder: Path) -> list[Row]:
         page.click("button[type=submit]")
         page.wait_for_url(f"{url}/")
         (cold, *warm) = [_visit(page, f"{url}/tidemill/fleet/{USECASE}") for _ in range(ROUNDS + 1)]
-        browser.close()
     about = f"{GATEWAYS:,} gateways"
     return [
         Row("fleet_first_paint_cold_s", cold[0], "s", "<= 1", note=f"{about}, first visit after Airflow's start"),

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.e2e.house import House, Office
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build" / "screenshots"
 README_PICTURES, WIDTH = ROOT / "infra" / "pictures", 800

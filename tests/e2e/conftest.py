@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from infra.local.stack import Stack
-from tests.e2e.browsing import CHROMIUM, Town
+from tests.e2e.browsing import Town
 from tests.e2e.house import FLEET, USECASE, House, Office
+from tests.fakes.chromium import chromium
 
 PACKAGES = ("dags", "features", "infra", "pipelines", "serving")
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,10 +59,8 @@ def office(house: House) -> Iterator[Office]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ from pipelines.materialize import load_features
 from pipelines.registry import Registry
 from serving.record import decode
 from serving.store import open_store
-from tests.e2e.browsing import Album, choose, needs_chromium, open_version
+from tests.e2e.browsing import Album, choose, open_version
 from tests.e2e.house import FLEET, USECASE, eventually
+from tests.fakes.chromium import needs_chromium
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 START = datetime(2026, 1, 5, tzinfo=UTC)

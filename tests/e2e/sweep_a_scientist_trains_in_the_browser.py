@@ -8,8 +8,9 @@ import re
 import pytest
 
 from pipelines.registry import Registry
-from tests.e2e.browsing import RUN_MS, Album, choose, needs_chromium
+from tests.e2e.browsing import RUN_MS, Album, choose
 from tests.e2e.house import END, USECASE
+from tests.fakes.chromium import needs_chromium
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 NOTE = "a first look from the form"

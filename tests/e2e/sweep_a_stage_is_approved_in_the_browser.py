@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import expect
 
 from pipelines.registry import Registry
-from tests.e2e.browsing import Album, needs_chromium, open_version, set_champion
+from tests.e2e.browsing import Album, open_version, set_champion
 from tests.e2e.house import USECASE, eventually
+from tests.fakes.chromium import needs_chromium
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 YES, NO = "the figures of last week are fine", "we are short of people tonight"

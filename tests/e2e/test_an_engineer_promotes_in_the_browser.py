@@ -11,8 +11,9 @@ import pytest
 from pipelines.registry import Registry
 from serving.promotion import PromotionLedger
 from serving.store import open_store
-from tests.e2e.browsing import Album, needs_chromium, open_version, set_champion, tags_of
+from tests.e2e.browsing import Album, open_version, set_champion, tags_of
 from tests.e2e.house import USECASE, Arrival, eventually
+from tests.fakes.chromium import needs_chromium
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 CLICKS = int(os.environ.get("JOURNEY_CLICKS", "1"))

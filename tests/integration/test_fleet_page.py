@@ -1,7 +1,6 @@
 """The Fleet page in a real browser: a real Airflow and MLflow, ten thousand gateways, a desk and a phone."""
 
 import json
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +10,11 @@ import httpx
 import pytest
 
 from tests.fakes.airflow_server import PASSWORD, Airflow
+from tests.fakes.chromium import chromium, needs_chromium
 from tests.fakes.gatherings import USECASE, Gathering, write_reports
 from tests.fakes.mlflow_server import mlflow_server
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+pytestmark = [pytest.mark.slow, needs_chromium]
 GATEWAYS = 10_000
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 PATH = f"/tidemill/fleet/{USECASE}"
@@ -60,10 +58,8 @@ def registered(mlflow):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """The training report in a real browser: in the frame MLflow gives it, on a phone, and on paper."""
 
-import shutil
-
 import pytest
 
 from pipelines import report
+from tests.fakes.chromium import chromium, needs_chromium
 from tests.fakes.examined import usual
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
+pytestmark = [pytest.mark.slow, needs_chromium]
 NOW = 1_795_305_600_000_000
 FRAME = """html => {
   const frame = document.createElement("iframe");
@@ -26,10 +23,8 @@ def html():
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -92,12 +92,20 @@ def end_all(pid: int) -> None:
                 process.kill()
 
 
+def answering(url: str) -> list[str]:
+    """The versions that a server answers with now."""
+    try:
+        return list(httpx.get(f"{url}/v2/models/{FAN}", timeout=10).json().get("versions") or [])
+    except httpx.HTTPError:
+        return []
+
+
 class Witness:
     """Asks the server which version answers, five times a second, for as long as it is used."""
 
     def __init__(self, url: str) -> None:
         self.seen: set[str] = set()
-        self._url, self._over = f"{url}/v2/models/{FAN}", threading.Event()
+        self._url, self._over = url, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Self:
@@ -108,16 +116,9 @@ class Witness:
         self._over.set()
         self._thread.join()
 
-    def answering(self) -> list[str]:
-        """The versions that answer now."""
-        try:
-            return list(httpx.get(self._url, timeout=10).json().get("versions") or [])
-        except httpx.HTTPError:
-            return []
-
     def _look(self) -> None:
         while not self._over.wait(0.2):
-            self.seen |= set(self.answering())
+            self.seen |= set(answering(self._url))
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
@@ -245,13 +246,14 @@ def await_settled(stack: Losing, model: Promoted) -> tuple[str, float]:
     Raises:
         AssertionError: Something was released that no gate let through, or two ticks did not suffice.
     """
-    began, server = time.monotonic(), Witness(stack.server_url)
+    began = time.monotonic()
     while True:
         release = model.check_gated()
         try:
             became = model.check()
             serving = [release.version] if release is not None and not release.withdrawn else []
-            assert server.answering() == serving, f"{server.answering()} answers, published is {serving}"
+            answers = answering(stack.server_url)
+            assert answers == serving, f"{answers} answers, published is {serving}"
         except AssertionError:
             if time.monotonic() > began + TICKS * TIMER_S:
                 raise

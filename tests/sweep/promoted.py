@@ -2,7 +2,6 @@
 
 import random
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -60,8 +59,7 @@ class Promoted:
     def promote(self, version: str | None) -> None:
         """Set the alias, or delete it."""
         if version is None:
-            with suppress(Exception):
-                self.client.delete_registered_model_alias(FAN, "champion")
+            self.client.delete_registered_model_alias(FAN, "champion")
         else:
             self.client.set_registered_model_alias(FAN, "champion", version)
 
